@@ -1,0 +1,270 @@
+//! Reads single values as BambooHR words them. Unreadable is told apart from empty.
+
+use chrono::Datelike;
+use domain::{
+    Date,
+    employee::{Voluntariness, WeeklyMinutes},
+    money::{Currency, Money, NotMoney, PayPeriod},
+};
+use serde_json::Value;
+
+/// The currency of a rate that names none.
+pub const DEFAULT_CURRENCY: Currency = Currency::USD;
+/// A day before this year is a mistake or a placeholder.
+const YEAR_MIN: i32 = 1900;
+const MINUTES_PER_WEEK_MAX: f64 = 7.0 * 24.0 * 60.0;
+
+/// A scalar as trimmed text, from `"x"`, `1`, `true` or `{"value": "x"}`. `Some("")` is empty; `None` is no scalar.
+pub(super) fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => Some(String::new()),
+        Value::Bool(truth) => Some(truth.to_string()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::String(text) => Some(text.trim().to_owned()),
+        Value::Object(object) => match (object.get("value"), object.get("currency").and_then(Value::as_str)) {
+            (Some(Value::Object(_)) | None, _) => None,
+            (Some(amount), currency) => {
+                let amount = text(amount)?;
+                let currency = currency.map(str::trim).filter(|code| !code.is_empty() && !amount.is_empty());
+                Some(currency.map_or_else(|| amount.clone(), |currency| format!("{amount} {currency}")))
+            }
+        },
+        Value::Array(_) => None,
+    }
+}
+
+/// A name without its spelling: `First Name`, `firstName` and `first_name` are one.
+pub(super) fn canonical(name: &str) -> String {
+    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+/// A day: `2024-03-01`, also with a time behind it. `Ok(None)` for the ways in which BambooHR writes "no day".
+pub(super) fn date(text: &str) -> Result<Option<Date>, ()> {
+    let text = text.trim();
+    let day = text.split(['T', ' ']).next().unwrap_or_default();
+    if day.is_empty() || day == "0000-00-00" {
+        return Ok(None);
+    }
+    let date = Date::parse_from_str(day, "%Y-%m-%d").map_err(|_| ())?;
+    if (YEAR_MIN..=9999).contains(&date.year()) { Ok(Some(date)) } else { Err(()) }
+}
+
+/// A rate such as `55000.00 USD`, `USD 55,000`, `$55000` or `55000.00`. `None` if there is none. The flag: it was rounded
+/// to the currency's minor unit, as hourly rates often must.
+pub(super) fn rate(text: &str) -> Result<Option<(Money, bool)>, NotMoney> {
+    let text = text.trim();
+    let letters: String = text.chars().filter(char::is_ascii_alphabetic).collect();
+    let currency = if !letters.is_empty() {
+        letters.to_ascii_uppercase().parse()?
+    } else if text.contains('€') {
+        Currency::EUR
+    } else if text.contains('£') {
+        "GBP".parse()?
+    } else {
+        DEFAULT_CURRENCY
+    };
+    let amount = text.trim_matches(|c: char| c.is_ascii_alphabetic() || c.is_whitespace() || matches!(c, '$' | '€' | '£'));
+    if amount.is_empty() {
+        return if letters.is_empty() && text.is_empty() { Ok(None) } else { Err(NotMoney::Amount) };
+    }
+    if !thousands_fit(amount) || amount.starts_with('-') {
+        return Err(NotMoney::Amount);
+    }
+    match Money::parse(amount, currency) {
+        Err(NotMoney::TooPrecise(_)) => rounded(amount, currency).map(|money| Some((money, true))),
+        money => money.map(|money| Some((money, false))),
+    }
+}
+
+/// Commas must stand before groups of three digits: `55000,00` is not five and a half million.
+fn thousands_fit(amount: &str) -> bool {
+    let whole = amount.split('.').next().unwrap_or_default();
+    let mut groups = whole.split(',');
+    let first = groups.next().unwrap_or_default().len();
+    let grouped = whole.contains(',');
+    groups.all(|group| group.len() == 3) && (!grouped || (1..=3).contains(&first)) && !amount[whole.len()..].contains(',')
+}
+
+/// Half up. Only called for amounts with more decimals than the currency has.
+fn rounded(amount: &str, currency: Currency) -> Result<Money, NotMoney> {
+    let digits = currency.minor_digits() as usize;
+    let (whole, fraction) = amount.split_once('.').ok_or(NotMoney::Amount)?;
+    let up = fraction.as_bytes().get(digits).is_some_and(|digit| *digit >= b'5');
+    let mut money = Money::parse(&format!("{whole}.{}", fraction.get(..digits).unwrap_or_default()), currency)?;
+    money.minor_units = money.minor_units.checked_add(i64::from(up)).ok_or(NotMoney::TooLarge)?;
+    Ok(money)
+}
+
+/// What a rate is paid for, from `paidPer`, or for want of it from the pay type.
+pub(super) fn period(paid_per: &str, pay_type: &str) -> Option<PayPeriod> {
+    let words = |text: &str| canonical(text);
+    let per = match words(paid_per).as_str() {
+        "hour" | "hourly" | "perhour" => PayPeriod::Hour,
+        "day" | "daily" | "perday" => PayPeriod::Day,
+        "week" | "weekly" | "perweek" => PayPeriod::Week,
+        "everyotherweek" | "biweekly" | "everytwoweeks" | "every2weeks" => PayPeriod::EveryTwoWeeks,
+        "twiceamonth" | "semimonthly" | "twicepermonth" => PayPeriod::Semimonthly,
+        "month" | "monthly" | "permonth" => PayPeriod::Month,
+        "quarter" | "quarterly" | "perquarter" => PayPeriod::Quarter,
+        "twiceayear" | "every6months" | "everysixmonths" | "semiannually" => PayPeriod::EverySixMonths,
+        "year" | "yearly" | "annually" | "annual" | "peryear" => PayPeriod::Year,
+        "" => match words(pay_type).as_str() {
+            "daily" => PayPeriod::Day,
+            "weekly" => PayPeriod::Week,
+            "monthly" => PayPeriod::Month,
+            kind if kind.contains("hourly") => PayPeriod::Hour,
+            kind if kind.contains("salar") => PayPeriod::Year,
+            _ => return None,
+        },
+        _ => return None,
+    };
+    Some(per)
+}
+
+/// Weekly hours such as `37.5`; zero means that none are agreed.
+pub(super) fn weekly_minutes(hours: &str) -> Result<Option<WeeklyMinutes>, ()> {
+    if hours.is_empty() {
+        return Ok(None);
+    }
+    let minutes = (hours.parse::<f64>().map_err(|_| ())? * 60.0).round();
+    if minutes == 0.0 {
+        return Ok(None);
+    }
+    // The range makes the cast exact; NaN and infinity are outside.
+    if (1.0..=MINUTES_PER_WEEK_MAX).contains(&minutes) { Ok(Some(WeeklyMinutes(minutes as u16))) } else { Err(()) }
+}
+
+/// What a row of employmentStatus means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Status {
+    Working,
+    OnLeave,
+    Ended,
+}
+
+/// Companies name their statuses themselves; "Terminated" is BambooHR's own.
+pub(super) fn status(label: &str) -> Status {
+    let label = label.to_lowercase();
+    if label.contains("terminated") || label.contains("inactive") {
+        Status::Ended
+    } else if label.contains("leave") || label.contains("furlough") {
+        Status::OnLeave
+    } else {
+        Status::Working
+    }
+}
+
+/// Who wanted the ending, from its type and its reason. A reason that tells of retirement or death is more exact than a
+/// type that says "voluntary".
+pub(super) fn voluntariness(kind: &str, reason: &str) -> Voluntariness {
+    match (word_of(kind), word_of(reason)) {
+        (Voluntariness::Voluntary | Voluntariness::Unknown, exact @ (Voluntariness::Retirement | Voluntariness::Death)) => exact,
+        (Voluntariness::Unknown, by_reason) => by_reason,
+        (by_kind, _) => by_kind,
+    }
+}
+
+fn word_of(text: &str) -> Voluntariness {
+    let text = text.to_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if says(&["death", "deceased"]) {
+        Voluntariness::Death
+    } else if says(&["retire"]) {
+        Voluntariness::Retirement
+    } else if says(&["involuntary", "dismiss", "laid off", "layoff", "lay-off", "redundan"]) {
+        Voluntariness::Involuntary
+    } else if says(&["voluntary", "resign", "quit"]) {
+        Voluntariness::Voluntary
+    } else {
+        Voluntariness::Unknown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_read_and_no_day_is_none() {
+        let day = Date::from_ymd_opt(2024, 3, 1);
+        for text in ["2024-03-01", "2024-03-01T00:00:00+00:00", "2024-03-01 12:00:00", " 2024-03-01 "] {
+            assert_eq!(date(text), Ok(day), "{text}");
+        }
+        for text in ["", "0000-00-00", "0000-00-00T00:00:00"] {
+            assert_eq!(date(text), Ok(None), "{text}");
+        }
+        for text in ["03/01/2024", "2024-02-30", "0001-01-01", "soon", "+12024-01-01"] {
+            assert_eq!(date(text), Err(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates_are_read_in_every_shape() {
+        for (text, amount) in [
+            ("55000.00 USD", Some("55000.00 USD")),
+            ("55,000.00 EUR", Some("55000.00 EUR")),
+            ("EUR 55000", Some("55000.00 EUR")),
+            ("1,250,000 jpy", Some("1250000 JPY")),
+            ("$55000", Some("55000.00 USD")),
+            ("€ 18.50", Some("18.50 EUR")),
+            ("55000.00", Some("55000.00 USD")),
+            ("17.3125 USD", Some("17.31 USD")),
+            ("17.3150 USD", Some("17.32 USD")),
+            ("99.999", Some("100.00 USD")),
+            ("1000.5 JPY", Some("1001 JPY")),
+            ("", None),
+        ] {
+            let read = rate(text).expect("a rate").map(|(money, _)| money.to_string());
+            assert_eq!(read.as_deref(), amount, "{text}");
+        }
+        for text in ["55000,00", "5,50,00", "-3", "n/a", "USD", "12 DOLLARS", "1.2.3", "99999999999999999999", "1.000,00"] {
+            assert!(rate(text).is_err(), "{text}");
+        }
+        assert!(matches!(rate("17.3125"), Ok(Some((_, true)))));
+    }
+
+    #[test]
+    fn periods_hours_and_endings_are_read() {
+        use PayPeriod::{EverySixMonths, EveryTwoWeeks, Hour, Month, Quarter, Semimonthly, Year};
+        for (paid_per, pay_type, expected) in [
+            ("Hour", "", Some(Hour)),
+            ("Day", "Salary", Some(PayPeriod::Day)),
+            ("Week", "", Some(PayPeriod::Week)),
+            ("Every other week", "", Some(EveryTwoWeeks)),
+            ("Twice a month", "", Some(Semimonthly)),
+            ("Month", "", Some(Month)),
+            ("Quarter", "", Some(Quarter)),
+            ("Twice a year", "", Some(EverySixMonths)),
+            ("Every 6 months", "", Some(EverySixMonths)),
+            ("Year", "Hourly", Some(Year)),
+            ("", "Hourly", Some(Hour)),
+            ("", "Exception Hourly", Some(Hour)),
+            ("", "Salary", Some(Year)),
+            ("", "Salaried", Some(Year)),
+            ("", "", None),
+            ("", "Commission Only", None),
+            ("Pay Period", "Salary", None),
+        ] {
+            assert_eq!(period(paid_per, pay_type), expected, "{paid_per}/{pay_type}");
+        }
+        for (text, minutes) in [("40", Ok(Some(2_400))), ("37.5", Ok(Some(2_250))), ("", Ok(None)), ("0", Ok(None))] {
+            assert_eq!(weekly_minutes(text), minutes.map(|m: Option<u16>| m.map(WeeklyMinutes)), "{text}");
+        }
+        for text in ["169", "-1", "NaN", "inf", "forty"] {
+            assert_eq!(weekly_minutes(text), Err(()), "{text}");
+        }
+        for (kind, reason, expected) in [
+            ("Voluntary", "", Voluntariness::Voluntary),
+            ("Resignation (Voluntary)", "", Voluntariness::Voluntary),
+            ("Termination (Involuntary)", "Performance", Voluntariness::Involuntary),
+            ("", "Resignation", Voluntariness::Voluntary),
+            ("Voluntary", "Retirement", Voluntariness::Retirement),
+            ("Death", "", Voluntariness::Death),
+            ("Involuntary", "Retirement", Voluntariness::Involuntary),
+            ("12", "7", Voluntariness::Unknown),
+            ("", "", Voluntariness::Unknown),
+        ] {
+            assert_eq!(voluntariness(kind, reason), expected, "{kind}/{reason}");
+        }
+    }
+}

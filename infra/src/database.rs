@@ -1,0 +1,395 @@
+//! Postgres: roles, migrations, and transactions that know their tenants.
+//!
+//! Three roles: whoever `DATABASE_URL` names owns and migrates; `tenure_app` works, owns nothing and is subject to
+//! row-level security; `tenure_relay` reads the sealed log of all tenants and nothing else.
+//!
+//! Every unit of work runs in a task of its own. A request that is dropped half-way therefore never leaves an open
+//! transaction behind: sqlx's `begin` is not cancel-safe (transact-rs/sqlx#4393), and the next borrower of the connection
+//! would work inside it, with the tenant before.
+
+use std::{str::FromStr, time::Duration};
+
+use domain::id::TenantId;
+use futures_util::future::BoxFuture;
+use hmac::{Hmac, Mac};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::Sha256;
+use sqlx::{
+    AssertSqlSafe, PgPool, Postgres,
+    pool::PoolConnection,
+    postgres::{PgConnectOptions, PgListener, PgPoolOptions},
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::sealing::MasterKey;
+
+/// The connection that a unit of work gets.
+pub type Connection = sqlx::PgConnection;
+
+/// Channel on which an append announces the new head of the log. A hint: readers poll as well.
+pub const LOG_CHANNEL: &str = "tenure_log";
+/// Channel on which changed risks are announced: JSON `{"tenant": …, "employees": […]}`.
+pub const RISK_CHANNEL: &str = "tenure_risk";
+
+const APP_ROLE: &str = "tenure_app";
+const RELAY_ROLE: &str = "tenure_relay";
+/// Connections of one process for the application's work.
+const APP_CONNECTIONS_MAX: u32 = 24;
+const RELAY_CONNECTIONS_MAX: u32 = 2;
+/// How long a unit of work waits for a connection before it gives up.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// A connection that was idle for longer is tried before it is used.
+const IDLE_TRUSTED: Duration = Duration::from_secs(1);
+
+/// A unit of work that failed, named by what it was doing.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    #[error("could not {doing}")]
+    Failed { doing: &'static str, #[source] cause: sqlx::Error },
+    /// Someone else got there first: another owner of the partition, or another writer of the stream.
+    #[error("{0} was taken over by another process")]
+    Fenced(&'static str),
+    #[error("a unit of database work was cut off")]
+    CutOff,
+    #[error("the database role {0} may bypass row-level security or owns tables: give the application a role of its own")]
+    TooPowerful(String),
+    #[error("stored {0} does not read")]
+    Corrupt(&'static str),
+}
+
+impl DatabaseError {
+    /// Whether trying again later can help, because the database cannot be reached or was busy.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Failed { cause, .. } => match cause {
+                sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed | sqlx::Error::Protocol(_) => true,
+                // Serialisation, deadlock, lock timeout, unique races of ids that are derived, connection and shutdown classes.
+                sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+                    ["40001", "40P01", "55P03", "23505"].contains(&code.as_ref()) || code.starts_with("08") || code.starts_with("57P") || code.starts_with("53")
+                }),
+                _ => false,
+            },
+            Self::CutOff => true,
+            Self::Fenced(_) | Self::TooPowerful(_) | Self::Corrupt(_) => false,
+        }
+    }
+}
+
+/// Names what a failed statement was for.
+pub(crate) trait Doing<T> {
+    fn doing(self, what: &'static str) -> Result<T, DatabaseError>;
+}
+
+impl<T> Doing<T> for Result<T, sqlx::Error> {
+    fn doing(self, doing: &'static str) -> Result<T, DatabaseError> {
+        self.map_err(|cause| DatabaseError::Failed { doing, cause })
+    }
+}
+
+/// Creates roles and brings the schema up to date, as the owner. Safe to run by several processes at once.
+///
+/// # Errors
+/// When the database cannot be reached, the role may not create roles, or a migration fails.
+pub async fn migrate(owner_url: &SecretString, master: &MasterKey) -> Result<(), DatabaseError> {
+    let options = PgConnectOptions::from_str(owner_url.expose_secret()).doing("read the database's address")?;
+    let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(Duration::from_secs(10)).connect_with(options).await.doing("connect to the database as its owner")?;
+    for role in [APP_ROLE, RELAY_ROLE] {
+        let password = role_password(master, role);
+        // Names and password are our own, and the password is hexadecimal: nothing here comes from outside.
+        let statement = format!(
+            "do $$ begin
+                perform pg_advisory_xact_lock(7465);
+                if not exists (select from pg_roles where rolname = '{role}') then create role {role}; end if;
+                alter role {role} login nosuperuser nobypassrls nocreatedb nocreaterole password '{password}';
+                alter role {role} set idle_in_transaction_session_timeout = '60s';
+                alter role {role} set lock_timeout = '10s';
+            end $$"
+        );
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&pool).await.doing("create the application's roles")?;
+    }
+    sqlx::migrate!("../schemas/migrations").run(&pool).await.map_err(|cause| DatabaseError::Failed { doing: "bring the schema up to date", cause: cause.into() })?;
+    pool.close().await;
+    Ok(())
+}
+
+/// The roles' passwords follow from the master key, so that every process of an installation knows them.
+fn role_password(master: &MasterKey, role: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(master.bytes()).unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
+    mac.update(b"database role ");
+    mac.update(role.as_bytes());
+    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What a unit of work wants to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    Read,
+    Write,
+}
+
+/// The application's database. Cheap to clone.
+#[derive(Clone)]
+pub struct Database {
+    app: PgPool,
+    relay: PgPool,
+}
+
+impl Database {
+    /// Prepares pools; connects when first used, so that a process can start while Postgres is away.
+    ///
+    /// # Errors
+    /// When the address does not read.
+    pub fn new(owner_url: &SecretString, master: &MasterKey) -> Result<Self, DatabaseError> {
+        let options = PgConnectOptions::from_str(owner_url.expose_secret()).doing("read the database's address")?;
+        let pool = |role: &str, connections| {
+            let options = options.clone().username(role).password(&role_password(master, role)).application_name(role);
+            PgPoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(ACQUIRE_TIMEOUT)
+                .test_before_acquire(false)
+                .before_acquire(|connection, meta| {
+                    Box::pin(async move {
+                        if meta.idle_for < IDLE_TRUSTED {
+                            return Ok(true);
+                        }
+                        Ok(sqlx::Connection::ping(connection).await.is_ok())
+                    })
+                })
+                .connect_lazy_with(options)
+        };
+        Ok(Self { app: pool(APP_ROLE, APP_CONNECTIONS_MAX), relay: pool(RELAY_ROLE, RELAY_CONNECTIONS_MAX) })
+    }
+
+    /// Runs `work` in one transaction that sees and writes only `tenants`' rows. It runs in a task of its own: dropping the
+    /// returned future lets it finish.
+    ///
+    /// # Errors
+    /// What `work` says, or that the transaction could not begin or commit. After a failed commit the outcome is unknown:
+    /// look before trying again.
+    pub async fn transact<T, W>(&self, access: Access, tenants: &[TenantId], work: W) -> Result<T, DatabaseError>
+    where
+        T: Send + 'static,
+        W: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, DatabaseError>> + Send + 'static,
+    {
+        Self::transact_on(self.app.clone(), access, tenants, work).await
+    }
+
+    /// As [`Self::transact`], with the relay's role: sees the whole log, sealed.
+    ///
+    /// # Errors
+    /// As [`Self::transact`].
+    pub async fn transact_as_relay<T, W>(&self, work: W) -> Result<T, DatabaseError>
+    where
+        T: Send + 'static,
+        W: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, DatabaseError>> + Send + 'static,
+    {
+        Self::transact_on(self.relay.clone(), Access::Write, &[], work).await
+    }
+
+    async fn transact_on<T, W>(pool: PgPool, access: Access, tenants: &[TenantId], work: W) -> Result<T, DatabaseError>
+    where
+        T: Send + 'static,
+        W: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, DatabaseError>> + Send + 'static,
+    {
+        let begin = begin_statement(access, tenants);
+        let task = tokio::spawn(async move {
+            let mut unit = Unit::begin(&pool, begin).await?;
+            let answer = work(unit.connection()?).await;
+            unit.end(answer.is_ok()).await?;
+            answer
+        });
+        task.await.map_err(|_| DatabaseError::CutOff)?
+    }
+
+    /// The relay's exclusive seat: a session lock on a connection of its own, free as soon as that connection ends. Not
+    /// needed for correctness (consumers skip what they have), only so that two relays do not both do the work.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn try_relay_seat(&self) -> Result<Option<RelaySeat>, DatabaseError> {
+        let pool = self.relay.clone();
+        let task = tokio::spawn(async move {
+            let mut connection = pool.acquire().await.doing("connect as the relay")?;
+            connection.close_on_drop();
+            let taken: bool = sqlx::query_scalar("select pg_try_advisory_lock(7466)").fetch_one(&mut *connection).await.doing("take the relay's seat")?;
+            Ok(taken.then_some(RelaySeat { connection }))
+        });
+        task.await.map_err(|_| DatabaseError::CutOff)?
+    }
+
+    /// A watch that changes whenever `channel` is notified (the payload is a hint), and whenever the listener reconnected,
+    /// because what was sent meanwhile is lost.
+    #[must_use]
+    pub fn listen(&self, channel: &'static str, shutdown: CancellationToken) -> watch::Receiver<String> {
+        let (sender, receiver) = watch::channel(String::new());
+        let pool = self.app.clone();
+        tokio::spawn(async move {
+            while !shutdown.is_cancelled() {
+                let listened = async {
+                    let mut listener = PgListener::connect_with(&pool).await?;
+                    listener.listen(channel).await?;
+                    sender.send_replace(String::new());
+                    loop {
+                        match listener.try_recv().await? {
+                            Some(notification) => drop(sender.send_replace(notification.payload().to_owned())),
+                            None => drop(sender.send_replace(String::new())),
+                        }
+                    }
+                    #[expect(unreachable_code, reason = "gives the block its type")]
+                    Ok::<(), sqlx::Error>(())
+                };
+                tokio::select! {
+                    () = shutdown.cancelled() => {}
+                    _ended = listened => tokio::time::sleep(Duration::from_millis(500)).await,
+                }
+            }
+        });
+        receiver
+    }
+
+    /// Every notification of `channel`, in order; none while the connection is down.
+    #[must_use]
+    pub fn notifications(&self, channel: &'static str, capacity: usize, shutdown: CancellationToken) -> tokio::sync::broadcast::Sender<String> {
+        let (sender, _) = tokio::sync::broadcast::channel(capacity);
+        let pool = self.app.clone();
+        let out = sender.clone();
+        tokio::spawn(async move {
+            while !shutdown.is_cancelled() {
+                let listened = async {
+                    let mut listener = PgListener::connect_with(&pool).await?;
+                    listener.listen(channel).await?;
+                    loop {
+                        // Nobody listening is no error.
+                        out.send(listener.recv().await?.payload().to_owned()).ok();
+                    }
+                    #[expect(unreachable_code, reason = "gives the block its type")]
+                    Ok::<(), sqlx::Error>(())
+                };
+                tokio::select! {
+                    () = shutdown.cancelled() => {}
+                    _ended = listened => tokio::time::sleep(Duration::from_millis(500)).await,
+                }
+            }
+        });
+        sender
+    }
+
+    /// Refuses to work with a role that row-level security does not bind.
+    ///
+    /// # Errors
+    /// When the role is too powerful, or the database cannot be reached.
+    pub async fn assert_bound(&self) -> Result<(), DatabaseError> {
+        for pool in [&self.app, &self.relay] {
+            let (role, powerful): (String, bool) = sqlx::query_as(
+                "select current_user::text, rolsuper or rolbypassrls
+                        or exists (select from pg_class where relowner = pg_roles.oid and relkind in ('r', 'p', 'v', 'm'))
+                   from pg_roles where rolname = current_user",
+            )
+            .fetch_one(pool)
+            .await
+            .doing("check the application's role")?;
+            if powerful {
+                return Err(DatabaseError::TooPowerful(role));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the database answers.
+    pub async fn is_up(&self) -> bool {
+        let pool = self.app.clone();
+        tokio::spawn(async move { sqlx::query("select 1").execute(&pool).await.is_ok() }).await.unwrap_or(false)
+    }
+
+    pub async fn close(&self) {
+        self.app.close().await;
+        self.relay.close().await;
+    }
+}
+
+/// `BEGIN` with the tenants named, in one round trip. A tenant's id is a UUID: it cannot carry SQL.
+fn begin_statement(access: Access, tenants: &[TenantId]) -> String {
+    let mode = match access {
+        Access::Read => "read only",
+        Access::Write => "read write",
+    };
+    let tenants: Vec<String> = tenants.iter().map(ToString::to_string).collect();
+    format!("begin {mode}; set local app.tenants = '{{{}}}'", tenants.join(","))
+}
+
+/// A transaction on a pooled connection. Ends with [`Unit::end`]; any other way (a panic, a runtime that stops) closes the
+/// connection, so that nobody gets it with a transaction open.
+struct Unit {
+    connection: Option<PoolConnection<Postgres>>,
+}
+
+impl Unit {
+    async fn begin(pool: &PgPool, statement: String) -> Result<Self, DatabaseError> {
+        let mut unit = Self { connection: Some(pool.acquire().await.doing("get a database connection")?) };
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(unit.connection()?).await.doing("begin a transaction")?;
+        Ok(unit)
+    }
+
+    fn connection(&mut self) -> Result<&mut Connection, DatabaseError> {
+        self.connection.as_deref_mut().ok_or(DatabaseError::CutOff)
+    }
+
+    async fn end(mut self, commit: bool) -> Result<(), DatabaseError> {
+        let statement = if commit { "commit" } else { "rollback" };
+        let ended = sqlx::raw_sql(statement).execute(self.connection()?).await.doing("end a transaction");
+        match ended {
+            Ok(_) => {
+                drop(self.connection.take()); // back to the pool
+                Ok(())
+            }
+            // The work's own error says more than the failed rollback that followed it.
+            Err(error) => if commit { Err(error) } else { Ok(()) },
+        }
+    }
+}
+
+impl Drop for Unit {
+    fn drop(&mut self) {
+        if let Some(mut connection) = self.connection.take() {
+            connection.close_on_drop();
+        }
+    }
+}
+
+/// Holding it, this process is the one that relays.
+pub struct RelaySeat {
+    connection: PoolConnection<Postgres>,
+}
+
+impl RelaySeat {
+    /// Whether the seat's connection, and with it the seat, still lives.
+    pub async fn is_held(&mut self) -> bool {
+        sqlx::query("select 1").execute(&mut *self.connection).await.is_ok()
+    }
+}
+
+/// Whether the server at `url` answers.
+#[cfg(feature = "embedded")]
+pub(crate) async fn answers(url: &SecretString) -> bool {
+    use sqlx::{ConnectOptions, Connection as _};
+    let Ok(options) = PgConnectOptions::from_str(url.expose_secret()) else { return false };
+    match options.connect().await {
+        Ok(connection) => connection.close().await.is_ok(),
+        Err(_) => false,
+    }
+}
+
+/// Creates the database `name` on the server at `url`, if it is not there. The name is ours, never a user's.
+#[cfg(feature = "embedded")]
+pub(crate) async fn create_database(url: &SecretString, name: &'static str) -> Result<(), DatabaseError> {
+    use sqlx::{ConnectOptions, Connection as _};
+    let options = PgConnectOptions::from_str(url.expose_secret()).doing("read the database's address")?;
+    let mut connection = options.connect().await.doing("connect to the embedded Postgres")?;
+    let exists: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1)").bind(name).fetch_one(&mut connection).await.doing("look for the database")?;
+    if !exists {
+        sqlx::raw_sql(AssertSqlSafe(format!("create database {name}"))).execute(&mut connection).await.doing("create the database")?;
+    }
+    connection.close().await.doing("close a connection")
+}

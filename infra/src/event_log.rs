@@ -1,0 +1,596 @@
+//! The event log in Postgres: gapless, in the order of commits, one transaction per batch.
+//!
+//! An append is compare-and-set on its stream's revision. Positions come from one counter row, updated late in the
+//! transaction: a rollback gives them back, so `count(*) = max(position)` always holds. An append whose first event id is
+//! known already is answered with the position that it got then. (Techniques and sources: facts/event-log.md §4.)
+
+use std::collections::HashMap;
+
+use domain::{
+    Date, Kind, StreamId, Timestamp,
+    id::{CommandId, EventId, TenantId},
+};
+use schemas::envelope::{Provenance, StoredEvent};
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use crate::{
+    clock,
+    database::{Access, Connection, Database, DatabaseError, Doing, LOG_CHANNEL},
+};
+
+/// Appends that one transaction takes at most.
+pub const BATCH_APPENDS_MAX: usize = 1_000;
+/// Appends that wait in this process at most; beyond, callers wait.
+pub const QUEUE_APPENDS_MAX: usize = 4_096;
+/// Events of one page when the log is read.
+pub const PAGE_EVENTS_MAX: i64 = 5_000;
+/// How often a batch is tried when another writer got in between.
+const ATTEMPTS_MAX: u32 = 5;
+
+/// An event that wants to be stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewEvent {
+    pub event_id: EventId,
+    pub event_type: String,
+    pub schema_version: i16,
+    pub effective_on: Date,
+    pub provenance: Provenance,
+    /// Sealed JSON.
+    pub data: Vec<u8>,
+}
+
+/// Events for one stream: all or none.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Append {
+    pub stream: StreamId,
+    /// The stream's revision as the decision saw it; 0 for a new stream.
+    pub expected: i64,
+    pub events: Vec<NewEvent>,
+}
+
+/// What became of an append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    Recorded { first: i64, last: i64, revision: i64 },
+    /// The same events are in the log already, from this position on.
+    Duplicate { first: i64 },
+    /// The stream is elsewhere: load, decide and append again.
+    Conflict { actual: i64 },
+}
+
+/// Appends through an in-process batcher: whoever comes while a batch commits is in the next one. Cheap to clone.
+#[derive(Clone)]
+pub struct EventLog {
+    database: Database,
+    queue: mpsc::Sender<Queued>,
+}
+
+struct Queued {
+    append: Append,
+    answer: oneshot::Sender<Result<Appended, AppendFailed>>,
+}
+
+/// An append whose outcome is not known: append again with the same event ids to find out.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the log could not be written: {0}")]
+pub struct AppendFailed(String);
+
+impl EventLog {
+    /// Starts the batcher; it ends when the last clone is dropped.
+    #[must_use]
+    pub fn new(database: Database) -> Self {
+        let (queue, waiting) = mpsc::channel(QUEUE_APPENDS_MAX);
+        tokio::spawn(batcher(database.clone(), waiting));
+        Self { database, queue }
+    }
+
+    /// Appends, and answers when that is durable.
+    ///
+    /// # Errors
+    /// When the database fails: the outcome is then unknown.
+    pub async fn append(&self, append: Append) -> Result<Appended, AppendFailed> {
+        let (answer, answered) = oneshot::channel();
+        let stopped = || AppendFailed("the process is stopping".to_owned());
+        self.queue.send(Queued { append, answer }).await.map_err(|_| stopped())?;
+        answered.await.map_err(|_| stopped())?
+    }
+
+    /// A stream's events after `revision`, in order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn read_stream(&self, stream: StreamId, after_revision: i64) -> Result<Vec<StoredEvent>, DatabaseError> {
+        self.database
+            .transact(Access::Read, &[stream.tenant], move |connection| {
+                Box::pin(async move {
+                    let rows: Vec<EventRow> = sqlx::query_as(
+                        "select * from event where tenant = $1 and kind = $2 and stream_id = $3 and revision > $4 order by revision",
+                    )
+                    .bind(Uuid::from(stream.tenant))
+                    .bind(stream.kind.name())
+                    .bind(stream.id)
+                    .bind(after_revision)
+                    .fetch_all(connection)
+                    .await
+                    .doing("read a stream")?;
+                    rows.into_iter().map(EventRow::event).collect()
+                })
+            })
+            .await
+    }
+
+    /// One tenant's events of one kind after `position`, in order: at most [`PAGE_EVENTS_MAX`].
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn read_tenant(&self, tenant: TenantId, kind: Kind, after_position: i64) -> Result<Vec<StoredEvent>, DatabaseError> {
+        self.database
+            .transact(Access::Read, &[tenant], move |connection| {
+                Box::pin(async move {
+                    let rows: Vec<EventRow> =
+                        sqlx::query_as("select * from event where tenant = $1 and kind = $2 and position > $3 order by position limit $4")
+                            .bind(Uuid::from(tenant))
+                            .bind(kind.name())
+                            .bind(after_position)
+                            .bind(PAGE_EVENTS_MAX)
+                            .fetch_all(connection)
+                            .await
+                            .doing("read a tenant's events")?;
+                    rows.into_iter().map(EventRow::event).collect()
+                })
+            })
+            .await
+    }
+
+    /// The position of the last event.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn head(&self) -> Result<i64, DatabaseError> {
+        self.database.transact(Access::Read, &[], |connection| Box::pin(head(connection))).await
+    }
+
+    /// Makes room for what will be appended: call at start, and now and then.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn prepare(&self) -> Result<(), DatabaseError> {
+        self.database
+            .transact(Access::Write, &[], |connection| {
+                Box::pin(async move {
+                    let head = head(connection).await?;
+                    prepare_partitions(connection, head).await
+                })
+            })
+            .await
+    }
+}
+
+/// The position of the last event.
+///
+/// # Errors
+/// When the database fails.
+pub async fn head(connection: &mut Connection) -> Result<i64, DatabaseError> {
+    sqlx::query_scalar("select position from log_head").fetch_one(connection).await.doing("read the head of the log")
+}
+
+async fn prepare_partitions(connection: &mut Connection, head: i64) -> Result<(), DatabaseError> {
+    sqlx::query("select tenure_prepare_log($1)").bind(head).execute(connection).await.doing("prepare the log's next partition").map(drop)
+}
+
+async fn batcher(database: Database, mut waiting: mpsc::Receiver<Queued>) {
+    let mut batch: Vec<Queued> = Vec::new();
+    while waiting.recv_many(&mut batch, BATCH_APPENDS_MAX).await > 0 {
+        let (appends, answers): (Vec<Append>, Vec<_>) = batch.drain(..).map(|queued| (queued.append, queued.answer)).unzip();
+        let result = append_batch(&database, appends).await;
+        metrics::histogram!("tenure_append_batch_size").record(answers.len() as f64);
+        match result {
+            Ok(appended) => answers.into_iter().zip(appended).for_each(|(answer, appended)| drop(answer.send(Ok(appended)))),
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "a batch could not be appended");
+                let failed = AppendFailed(error.to_string());
+                answers.into_iter().for_each(|answer| drop(answer.send(Err(failed.clone()))));
+            }
+        }
+    }
+}
+
+async fn append_batch(database: &Database, appends: Vec<Append>) -> Result<Vec<Appended>, DatabaseError> {
+    let appends = std::sync::Arc::new(appends);
+    let tenants = tenants_of(appends.iter().map(|append| append.stream.tenant));
+    for attempt in 1.. {
+        let appends = std::sync::Arc::clone(&appends);
+        let result = database.transact(Access::Write, &tenants, move |connection| Box::pin(async move { append(connection, &appends).await })).await;
+        match result {
+            // Another process wrote one of the streams between our look and our write.
+            Err(DatabaseError::Fenced(_)) if attempt < ATTEMPTS_MAX => {}
+            Err(error) if error.is_transient() && attempt < ATTEMPTS_MAX => {}
+            other => return other,
+        }
+    }
+    unreachable!("the loop returns")
+}
+
+/// The distinct tenants, for a transaction that works for them.
+pub fn tenants_of(tenants: impl Iterator<Item = TenantId>) -> Vec<TenantId> {
+    let mut tenants: Vec<_> = tenants.collect();
+    tenants.sort_unstable();
+    tenants.dedup();
+    tenants
+}
+
+/// Appends within the caller's transaction, which must name all tenants concerned. Several appends may continue the same
+/// stream, in order. Answers one by one; a conflict of one does not concern the others.
+///
+/// # Errors
+/// [`DatabaseError::Fenced`] when another writer was faster: roll back and try again. Otherwise when the database fails.
+pub async fn append(connection: &mut Connection, appends: &[Append]) -> Result<Vec<Appended>, DatabaseError> {
+    let known = known_events(connection, appends).await?;
+    let revisions = revisions(connection, appends).await?;
+    let plan = Plan::make(appends, &known, &revisions);
+    if !plan.winners.is_empty() {
+        plan.move_streams(connection, &revisions).await?;
+        plan.insert(connection, appends).await.map(|first| plan.answers(appends, first))
+    } else {
+        Ok(plan.answers(appends, 0))
+    }
+}
+
+type StreamKey = (TenantId, Kind, Uuid);
+
+fn key(stream: &StreamId) -> StreamKey {
+    (stream.tenant, stream.kind, stream.id)
+}
+
+/// The positions of those first events that are in the log already.
+async fn known_events(connection: &mut Connection, appends: &[Append]) -> Result<HashMap<(TenantId, EventId), i64>, DatabaseError> {
+    let firsts = || appends.iter().filter_map(|append| append.events.first().map(|event| (append.stream.tenant, event.event_id)));
+    let tenants: Vec<Uuid> = firsts().map(|(tenant, _)| tenant.into()).collect();
+    let ids: Vec<Uuid> = firsts().map(|(_, id)| id.into()).collect();
+    let rows: Vec<(Uuid, Uuid, i64)> = sqlx::query_as(
+        "select e.tenant, e.event_id, e.position from unnest($1::uuid[], $2::uuid[]) as u(tenant, event_id) join event_id e using (tenant, event_id)",
+    )
+    .bind(tenants)
+    .bind(ids)
+    .fetch_all(connection)
+    .await
+    .doing("look for repeated events")?;
+    Ok(rows.into_iter().map(|(tenant, id, position)| ((TenantId::from_uuid(tenant), EventId::from_uuid(id)), position)).collect())
+}
+
+async fn revisions(connection: &mut Connection, appends: &[Append]) -> Result<HashMap<StreamKey, i64>, DatabaseError> {
+    let mut streams: Vec<StreamKey> = appends.iter().map(|append| key(&append.stream)).collect();
+    streams.sort_unstable();
+    streams.dedup();
+    let tenants: Vec<Uuid> = streams.iter().map(|(tenant, _, _)| Uuid::from(*tenant)).collect();
+    let kinds: Vec<&str> = streams.iter().map(|(_, kind, _)| kind.name()).collect();
+    let ids: Vec<Uuid> = streams.iter().map(|(_, _, id)| *id).collect();
+    let rows: Vec<(Uuid, String, Uuid, i64)> = sqlx::query_as(
+        "select s.tenant, s.kind, s.id, s.revision from unnest($1::uuid[], $2::text[], $3::uuid[]) as u(tenant, kind, id) join stream s using (tenant, kind, id)",
+    )
+    .bind(tenants)
+    .bind(kinds)
+    .bind(ids)
+    .fetch_all(connection)
+    .await
+    .doing("read streams' revisions")?;
+    rows.into_iter()
+        .map(|(tenant, kind, id, revision)| {
+            let kind = kind.parse().map_err(|_| DatabaseError::Corrupt("kind of stream"))?;
+            Ok(((TenantId::from_uuid(tenant), kind, id), revision))
+        })
+        .collect()
+}
+
+/// Which appends win, and where their streams end up.
+struct Plan {
+    verdicts: Vec<Verdict>,
+    /// Indices of the winners, in order.
+    winners: Vec<usize>,
+    /// New revisions of the streams that move, in a fixed order (so that two writers never wait for each other in a ring).
+    moved: Vec<(StreamKey, i64)>,
+    events: usize,
+}
+
+enum Verdict {
+    /// The revision after it, and its events' offset among the batch's events.
+    Wins { revision: i64, offset: usize },
+    Nothing { revision: i64 },
+    Known { first: i64 },
+    /// Repeats the append with this index, of the same batch.
+    Repeats { index: usize },
+    Conflict { actual: i64 },
+}
+
+impl Plan {
+    fn make(appends: &[Append], known: &HashMap<(TenantId, EventId), i64>, revisions: &HashMap<StreamKey, i64>) -> Self {
+        let mut now = revisions.clone();
+        let mut in_batch: HashMap<(TenantId, EventId), usize> = HashMap::new();
+        let (mut verdicts, mut winners, mut offset) = (Vec::with_capacity(appends.len()), Vec::new(), 0);
+        for (index, append) in appends.iter().enumerate() {
+            let stream = key(&append.stream);
+            let actual = now.get(&stream).copied().unwrap_or(0);
+            let Some(first) = append.events.first().map(|event| (append.stream.tenant, event.event_id)) else {
+                verdicts.push(if actual == append.expected { Verdict::Nothing { revision: actual } } else { Verdict::Conflict { actual } });
+                continue;
+            };
+            verdicts.push(if let Some(first) = known.get(&first) {
+                Verdict::Known { first: *first }
+            } else if let Some(index) = in_batch.get(&first) {
+                Verdict::Repeats { index: *index }
+            } else if actual != append.expected {
+                Verdict::Conflict { actual }
+            } else {
+                let revision = actual + append.events.len() as i64;
+                now.insert(stream, revision);
+                in_batch.insert(first, index);
+                winners.push(index);
+                let at = offset;
+                offset += append.events.len();
+                Verdict::Wins { revision, offset: at }
+            });
+        }
+        let mut moved: Vec<(StreamKey, i64)> = now.into_iter().filter(|(stream, revision)| revisions.get(stream) != Some(revision)).collect();
+        moved.sort_unstable();
+        Self { verdicts, winners, moved, events: offset }
+    }
+
+    /// Compare-and-set of all streams at once.
+    async fn move_streams(&self, connection: &mut Connection, revisions: &HashMap<StreamKey, i64>) -> Result<(), DatabaseError> {
+        let (old, new): (Vec<_>, Vec<_>) = self.moved.iter().partition(|(stream, _)| revisions.contains_key(stream));
+        let mut done = 0;
+        if !old.is_empty() {
+            let (tenants, kinds, ids) = columns(&old);
+            let before: Vec<i64> = old.iter().map(|(stream, _)| revisions[stream]).collect();
+            let after: Vec<i64> = old.iter().map(|(_, revision)| *revision).collect();
+            done += sqlx::query(
+                "update stream s set revision = u.after from unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::bigint[]) as u(tenant, kind, id, before, after)
+                  where (s.tenant, s.kind, s.id) = (u.tenant, u.kind, u.id) and s.revision = u.before",
+            )
+            .bind(tenants)
+            .bind(kinds)
+            .bind(ids)
+            .bind(before)
+            .bind(after)
+            .execute(&mut *connection)
+            .await
+            .doing("advance streams")?
+            .rows_affected();
+        }
+        if !new.is_empty() {
+            let (tenants, kinds, ids) = columns(&new);
+            let after: Vec<i64> = new.iter().map(|(_, revision)| *revision).collect();
+            done += sqlx::query(
+                "insert into stream (tenant, kind, id, revision) select * from unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[]) on conflict do nothing",
+            )
+            .bind(tenants)
+            .bind(kinds)
+            .bind(ids)
+            .bind(after)
+            .execute(connection)
+            .await
+            .doing("begin streams")?
+            .rows_affected();
+        }
+        if done == self.moved.len() as u64 { Ok(()) } else { Err(DatabaseError::Fenced("a stream")) }
+    }
+
+    /// Takes positions and inserts the winners' events. Answers with the first position.
+    async fn insert(&self, connection: &mut Connection, appends: &[Append]) -> Result<i64, DatabaseError> {
+        let count = self.events as i64;
+        let (head, recorded_at): (i64, Timestamp) =
+            sqlx::query_as("update log_head set position = position + $1, recorded_at = greatest(recorded_at, $2) returning position, recorded_at")
+                .bind(count)
+                .bind(clock::now())
+                .fetch_one(&mut *connection)
+                .await
+                .doing("take positions")?;
+        let first = head - count + 1;
+        let mut rows = Columns::with_capacity(self.events);
+        for index in &self.winners {
+            let append = &appends[*index];
+            let Verdict::Wins { revision, .. } = self.verdicts[*index] else { continue };
+            let before = revision - append.events.len() as i64;
+            for (event, revision) in append.events.iter().zip(before + 1..) {
+                rows.push(&append.stream, revision, event);
+            }
+        }
+        sqlx::query(
+            "insert into event (position, tenant, kind, stream_id, revision, event_id, event_type, schema_version, effective_on, recorded_at,
+                                actor, correlation_id, causation_id, backfill, traceparent, data)
+             select $1 + u.n - 1, u.tenant, u.kind, u.stream_id, u.revision, u.event_id, u.event_type, u.schema_version, u.effective_on, $2,
+                    u.actor, u.correlation_id, u.causation_id, u.backfill, u.traceparent, u.data
+               from unnest($3::uuid[], $4::text[], $5::uuid[], $6::bigint[], $7::uuid[], $8::text[], $9::smallint[], $10::date[],
+                           $11::text[], $12::uuid[], $13::uuid[], $14::boolean[], $15::text[], $16::bytea[])
+                    with ordinality
+                    as u(tenant, kind, stream_id, revision, event_id, event_type, schema_version, effective_on,
+                         actor, correlation_id, causation_id, backfill, traceparent, data, n)",
+        )
+        .bind(first)
+        .bind(recorded_at)
+        .bind(&rows.tenant)
+        .bind(&rows.kind)
+        .bind(&rows.stream_id)
+        .bind(&rows.revision)
+        .bind(&rows.event_id)
+        .bind(&rows.event_type)
+        .bind(&rows.schema_version)
+        .bind(&rows.effective_on)
+        .bind(&rows.actor)
+        .bind(&rows.correlation_id)
+        .bind(&rows.causation_id)
+        .bind(&rows.backfill)
+        .bind(&rows.traceparent)
+        .bind(&rows.data)
+        .execute(&mut *connection)
+        .await
+        .doing("insert events")?;
+        sqlx::query(
+            "insert into event_id (tenant, event_id, position)
+             select u.tenant, u.event_id, $1 + u.n - 1 from unnest($2::uuid[], $3::uuid[]) with ordinality as u(tenant, event_id, n)",
+        )
+        .bind(first)
+        .bind(&rows.tenant)
+        .bind(&rows.event_id)
+        .execute(&mut *connection)
+        .await
+        .doing("remember event ids")?;
+        // One hint per batch. At commit it takes a lock that all notifying transactions share: never one per row.
+        sqlx::query("select pg_notify($1, $2)").bind(LOG_CHANNEL).bind(head.to_string()).execute(&mut *connection).await.doing("announce the log's head")?;
+        const SPAN: i64 = 10_000_000;
+        if head / SPAN != (first - 1) / SPAN {
+            prepare_partitions(connection, head).await?;
+        }
+        Ok(first)
+    }
+
+    fn answers(&self, appends: &[Append], first: i64) -> Vec<Appended> {
+        self.verdicts
+            .iter()
+            .enumerate()
+            .map(|(index, verdict)| match verdict {
+                Verdict::Wins { revision, offset } => {
+                    let first = first + *offset as i64;
+                    Appended::Recorded { first, last: first + appends[index].events.len() as i64 - 1, revision: *revision }
+                }
+                // Nothing to store: it "is" at the stream's revision, at no position of its own.
+                Verdict::Nothing { revision } => Appended::Recorded { first: 0, last: 0, revision: *revision },
+                Verdict::Known { first } => Appended::Duplicate { first: *first },
+                Verdict::Repeats { index } => match self.verdicts[*index] {
+                    Verdict::Wins { offset, .. } => Appended::Duplicate { first: first + offset as i64 },
+                    Verdict::Nothing { .. } | Verdict::Known { .. } | Verdict::Repeats { .. } | Verdict::Conflict { .. } => Appended::Conflict { actual: 0 },
+                },
+                Verdict::Conflict { actual } => Appended::Conflict { actual: *actual },
+            })
+            .collect()
+    }
+}
+
+fn columns<'a>(streams: &[&'a (StreamKey, i64)]) -> (Vec<Uuid>, Vec<&'a str>, Vec<Uuid>) {
+    (
+        streams.iter().map(|((tenant, _, _), _)| Uuid::from(*tenant)).collect(),
+        streams.iter().map(|((_, kind, _), _)| kind.name()).collect(),
+        streams.iter().map(|((_, _, id), _)| *id).collect(),
+    )
+}
+
+/// One array per column: a statement of fixed arity for any number of rows.
+#[derive(Default)]
+struct Columns<'a> {
+    tenant: Vec<Uuid>,
+    kind: Vec<&'a str>,
+    stream_id: Vec<Uuid>,
+    revision: Vec<i64>,
+    event_id: Vec<Uuid>,
+    event_type: Vec<&'a str>,
+    schema_version: Vec<i16>,
+    effective_on: Vec<Date>,
+    actor: Vec<&'a str>,
+    correlation_id: Vec<Uuid>,
+    causation_id: Vec<Uuid>,
+    backfill: Vec<bool>,
+    traceparent: Vec<Option<&'a str>>,
+    data: Vec<&'a [u8]>,
+}
+
+impl<'a> Columns<'a> {
+    fn with_capacity(rows: usize) -> Self {
+        Self { tenant: Vec::with_capacity(rows), event_id: Vec::with_capacity(rows), data: Vec::with_capacity(rows), ..Self::default() }
+    }
+
+    fn push(&mut self, stream: &'a StreamId, revision: i64, event: &'a NewEvent) {
+        self.tenant.push(stream.tenant.into());
+        self.kind.push(stream.kind.name());
+        self.stream_id.push(stream.id);
+        self.revision.push(revision);
+        self.event_id.push(event.event_id.into());
+        self.event_type.push(&event.event_type);
+        self.schema_version.push(event.schema_version);
+        self.effective_on.push(event.effective_on);
+        self.actor.push(&event.provenance.actor);
+        self.correlation_id.push(event.provenance.correlation);
+        self.causation_id.push(event.provenance.causation.into());
+        self.backfill.push(event.provenance.backfill);
+        self.traceparent.push(event.provenance.traceparent.as_deref());
+        self.data.push(&event.data);
+    }
+}
+
+/// A row of `event`.
+#[derive(sqlx::FromRow)]
+struct EventRow {
+    position: i64,
+    tenant: Uuid,
+    kind: String,
+    stream_id: Uuid,
+    revision: i64,
+    event_id: Uuid,
+    event_type: String,
+    schema_version: i16,
+    effective_on: Date,
+    recorded_at: Timestamp,
+    actor: String,
+    correlation_id: Uuid,
+    causation_id: Uuid,
+    backfill: bool,
+    traceparent: Option<String>,
+    data: Vec<u8>,
+}
+
+impl EventRow {
+    fn event(self) -> Result<StoredEvent, DatabaseError> {
+        Ok(StoredEvent {
+            position: self.position,
+            stream: StreamId::new(TenantId::from_uuid(self.tenant), self.kind.parse().map_err(|_| DatabaseError::Corrupt("kind of stream"))?, self.stream_id),
+            revision: self.revision,
+            event_id: EventId::from_uuid(self.event_id),
+            event_type: self.event_type,
+            schema_version: self.schema_version,
+            effective_on: self.effective_on,
+            recorded_at: self.recorded_at,
+            provenance: Provenance {
+                actor: self.actor,
+                correlation: self.correlation_id,
+                causation: CommandId::from_uuid(self.causation_id),
+                backfill: self.backfill,
+                traceparent: self.traceparent,
+            },
+            data: self.data,
+        })
+    }
+}
+
+/// The whole histories of `streams`, in log order, in one query.
+///
+/// # Errors
+/// When the database fails.
+pub async fn read_streams(connection: &mut Connection, streams: &[StreamId]) -> Result<Vec<StoredEvent>, DatabaseError> {
+    let tenants: Vec<Uuid> = streams.iter().map(|stream| stream.tenant.into()).collect();
+    let kinds: Vec<&str> = streams.iter().map(|stream| stream.kind.name()).collect();
+    let ids: Vec<Uuid> = streams.iter().map(|stream| stream.id).collect();
+    let rows: Vec<EventRow> = sqlx::query_as(
+        "select e.* from unnest($1::uuid[], $2::text[], $3::uuid[]) as u(tenant, kind, stream_id) join event e using (tenant, kind, stream_id) order by e.position",
+    )
+    .bind(tenants)
+    .bind(kinds)
+    .bind(ids)
+    .fetch_all(connection)
+    .await
+    .doing("read streams")?;
+    rows.into_iter().map(EventRow::event).collect()
+}
+
+/// The log after `position`, of all tenants: for the relay's role.
+///
+/// # Errors
+/// When the database fails.
+pub async fn read_after(connection: &mut Connection, position: i64, limit: i64) -> Result<Vec<StoredEvent>, DatabaseError> {
+    let rows: Vec<EventRow> = sqlx::query_as("select * from event where position > $1 order by position limit $2")
+        .bind(position)
+        .bind(limit)
+        .fetch_all(connection)
+        .await
+        .doing("read the log")?;
+    rows.into_iter().map(EventRow::event).collect()
+}

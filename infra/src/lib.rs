@@ -1,0 +1,20 @@
+#![doc = include_str!("../README.md")]
+
+pub mod auth;
+pub mod broker;
+pub mod checkpoint;
+pub mod clock;
+pub mod completion;
+pub mod database;
+#[cfg(feature = "embedded")]
+pub mod embedded;
+pub mod event_log;
+pub mod model_registry;
+pub mod outbox;
+pub mod outcome;
+pub mod parked;
+pub mod read_model;
+pub mod relay;
+pub mod route;
+pub mod sealing;
+pub mod telemetry;

@@ -1,0 +1,101 @@
+//! Commands that a projection sends back into the intake, stored with the rows that cause them.
+
+use domain::{
+    Kind, StreamId,
+    id::{CommandId, TenantId},
+};
+use uuid::Uuid;
+
+use crate::database::{Connection, DatabaseError, Doing};
+
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    pub id: CommandId,
+    pub stream: StreamId,
+    /// `AnyCommand` as JSON, sealed with the tenant's key under [`place`].
+    pub command: Vec<u8>,
+    pub actor: String,
+    pub correlation: Uuid,
+}
+
+/// Where a sealed outgoing command belongs: the same place as in the intake, so that it is sent on as it is.
+#[must_use]
+pub fn place(id: CommandId) -> String {
+    format!("intake|{id}")
+}
+
+/// Stores commands to send; one that waits already stays as it is.
+///
+/// # Errors
+/// When the database fails.
+pub async fn add(connection: &mut Connection, outgoing: &[Outgoing]) -> Result<(), DatabaseError> {
+    if outgoing.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into outbox (id, tenant, kind, stream_id, command, actor, correlation)
+         select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::bytea[], $6::text[], $7::uuid[]) on conflict do nothing",
+    )
+    .bind(outgoing.iter().map(|o| o.id.into()).collect::<Vec<Uuid>>())
+    .bind(outgoing.iter().map(|o| o.stream.tenant.into()).collect::<Vec<Uuid>>())
+    .bind(outgoing.iter().map(|o| o.stream.kind.name()).collect::<Vec<&str>>())
+    .bind(outgoing.iter().map(|o| o.stream.id).collect::<Vec<Uuid>>())
+    .bind(outgoing.iter().map(|o| o.command.as_slice()).collect::<Vec<&[u8]>>())
+    .bind(outgoing.iter().map(|o| o.actor.as_str()).collect::<Vec<&str>>())
+    .bind(outgoing.iter().map(|o| o.correlation).collect::<Vec<Uuid>>())
+    .execute(connection)
+    .await
+    .doing("store outgoing commands")
+    .map(drop)
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: Uuid,
+    tenant: Uuid,
+    kind: String,
+    stream_id: Uuid,
+    command: Vec<u8>,
+    actor: String,
+    correlation: Uuid,
+}
+
+/// Up to `limit` waiting commands. Two senders may get the same: the intake deduplicates by id.
+///
+/// # Errors
+/// When the database fails.
+pub async fn waiting(connection: &mut Connection, limit: i64) -> Result<Vec<Outgoing>, DatabaseError> {
+    let rows: Vec<Row> = sqlx::query_as("select id, tenant, kind, stream_id, command, actor, correlation from outbox order by id limit $1")
+        .bind(limit)
+        .fetch_all(connection)
+        .await
+        .doing("read outgoing commands")?;
+    rows.into_iter()
+        .map(|row| {
+            let kind: Kind = row.kind.parse().map_err(|_| DatabaseError::Corrupt("kind of stream"))?;
+            Ok(Outgoing {
+                id: CommandId::from_uuid(row.id),
+                stream: StreamId::new(TenantId::from_uuid(row.tenant), kind, row.stream_id),
+                command: row.command,
+                actor: row.actor,
+                correlation: row.correlation,
+            })
+        })
+        .collect()
+}
+
+/// Removes what has been sent.
+///
+/// # Errors
+/// When the database fails.
+pub async fn sent(connection: &mut Connection, sent: &[Outgoing]) -> Result<(), DatabaseError> {
+    let tenants: Vec<Uuid> = sent.iter().map(|o| o.stream.tenant.into()).collect();
+    let ids: Vec<Uuid> = sent.iter().map(|o| o.id.into()).collect();
+    sqlx::query("delete from outbox o using unnest($1::uuid[], $2::uuid[]) as u(tenant, id) where (o.tenant, o.id) = (u.tenant, u.id)")
+        .bind(tenants)
+        .bind(ids)
+        .execute(connection)
+        .await
+        .doing("remove sent commands")
+        .map(drop)
+}

@@ -1,0 +1,227 @@
+//! `risk`, `risk_history` and the scorer's own `feature_state`.
+
+use domain::{Timestamp, id::TenantId, risk::Factor};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::keys;
+use crate::database::{Connection, DatabaseError, Doing, RISK_CHANNEL};
+
+#[derive(Clone, PartialEq, sqlx::FromRow)]
+pub struct RiskRow {
+    pub tenant: Uuid,
+    pub employee: Uuid,
+    pub probability: f64,
+    pub horizon_days: i16,
+    /// A [`domain::risk::Band`]'s name.
+    pub band: String,
+    pub factors: Json<Vec<Factor>>,
+    pub model: String,
+    pub scored_at: Timestamp,
+    /// The log position that the score was made from.
+    pub position: i64,
+}
+
+#[derive(Clone, PartialEq, sqlx::FromRow)]
+pub struct RiskHistoryRow {
+    pub tenant: Uuid,
+    pub employee: Uuid,
+    /// The log position of the assessment.
+    pub position: i64,
+    /// None: no longer readable.
+    pub probability: Option<f64>,
+    pub horizon_days: i16,
+    pub band: String,
+    pub factors: Json<Vec<Factor>>,
+    pub model: String,
+    pub scored_at: Timestamp,
+    pub scored_position: i64,
+}
+
+/// The current scores of `employees`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn load(connection: &mut Connection, employees: &[(TenantId, Uuid)]) -> Result<Vec<RiskRow>, DatabaseError> {
+    let (tenants, ids) = keys(employees);
+    sqlx::query_as("select r.* from unnest($1::uuid[], $2::uuid[]) as u(tenant, employee) join risk r using (tenant, employee)")
+        .bind(tenants)
+        .bind(ids)
+        .fetch_all(connection)
+        .await
+        .doing("load risks")
+}
+
+/// Writes current scores.
+///
+/// # Errors
+/// When the database fails.
+pub async fn upsert(connection: &mut Connection, rows: &[RiskRow]) -> Result<(), DatabaseError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into risk (tenant, employee, probability, horizon_days, band, factors, model, scored_at, position)
+         select * from unnest($1::uuid[], $2::uuid[], $3::double precision[], $4::smallint[], $5::text[], $6::jsonb[], $7::text[], $8::timestamptz[], $9::bigint[])
+         on conflict (tenant, employee) do update set probability = excluded.probability, horizon_days = excluded.horizon_days, band = excluded.band,
+            factors = excluded.factors, model = excluded.model, scored_at = excluded.scored_at, position = excluded.position",
+    )
+    .bind(rows.iter().map(|r| r.tenant).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.employee).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.probability).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.horizon_days).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.band.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| &r.factors).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.model.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.scored_at).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.position).collect::<Vec<_>>())
+    .execute(connection)
+    .await
+    .doing("write risks")
+    .map(drop)
+}
+
+/// Removes scores: of people who left, object, or were erased.
+///
+/// # Errors
+/// When the database fails.
+pub async fn remove(connection: &mut Connection, employees: &[(TenantId, Uuid)]) -> Result<(), DatabaseError> {
+    let (tenants, ids) = keys(employees);
+    sqlx::query("delete from risk r using unnest($1::uuid[], $2::uuid[]) as u(tenant, employee) where (r.tenant, r.employee) = (u.tenant, u.employee)")
+        .bind(tenants)
+        .bind(ids)
+        .execute(connection)
+        .await
+        .doing("remove risks")
+        .map(drop)
+}
+
+/// How many employees one announcement names: Postgres takes 8,000 bytes.
+const ANNOUNCED_MAX: usize = 150;
+
+/// Announces changed scores to subscribers, when the transaction commits.
+///
+/// # Errors
+/// When the database fails.
+pub async fn announce(connection: &mut Connection, tenant: TenantId, employees: &[Uuid]) -> Result<(), DatabaseError> {
+    for employees in employees.chunks(ANNOUNCED_MAX) {
+        let payload = serde_json::json!({"tenant": tenant, "employees": employees});
+        sqlx::query("select pg_notify($1, $2)").bind(RISK_CHANNEL).bind(payload.to_string()).execute(&mut *connection).await.doing("announce risks")?;
+    }
+    Ok(())
+}
+
+/// Adds assessments to history; one that is there stays as it is.
+///
+/// # Errors
+/// When the database fails.
+pub async fn add_history(connection: &mut Connection, rows: &[RiskHistoryRow]) -> Result<(), DatabaseError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into risk_history (tenant, employee, position, probability, horizon_days, band, factors, model, scored_at, scored_position)
+         select * from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::double precision[], $5::smallint[], $6::text[], $7::jsonb[], $8::text[], $9::timestamptz[], $10::bigint[])
+         on conflict do nothing",
+    )
+    .bind(rows.iter().map(|r| r.tenant).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.employee).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.position).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.probability).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.horizon_days).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.band.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| &r.factors).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.model.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.scored_at).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.scored_position).collect::<Vec<_>>())
+    .execute(connection)
+    .await
+    .doing("write risk history")
+    .map(drop)
+}
+
+/// Makes a person's history of scores unreadable, when the person is erased.
+///
+/// # Errors
+/// When the database fails.
+pub async fn clear_history(connection: &mut Connection, employees: &[(TenantId, Uuid)]) -> Result<(), DatabaseError> {
+    let (tenants, ids) = keys(employees);
+    sqlx::query(
+        "update risk_history h set probability = null, factors = '[]'
+           from unnest($1::uuid[], $2::uuid[]) as u(tenant, employee) where (h.tenant, h.employee) = (u.tenant, u.employee)",
+    )
+    .bind(tenants)
+    .bind(ids)
+    .execute(connection)
+    .await
+    .doing("clear risk history")
+    .map(drop)
+}
+
+/// The scorer's fold of one person, sealed with the person's key under [`state_place`].
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+pub struct FeatureStateRow {
+    pub tenant: Uuid,
+    pub employee: Uuid,
+    pub state: Vec<u8>,
+    pub position: i64,
+}
+
+/// # Errors
+/// When the database fails.
+pub async fn load_states(connection: &mut Connection, employees: &[(TenantId, Uuid)]) -> Result<Vec<FeatureStateRow>, DatabaseError> {
+    let (tenants, ids) = keys(employees);
+    sqlx::query_as("select s.* from unnest($1::uuid[], $2::uuid[]) as u(tenant, employee) join feature_state s using (tenant, employee)")
+        .bind(tenants)
+        .bind(ids)
+        .fetch_all(connection)
+        .await
+        .doing("load feature states")
+}
+
+/// A tenant's feature states after `after` (an employee's id), in order of id.
+///
+/// # Errors
+/// When the database fails.
+pub async fn page_states(connection: &mut Connection, tenant: TenantId, after: Option<Uuid>, limit: i64) -> Result<Vec<FeatureStateRow>, DatabaseError> {
+    sqlx::query_as("select * from feature_state where tenant = $1 and ($2::uuid is null or employee > $2) order by employee limit $3")
+        .bind(Uuid::from(tenant))
+        .bind(after)
+        .bind(limit)
+        .fetch_all(connection)
+        .await
+        .doing("read feature states")
+}
+
+/// # Errors
+/// When the database fails.
+pub async fn upsert_states(connection: &mut Connection, rows: &[FeatureStateRow]) -> Result<(), DatabaseError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into feature_state (tenant, employee, state, position) select * from unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::bigint[])
+         on conflict (tenant, employee) do update set state = excluded.state, position = excluded.position",
+    )
+    .bind(rows.iter().map(|r| r.tenant).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.employee).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.state.as_slice()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.position).collect::<Vec<_>>())
+    .execute(connection)
+    .await
+    .doing("write feature states")
+    .map(drop)
+}
+
+/// # Errors
+/// When the database fails.
+pub async fn remove_states(connection: &mut Connection, employees: &[(TenantId, Uuid)]) -> Result<(), DatabaseError> {
+    let (tenants, ids) = keys(employees);
+    sqlx::query("delete from feature_state s using unnest($1::uuid[], $2::uuid[]) as u(tenant, employee) where (s.tenant, s.employee) = (u.tenant, u.employee)")
+        .bind(tenants)
+        .bind(ids)
+        .execute(connection)
+        .await
+        .doing("remove feature states")
+        .map(drop)
+}

@@ -1,0 +1,60 @@
+//! Logs and metrics. Neither ever holds personal data: identifiers only.
+
+use std::sync::OnceLock;
+
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+/// How logs look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line, for machines.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// What is logged unless `RUST_LOG` says otherwise: our own parts, and others' warnings.
+const FILTER_DEFAULT: &str = "info,rdkafka=error,librdkafka=error,sqlx=warn,tansu_broker=error,tansu_storage=error,tansu_service=error,rama=error,hyper=warn,rustls=warn";
+
+/// Starts logging to standard error. A second call changes nothing.
+pub fn start_logging(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(FILTER_DEFAULT));
+    let registry = tracing_subscriber::registry().with(filter);
+    let started = match format {
+        LogFormat::Json => registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).try_init(),
+        LogFormat::Text => registry.with(fmt::layer().with_target(false).with_writer(std::io::stderr)).try_init(),
+    };
+    drop(started); // somebody (a test) started it before
+}
+
+/// The process's metrics, to render for Prometheus.
+#[derive(Clone)]
+pub struct Metrics(PrometheusHandle);
+
+impl Metrics {
+    /// Starts collecting; every call in a process answers with the same collector.
+    ///
+    /// # Errors
+    /// When another recorder was installed before.
+    pub fn start() -> Result<Self, BuildError> {
+        static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+        if let Some(handle) = HANDLE.get() {
+            return Ok(Self(handle.clone()));
+        }
+        let seconds = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+        let sizes = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0];
+        let handle = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), seconds)?
+            .set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), sizes)?
+            .install_recorder()?;
+        Ok(Self(HANDLE.get_or_init(|| handle).clone()))
+    }
+
+    /// The exposition text.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.0.run_upkeep();
+        self.0.render()
+    }
+}

@@ -1,0 +1,185 @@
+//! Histories as rows to learn from: what was known at each cut-off, and what happened after it.
+
+use chrono::{Datelike, Days, Months};
+use domain::{Date, employee::Event, id::EmployeeId};
+
+use crate::features::{FeatureState, SpellEnd};
+
+/// The most rows; of a longer or larger history the earliest cut-offs are left out.
+pub const ROWS_MAX: usize = 500_000;
+
+/// An event and the day on which Tenure learnt of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded {
+    pub known_on: Date,
+    pub event: Event,
+}
+
+/// One person's events in the order of the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct History {
+    pub employee: EmployeeId,
+    pub events: Vec<Recorded>,
+}
+
+/// One person at one cut-off.
+#[derive(Debug, Clone)]
+pub struct Row {
+    pub employee: EmployeeId,
+    pub cutoff: Date,
+    /// The values of all [`crate::FEATURES`], as they were known at the cut-off.
+    pub x: Vec<f64>,
+    /// Whether the person gave notice within the horizon; nothing if that is not known (yet).
+    pub y: Option<bool>,
+}
+
+/// Rows in order of cut-off, then of the histories.
+#[derive(Debug, Clone, Default)]
+pub struct Dataset {
+    pub rows: Vec<Row>,
+}
+
+impl Dataset {
+    /// Rows for every month and every person at risk in it. `known_until` is the last day that the histories tell of;
+    /// `progress` is told how many histories are done.
+    ///
+    /// People whose record was erased, or who object to being scored now, are left out altogether.
+    pub fn build(histories: &[History], horizon_days: u16, known_until: Date, progress: &mut dyn FnMut(usize)) -> Self {
+        let cutoffs = cutoffs(histories, known_until);
+        let mut rows = Vec::new();
+        for (done, history) in histories.iter().enumerate() {
+            if done % 256 == 0 {
+                progress(done);
+            }
+            rows_of(history, &cutoffs, horizon_days, known_until, &mut rows);
+        }
+        progress(histories.len());
+        rows.sort_by_key(|row| row.cutoff); // stable: histories keep their order
+        Self { rows }
+    }
+
+    /// The rows whose outcome is known.
+    pub fn labelled(&self) -> impl Iterator<Item = (&Row, bool)> {
+        self.rows.iter().filter_map(|row| Some((row, row.y?)))
+    }
+
+    /// Labelled rows before and from `test_from`, with one horizon between them, so that no label of the first part looks
+    /// into the second.
+    #[must_use]
+    pub fn split(&self, test_from: Date, horizon_days: u16) -> (Self, Self) {
+        let labelled = self.rows.iter().filter(|row| row.y.is_some());
+        let (test, earlier): (Vec<Row>, Vec<Row>) = labelled.cloned().partition(|row| row.cutoff >= test_from);
+        let train = earlier.into_iter().filter(|row| window_end(row.cutoff, horizon_days) <= test_from).collect();
+        (Self { rows: train }, Self { rows: test })
+    }
+
+    /// The cut-offs that have labelled rows, in order.
+    #[must_use]
+    pub fn labelled_cutoffs(&self) -> Vec<Date> {
+        let mut cutoffs: Vec<Date> = self.labelled().map(|(row, _)| row.cutoff).collect();
+        cutoffs.dedup();
+        cutoffs
+    }
+
+    /// How many people the labelled rows are about.
+    #[must_use]
+    pub fn people(&self) -> usize {
+        distinct(self.labelled().map(|(row, _)| row.employee))
+    }
+
+    /// How many of them left. One exit makes several positive rows, one for each cut-off that has it in its window.
+    #[must_use]
+    pub fn leavers(&self) -> usize {
+        distinct(self.labelled().filter(|(_, y)| *y).map(|(row, _)| row.employee))
+    }
+}
+
+fn distinct(people: impl Iterator<Item = EmployeeId>) -> usize {
+    people.collect::<std::collections::BTreeSet<_>>().len()
+}
+
+/// The first days of the months on which something was known already, up to `known_until`.
+fn cutoffs(histories: &[History], known_until: Date) -> Vec<Date> {
+    let first_known = histories.iter().flat_map(|history| &history.events).map(|recorded| recorded.known_on).min();
+    let first_of_month = first_known.and_then(|day| day.with_day(1));
+    let months = std::iter::successors(first_of_month, |month| month.checked_add_months(Months::new(1)));
+    let mut cutoffs: Vec<Date> =
+        months.take_while(|cutoff| *cutoff <= known_until).filter(|cutoff| Some(*cutoff) >= first_known).collect();
+    let kept = ROWS_MAX / histories.len().max(1);
+    cutoffs.drain(..cutoffs.len().saturating_sub(kept));
+    cutoffs
+}
+
+fn rows_of(history: &History, cutoffs: &[Date], horizon_days: u16, known_until: Date, rows: &mut Vec<Row>) {
+    let latest = fold(history, |_| true);
+    if latest.is_erased() || latest.objects() {
+        return;
+    }
+    let outcome = fold(history, |recorded| recorded.known_on <= known_until);
+    let mut replay = Replay::new(history);
+    for &cutoff in cutoffs {
+        let state = replay.known_on(cutoff);
+        if !state.is_at_risk(cutoff) {
+            continue;
+        }
+        let y = label(&outcome, cutoff, horizon_days, known_until);
+        rows.push(Row { employee: history.employee, cutoff, x: state.vector(cutoff).values, y });
+    }
+}
+
+fn fold(history: &History, take: impl Fn(&Recorded) -> bool) -> FeatureState {
+    let mut state = FeatureState::default();
+    for recorded in history.events.iter().filter(|recorded| take(recorded)) {
+        state.apply(&recorded.event);
+    }
+    state
+}
+
+/// States as they were known on one day after another.
+struct Replay<'a> {
+    history: &'a History,
+    /// Whether the log order is the order of learning, so that each state is the last one and a few events more.
+    in_order: bool,
+    taken: usize,
+    state: FeatureState,
+}
+
+impl<'a> Replay<'a> {
+    fn new(history: &'a History) -> Self {
+        let in_order = history.events.is_sorted_by_key(|recorded| recorded.known_on);
+        Self { history, in_order, taken: 0, state: FeatureState::default() }
+    }
+
+    fn known_on(&mut self, day: Date) -> &FeatureState {
+        if self.in_order {
+            while let Some(recorded) = self.history.events.get(self.taken).filter(|recorded| recorded.known_on <= day) {
+                self.state.apply(&recorded.event);
+                self.taken += 1;
+            }
+        } else {
+            self.state = fold(self.history, |recorded| recorded.known_on <= day);
+        }
+        &self.state
+    }
+}
+
+/// Whether notice came in (cutoff, cutoff + horizon]. Unknown while the window is open, for positives as for negatives, or
+/// only they would be counted; unknown too for those who went for another reason before.
+fn label(outcome: &FeatureState, cutoff: Date, horizon_days: u16, known_until: Date) -> Option<bool> {
+    let end = window_end(cutoff, horizon_days);
+    if end > known_until {
+        return None;
+    }
+    match outcome.end_after(cutoff) {
+        SpellEnd::Left { on } if on <= end => Some(true),
+        SpellEnd::Censored { on } if on <= end => None,
+        SpellEnd::Open | SpellEnd::Left { .. } | SpellEnd::Censored { .. } => Some(false),
+    }
+}
+
+fn window_end(cutoff: Date, horizon_days: u16) -> Date {
+    cutoff.checked_add_days(Days::new(u64::from(horizon_days))).unwrap_or(Date::MAX)
+}
+
+#[cfg(test)]
+mod tests;

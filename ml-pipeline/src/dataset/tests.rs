@@ -1,0 +1,168 @@
+use domain::{
+    Personal,
+    employee::{Absence, Contact, Ended, Ending, Erasure, GiveNotice, Hired, Job, Name, Objection, Review, Voluntariness},
+};
+
+use super::*;
+use crate::{features::FeatureId, prior};
+
+const HORIZON: u16 = 180;
+
+fn on(year: i32, month: u32, day: u32) -> Date {
+    Date::from_ymd_opt(year, month, day).expect("a day")
+}
+
+fn until() -> Date {
+    on(2026, 1, 1)
+}
+
+fn known(known_on: Date, event: Event) -> Recorded {
+    Recorded { known_on, event }
+}
+
+fn hired(day: Date) -> Recorded {
+    let event = Event::Hired(Hired {
+        on: day,
+        source: None,
+        name: Name::default().into(),
+        contact: Contact::default().into(),
+        job: Job::default(),
+        manager: None,
+        pay: None,
+        hours: None,
+    });
+    known(day, event)
+}
+
+fn notice(day: Date) -> Recorded {
+    known(day, Event::NoticeGiven(GiveNotice { on: day, last_day: None, voluntariness: Voluntariness::Voluntary }))
+}
+
+fn terminated(voluntariness: Voluntariness, day: Date) -> Recorded {
+    known(day, Event::Terminated(Ending { on: day, ended: Ended { voluntariness, reason: None } }))
+}
+
+fn absence(effective: Date, known_on: Date) -> Recorded {
+    known(known_on, Event::AbsenceRecorded(Absence { on: effective, days: 9, kind: None }))
+}
+
+fn history(events: Vec<Recorded>) -> History {
+    History { employee: "00000000-0000-0000-0000-000000000001".parse().expect("an id"), events }
+}
+
+fn build(events: Vec<Recorded>) -> Dataset {
+    Dataset::build(&[history(events)], HORIZON, until(), &mut |_| {})
+}
+
+fn row(dataset: &Dataset, cutoff: Date) -> Option<&Row> {
+    dataset.rows.iter().find(|row| row.cutoff == cutoff)
+}
+
+fn bits(row: &Row) -> Vec<u64> {
+    row.x.iter().map(|value| value.to_bits()).collect()
+}
+
+#[test]
+fn the_window_is_open_at_the_cutoff_and_closed_at_the_horizon() {
+    let dataset = build(vec![hired(on(2024, 1, 1)), notice(on(2025, 2, 1)), terminated(Voluntariness::Voluntary, on(2025, 3, 1))]);
+    let label = |cutoff| row(&dataset, cutoff).map(|row| row.y);
+    assert_eq!(label(on(2024, 8, 1)), Some(Some(false)), "184 days before");
+    assert_eq!(label(on(2024, 9, 1)), Some(Some(true)), "153 days before");
+    assert_eq!(label(on(2025, 1, 1)), Some(Some(true)));
+    assert_eq!(label(on(2025, 2, 1)), None, "on notice");
+    assert_eq!(label(on(2025, 4, 1)), None, "gone");
+    let exactly = build(vec![hired(on(2024, 1, 1)), notice(on(2024, 2, 1) + Days::new(180))]);
+    assert_eq!(row(&exactly, on(2024, 2, 1)).and_then(|row| row.y), Some(true));
+    let just_after = build(vec![hired(on(2024, 1, 1)), notice(on(2024, 2, 1) + Days::new(181))]);
+    assert_eq!(row(&just_after, on(2024, 2, 1)).and_then(|row| row.y), Some(false));
+}
+
+#[test]
+fn open_windows_and_other_exits_are_unknown() {
+    let dismissed = build(vec![hired(on(2024, 1, 1)), terminated(Voluntariness::Involuntary, on(2025, 1, 15))]);
+    assert_eq!(row(&dismissed, on(2024, 10, 1)).expect("at risk").y, None);
+    assert_eq!(row(&dismissed, on(2024, 5, 1)).expect("at risk").y, Some(false));
+    let recent = build(vec![hired(on(2024, 1, 1)), notice(on(2025, 12, 1))]);
+    assert_eq!(row(&recent, on(2025, 10, 1)).expect("at risk").y, None, "positives of open windows are unknown, too");
+    assert_eq!(row(&recent, on(2025, 7, 1)).expect("at risk").y, Some(true));
+    assert_eq!(row(&recent, on(2025, 5, 1)).expect("at risk").y, Some(false));
+}
+
+#[test]
+fn a_rehire_is_at_risk_again() {
+    let rehired = known(on(2025, 1, 1), Event::Rehired { on: on(2025, 1, 1) });
+    let dataset = build(vec![hired(on(2023, 1, 1)), terminated(Voluntariness::Voluntary, on(2024, 3, 10)), rehired]);
+    assert_eq!(row(&dataset, on(2024, 2, 1)).expect("at risk").y, Some(true));
+    assert!(row(&dataset, on(2024, 6, 1)).is_none());
+    let again = row(&dataset, on(2025, 2, 1)).expect("at risk");
+    assert_eq!(again.y, Some(false));
+    assert!(again.x[FeatureId::named("tenure_years").expect("a feature").index()] < 0.1);
+}
+
+#[test]
+fn a_leak_that_is_recorded_after_the_cutoff_changes_nothing() {
+    let honest = vec![hired(on(2024, 1, 1)), notice(on(2025, 2, 10)), terminated(Voluntariness::Voluntary, on(2025, 3, 1))];
+    let mut leaking = honest.clone();
+    // Written down when the person left, back-dated to before: the classic way in which the future gets into training.
+    leaking.push(absence(on(2024, 12, 1), on(2025, 3, 2)));
+    let review = Review { on: on(2024, 12, 1), rating: 1.into(), reviewer: None };
+    leaking.push(known(on(2025, 3, 2), Event::ReviewRecorded(review)));
+    let (honest, leaking) = (build(honest), build(leaking));
+    assert_eq!(honest.rows.len(), leaking.rows.len());
+    for (honest, leaking) in honest.rows.iter().zip(&leaking.rows) {
+        assert_eq!(bits(honest), bits(leaking));
+    }
+    let seen = build(vec![hired(on(2024, 1, 1)), absence(on(2024, 12, 1), on(2024, 12, 2))]);
+    let days = row(&seen, on(2025, 1, 1)).expect("at risk").x[FeatureId::named("absence_days").expect("a feature").index()];
+    assert_eq!(days, 9.0, "the same fact counts if it was known");
+}
+
+#[test]
+fn erased_and_objecting_people_are_left_out() {
+    let erased = Event::Erased(Erasure { on: on(2025, 6, 1), basis: "request".to_owned() });
+    assert!(build(vec![hired(on(2024, 1, 1)), known(on(2025, 6, 1), erased)]).rows.is_empty());
+    let objected = Event::ScoringObjected(Objection { on: on(2025, 6, 1) });
+    assert!(build(vec![hired(on(2024, 1, 1)), known(on(2025, 6, 1), objected)]).rows.is_empty());
+}
+
+#[test]
+fn unreadable_values_are_missing() {
+    let review = Event::ReviewRecorded(Review { on: on(2024, 2, 1), rating: Personal::Unreadable, reviewer: None });
+    let dataset = build(vec![hired(on(2024, 1, 1)), known(on(2024, 2, 1), review)]);
+    assert!(row(&dataset, on(2024, 3, 1)).expect("at risk").x[FeatureId::named("rating").expect("a feature").index()].is_nan());
+}
+
+#[test]
+fn features_as_of_a_day_are_those_of_a_replay_to_that_day() {
+    // Late and out-of-order events included; the log order is not the order of learning for some of them.
+    let company = prior::company(5, 40);
+    let mut histories = company.histories();
+    for history in &mut histories {
+        let swap = history.events.len() / 2;
+        if swap > 2 {
+            history.events.swap(swap, swap - 1);
+        }
+    }
+    let dataset = Dataset::build(&histories, HORIZON, company.ends_on(), &mut |_| {});
+    assert!(dataset.rows.len() > 500);
+    for row in &dataset.rows {
+        let history = histories.iter().find(|history| history.employee == row.employee).expect("a history");
+        let mut state = FeatureState::default();
+        for recorded in history.events.iter().filter(|recorded| recorded.known_on <= row.cutoff) {
+            state.apply(&recorded.event);
+        }
+        let live: Vec<u64> = state.vector(row.cutoff).values.iter().map(|value| value.to_bits()).collect();
+        assert_eq!(bits(row), live);
+    }
+}
+
+#[test]
+fn one_horizon_lies_between_the_parts() {
+    let company = prior::company(5, 40);
+    let dataset = Dataset::build(&company.histories(), HORIZON, company.ends_on(), &mut |_| {});
+    let test_from = on(2024, 1, 1);
+    let (train, test) = dataset.split(test_from, HORIZON);
+    assert!(!train.rows.is_empty() && !test.rows.is_empty());
+    assert!(train.rows.iter().all(|row| row.cutoff + Days::new(u64::from(HORIZON)) <= test_from && row.y.is_some()));
+    assert!(test.rows.iter().all(|row| row.cutoff >= test_from && row.y.is_some()));
+}

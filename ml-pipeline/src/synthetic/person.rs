@@ -1,0 +1,364 @@
+//! One invented person: what drives them, and the events that tell of it.
+
+use chrono::{Datelike, Days};
+use domain::{
+    Date,
+    employee::{
+        Absence, Assessment, Contact, Ended, Ending, Event, GiveNotice, Hired, Job, Moved, Name, PayChanged, Recognition, Review,
+        Survey, Voluntariness, WeeklyMinutes,
+    },
+    id::EmployeeId,
+    money::{Currency, Money, PayPeriod, PayRate},
+};
+
+use super::{draw::Random, known, overtime, personal, week_of_year};
+use crate::dataset::{History, Recorded};
+
+/// The intercept of eta. The facts' is -1.95 for their mix of people; this one makes some 13 % of voluntary exits a year here.
+const INTERCEPT: f64 = -1.85;
+/// Chance per week that a search ends in notice.
+const NOTICE_PER_WEEK: f64 = 0.055;
+/// Chance per week that a search is given up.
+const GIVE_UP_PER_WEEK: f64 = 0.035;
+const DISMISSALS_PER_YEAR: f64 = 0.03;
+const RETIREMENTS_PER_YEAR: f64 = 0.005;
+/// What the market's pay grows by in a year.
+const MARKET_GROWTH: f64 = 0.032;
+/// The spread of compa-ratios.
+const COMPA_DEVIATION: f64 = 0.10;
+/// Variance of the frailty.
+const FRAILTY_VARIANCE: f64 = 0.35;
+/// How much of the mood stays from week to week.
+const MOOD_MEMORY: f64 = 0.97;
+/// Chance that an event becomes known late, and by how many days in the median.
+const LATE: f64 = 0.08;
+const LATE_DAYS: f64 = 3.0;
+/// Market pay at level 1 when the history begins, in cents a year, and how much more each level brings.
+const MARKET_CENTS: f64 = 4_200_000.0;
+const LEVEL_STEP: f64 = 1.22;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    Passive,
+    /// Looking for another job; nobody can see it.
+    Searching,
+    Notice { weeks_left: u16 },
+    Gone,
+}
+
+pub struct Person {
+    id: EmployeeId,
+    events: Vec<Recorded>,
+    pub phase: Phase,
+    gone_since: Option<Date>,
+    /// Whether the last exit was of the person's own will.
+    left_freely: bool,
+    manager: EmployeeId,
+    since: Date,
+    level: u16,
+    level_since: Date,
+    compa: f64,
+    pay: PayRate,
+    raise_on: Date,
+    manager_on: Option<Date>,
+    recognised_on: Option<Date>,
+    rating: Option<u8>,
+    weekly_hours: u16,
+    overtime_weeks_left: u16,
+    leave_weeks_left: u16,
+    mood: f64,
+    performance: f64,
+    frailty: f64,
+}
+
+impl Person {
+    /// Somebody who begins work on `on`, which was known before.
+    pub fn hired(id: EmployeeId, on: Date, manager: EmployeeId, random: &mut Random) -> Self {
+        Self::start(id, on, on, manager, random)
+    }
+
+    /// Somebody who was there already on the day of the import, with what the source still knew.
+    pub fn imported(id: EmployeeId, since: Date, known_on: Date, manager: EmployeeId, random: &mut Random) -> Self {
+        let mut person = Self::start(id, since, known_on, manager, random);
+        let years = f64::from((known_on - since).num_days() as i32) / 365.25;
+        if years > 2.0 && random.happens(0.5) {
+            let on = known_on - Days::new((random.unit() * years.min(6.0) * 330.0) as u64 + 7);
+            person.promote(on, known_on);
+        }
+        if years > 1.0 {
+            let on = known_on - Days::new((random.exponential(300.0).min(years * 330.0)) as u64 + 1);
+            person.raise(on, known_on, 0.02 + random.unit() * 0.03);
+        }
+        person
+    }
+
+    fn start(id: EmployeeId, on: Date, known_on: Date, manager: EmployeeId, random: &mut Random) -> Self {
+        let level = (1.0 + random.exponential(1.5)).min(8.0) as u16;
+        let compa = (1.0 + COMPA_DEVIATION * random.normal()).clamp(0.7, 1.35);
+        let weekly_hours = if random.happens(0.85) { 40 } else { random.whole(20, 36) };
+        let market = MARKET_CENTS * LEVEL_STEP.powi(i32::from(level) - 1);
+        let pay = rate(market * compa * f64::from(weekly_hours) / 40.0);
+        let hired = Event::Hired(Hired {
+            on,
+            source: None,
+            name: personal(Name::default()),
+            contact: personal(Contact::default()),
+            job: job(level),
+            manager: Some(manager),
+            pay: Some(personal(pay)),
+            hours: Some(WeeklyMinutes(weekly_hours * 60)),
+        });
+        Self {
+            id,
+            events: vec![known(known_on, hired)],
+            phase: Phase::Passive,
+            gone_since: None,
+            left_freely: false,
+            manager,
+            since: on,
+            level,
+            level_since: on,
+            compa,
+            pay,
+            raise_on: on,
+            manager_on: None,
+            recognised_on: None,
+            rating: None,
+            weekly_hours,
+            overtime_weeks_left: 0,
+            leave_weeks_left: 0,
+            mood: random.normal(),
+            performance: random.normal(),
+            frailty: random.gamma(1.0 / FRAILTY_VARIANCE),
+        }
+    }
+
+    pub fn would_return(&self, today: Date) -> bool {
+        self.left_freely && self.gone_since.is_some_and(|gone| (today - gone).num_days() > 182)
+    }
+
+    pub fn return_on(&mut self, on: Date, manager: EmployeeId, random: &mut Random) {
+        self.tell(on, Event::Rehired { on });
+        self.phase = Phase::Passive;
+        (self.gone_since, self.left_freely) = (None, false);
+        (self.since, self.level_since, self.raise_on) = (on, on, on);
+        (self.manager_on, self.recognised_on, self.rating) = (None, None, None);
+        if self.manager != manager {
+            self.tell(on, Event::ManagerChanged { from: Some(self.manager), to: Some(manager), on });
+            self.manager = manager;
+        }
+        self.mood = random.normal();
+    }
+
+    pub fn get_manager(&mut self, to: EmployeeId, on: Date, random: &mut Random) {
+        let event = Event::ManagerChanged { from: Some(self.manager), to: Some(to), on };
+        self.tell_perhaps_late(on, event, random);
+        self.manager = to;
+        self.manager_on = Some(on);
+    }
+
+    /// One week, from Monday.
+    pub fn live_through(&mut self, monday: Date, random: &mut Random) {
+        self.mood = MOOD_MEMORY * self.mood + (1.0 - MOOD_MEMORY.powi(2)).sqrt() * random.normal();
+        self.compa *= 1.0 - MARKET_GROWTH / 52.0;
+        self.be_at_work(monday, random);
+        self.be_managed(monday, random);
+        self.decide(monday, random);
+    }
+
+    /// What is measured along the way.
+    fn be_at_work(&mut self, monday: Date, random: &mut Random) {
+        let searching = self.phase == Phase::Searching;
+        let day = monday + Days::new(u64::from(random.whole(0, 4)));
+        if random.happens_this_week(if searching { 8.4 } else { 4.0 }) {
+            let days = 1 + random.exponential(1.5).min(15.0) as u16;
+            self.tell_perhaps_late(day, Event::AbsenceRecorded(Absence { on: day, days, kind: None }), random);
+        }
+        self.overtime_weeks_left = match self.overtime_weeks_left {
+            0 if random.happens_this_week(0.5) => random.whole(8, 30),
+            weeks => weeks.saturating_sub(1),
+        };
+        if self.overtime_weeks_left > 0 && random.happens(0.8) {
+            self.tell_perhaps_late(monday, overtime(monday, random.whole(60, 600)), random);
+        }
+        if random.happens_this_week(if self.mood > 0.0 { 3.5 } else { 2.3 }) {
+            self.tell_perhaps_late(day, Event::RecognitionGiven(Recognition { on: day, from: self.manager }), random);
+            self.recognised_on = Some(day);
+        }
+        if random.happens_this_week(if searching { 0.5 } else { 1.0 }) {
+            let score = (72.0 + 9.0 * self.performance + 6.0 * random.normal()).clamp(20.0, 100.0) as u8;
+            let assessment = Assessment { on: day, name: "course".to_owned(), score: personal(score) };
+            self.tell_perhaps_late(day, Event::AssessmentCompleted(assessment), random);
+        }
+        let asked = week_of_year(monday) % 13 == 6;
+        if asked && random.happens(if searching { 0.55 } else { 0.72 }) {
+            let score = (7.0 + 1.6 * self.mood + 0.9 * random.normal()).round().clamp(0.0, 10.0) as u8;
+            let survey = Survey { on: day, survey: "pulse".to_owned(), score: personal(score) };
+            self.tell_perhaps_late(day, Event::SurveyAnswered(survey), random);
+        }
+    }
+
+    /// What others decide.
+    fn be_managed(&mut self, monday: Date, random: &mut Random) {
+        let week = week_of_year(monday);
+        if matches!(week, 4 | 30) {
+            let rating = (3.2 + 0.75 * self.performance + 0.5 * random.normal()).round().clamp(1.0, 5.0) as u8;
+            let review = Review { on: monday, rating: personal(rating), reviewer: Some(self.manager) };
+            self.tell_perhaps_late(monday, Event::ReviewRecorded(review), random);
+            self.rating = Some(rating);
+        }
+        if week == 10 && random.happens(0.85) {
+            let towards_market = 0.15 * (1.0 - self.compa);
+            let rise = (MARKET_GROWTH + towards_market + 0.015 * random.normal()).max(0.003);
+            self.raise(monday, monday, rise);
+        }
+        if matches!(week, 13 | 39) && random.happens(self.promotion_chance(monday)) {
+            self.promote(monday, monday);
+            self.raise(monday, monday, 0.08);
+        }
+        if random.happens_this_week(0.12) {
+            let from = job(self.level);
+            let to = Job { location: Some(format!("site {}", random.whole(1, 20))), ..from.clone() };
+            self.tell_perhaps_late(monday, Event::Transferred(Moved { from, to, on: monday }), random);
+        }
+        if random.happens_this_week(0.05) {
+            let from = Some(WeeklyMinutes(self.weekly_hours * 60));
+            let hours = if self.weekly_hours == 40 { random.whole(20, 36) } else { 40 };
+            let yearly = self.pay.amount.minor_units as f64 * f64::from(hours) / f64::from(self.weekly_hours);
+            self.weekly_hours = hours;
+            self.tell(monday, Event::HoursChanged { from, to: WeeklyMinutes(hours * 60), on: monday });
+            self.change_pay(monday, monday, rate(yearly));
+        }
+        self.leave_weeks_left = match self.leave_weeks_left {
+            0 if random.happens_this_week(0.04) => {
+                self.tell(monday, Event::LeaveStarted { on: monday });
+                random.whole(6, 24)
+            }
+            1 => {
+                self.tell(monday, Event::LeaveEnded { on: monday });
+                0
+            }
+            weeks => weeks.saturating_sub(1),
+        };
+    }
+
+    /// Whether to look for something else, to give notice, to go.
+    fn decide(&mut self, monday: Date, random: &mut Random) {
+        let friday = monday + Days::new(4);
+        if random.happens_this_week(DISMISSALS_PER_YEAR) {
+            return self.go(friday, Voluntariness::Involuntary);
+        }
+        if years(self.since, monday) > 8.0 && random.happens_this_week(4.0 * RETIREMENTS_PER_YEAR) {
+            return self.go(friday, Voluntariness::Retirement);
+        }
+        self.phase = match self.phase {
+            Phase::Passive if random.happens(1.0 - (-self.log_rate(monday).exp() / 52.0).exp()) => Phase::Searching,
+            Phase::Searching if random.happens(NOTICE_PER_WEEK) => {
+                let weeks_left = random.whole(2, 4);
+                let last_day = Some(friday + Days::new(u64::from(weeks_left) * 7 - 1));
+                let notice = GiveNotice { on: monday, last_day, voluntariness: Voluntariness::Voluntary };
+                self.tell(monday, Event::NoticeGiven(notice));
+                Phase::Notice { weeks_left }
+            }
+            Phase::Searching if random.happens(GIVE_UP_PER_WEEK) => Phase::Passive,
+            Phase::Notice { weeks_left: 0 } => return self.go(friday, Voluntariness::Voluntary),
+            Phase::Notice { weeks_left } => Phase::Notice { weeks_left: weeks_left - 1 },
+            unchanged @ (Phase::Passive | Phase::Searching | Phase::Gone) => unchanged,
+        };
+    }
+
+    /// eta: the logarithm of the yearly rate at which a content employee starts to look for another job.
+    fn log_rate(&self, today: Date) -> f64 {
+        let tenure = years(self.since, today);
+        let bump = |at: f64| (-((tenure - at) / 0.12).powi(2)).exp();
+        let fading = |since: Option<Date>, weeks: f64| since.map_or(0.0, |since| (-years(since, today) * 52.18 / weeks).exp());
+        let rating = match self.rating {
+            Some(5) => 0.20,
+            Some(1 | 2) => 0.30,
+            Some(_) | None => 0.0,
+        };
+        let season = match (week_of_year(today), today.month()) {
+            (10..=15, _) => 0.30,
+            (_, 1) => 0.20,
+            (_, 12) => -0.35,
+            _ => 0.0,
+        };
+        INTERCEPT + 0.9 * (-(tenure - 0.6).abs() / 0.35).exp() - 0.30 * tenure.ln_1p() + 0.6 * (bump(1.05) + bump(4.05))
+            - 2.5 * (self.compa - 1.0)
+            + 0.22 * years(self.raise_on, today).min(3.0)
+            + 0.22 * (years(self.level_since, today) - 1.5).clamp(0.0, 4.0)
+            + 0.60 * fading(self.manager_on, 16.0)
+            - 0.45 * self.mood
+            + rating
+            + if self.overtime_weeks_left > 0 { 0.35 } else { 0.0 }
+            - 0.25 * fading(self.recognised_on, 8.0)
+            + season
+            + self.frailty.max(f64::MIN_POSITIVE).ln()
+    }
+
+    fn promotion_chance(&self, today: Date) -> f64 {
+        let rating = f64::from(self.rating.unwrap_or(3));
+        let newcomer = if years(self.since, today) < 40.0 / 52.0 { 3.0 } else { 0.0 };
+        let logit = -4.2 + 0.95 * (rating - 3.0) + 0.8 * (years(self.level_since, today) - 1.5).tanh() + 0.35 * self.performance
+            - 0.18 * (f64::from(self.level) - 2.0)
+            - newcomer;
+        if self.level < 8 { crate::model::probability(logit) } else { 0.0 }
+    }
+
+    fn promote(&mut self, on: Date, known_on: Date) {
+        let from = job(self.level);
+        self.level = (self.level + 1).min(8);
+        self.level_since = on;
+        self.events.push(known(known_on, Event::Promoted(Moved { from, to: job(self.level), on })));
+    }
+
+    fn raise(&mut self, on: Date, known_on: Date, rise: f64) {
+        self.compa *= 1.0 + rise;
+        self.raise_on = on;
+        let amount = self.pay.amount.minor_units as f64 * (1.0 + rise);
+        self.change_pay(on, known_on, rate(amount));
+    }
+
+    fn change_pay(&mut self, on: Date, known_on: Date, to: PayRate) {
+        let change = PayChanged { from: Some(personal(self.pay)), to: personal(to), reason: None, on };
+        self.events.push(known(known_on, Event::PayChanged(change)));
+        self.pay = to;
+    }
+
+    fn go(&mut self, on: Date, voluntariness: Voluntariness) {
+        self.tell(on, Event::Terminated(Ending { on, ended: Ended { voluntariness, reason: None } }));
+        self.phase = Phase::Gone;
+        self.gone_since = Some(on);
+        self.left_freely = voluntariness == Voluntariness::Voluntary;
+        self.leave_weeks_left = 0;
+        self.overtime_weeks_left = 0;
+    }
+
+    fn tell(&mut self, on: Date, event: Event) {
+        self.events.push(known(on, event));
+    }
+
+    fn tell_perhaps_late(&mut self, on: Date, event: Event, random: &mut Random) {
+        let late = if random.happens(LATE) { random.log_normal(LATE_DAYS, 1.2).min(120.0) as u64 } else { 0 };
+        self.events.push(known(on + Days::new(late), event));
+    }
+
+    /// The events in the order in which they became known.
+    pub fn into_history(mut self, until: Date) -> History {
+        self.events.retain(|recorded| recorded.known_on <= until);
+        self.events.sort_by_key(|recorded| recorded.known_on);
+        History { employee: self.id, events: self.events }
+    }
+}
+
+fn years(from: Date, to: Date) -> f64 {
+    f64::from((to - from).num_days() as i32) / 365.25
+}
+
+fn rate(cents: f64) -> PayRate {
+    PayRate { amount: Money { minor_units: cents.round() as i64, currency: Currency::USD }, per: PayPeriod::Year }
+}
+
+fn job(level: u16) -> Job {
+    Job { title: Some(format!("level {level}")), ..Job::default() }
+}

@@ -1,0 +1,85 @@
+//! The living company, at a pace that people can follow.
+
+use super::super::bamboohr::{SharedCompany, lock};
+use super::WebhookSender;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use std::future::Future;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+
+/// Announcements under way at once; the company waits when the receiver falls this far behind.
+const ANNOUNCEMENTS_IN_FLIGHT_MAX: usize = 64;
+/// How long announcements under way may take to end after the shutdown.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// A pace of nothing would not be a pace.
+const PACE_MIN: Duration = Duration::from_millis(1);
+
+/// What a run did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LiveReport {
+    /// Steps of the company.
+    pub steps: u64,
+    /// Records that changed.
+    pub changes: u64,
+    /// Webhooks that were taken.
+    pub delivered: u64,
+    /// Webhooks that were refused or given up.
+    pub undelivered: u64,
+}
+
+/// Lets the company live, one step per `pace`, and announces every change, until `shutdown`.
+///
+/// A receiver that is down does not stop the company: announcements climb their ladder beside it, and may therefore
+/// arrive out of order, as the vendor's do.
+pub async fn run_live(
+    company: SharedCompany,
+    sender: WebhookSender,
+    pace: Duration,
+    seed: u64,
+    shutdown: impl Future<Output = ()>,
+) -> LiveReport {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut report = LiveReport::default();
+    let mut announcements: JoinSet<(u64, u64)> = JoinSet::new();
+    let mut ticks = tokio::time::interval(pace.max(PACE_MIN));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tokio::pin!(shutdown);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            Some(ended) = announcements.join_next(), if !announcements.is_empty() => report.count(ended.ok()),
+            _ = ticks.tick(), if announcements.len() < ANNOUNCEMENTS_IN_FLIGHT_MAX => {
+                let now = (sender.clock)();
+                let changes = lock(&company).next_change(&mut random, now);
+                report.steps += 1;
+                report.changes += changes.len() as u64;
+                let (company, sender) = (company.clone(), sender.clone());
+                announcements.spawn(async move {
+                    let outcomes = sender.send_changes(&company, &changes).await;
+                    let delivered = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+                    (delivered as u64, (outcomes.len() - delivered) as u64)
+                });
+            }
+        }
+    }
+    let drained = tokio::time::timeout(DRAIN_TIMEOUT, async {
+        while let Some(ended) = announcements.join_next().await {
+            report.count(ended.ok());
+        }
+    });
+    if drained.await.is_err() {
+        tracing::warn!("webhooks that were still being tried again are dropped");
+    }
+    report
+}
+
+impl LiveReport {
+    fn count(&mut self, outcome: Option<(u64, u64)>) {
+        let (delivered, undelivered) = outcome.unwrap_or_default();
+        self.delivered += delivered;
+        self.undelivered += undelivered;
+    }
+}
