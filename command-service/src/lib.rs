@@ -1,0 +1,47 @@
+#![doc = include_str!("../README.md")]
+
+pub mod appender;
+pub mod bamboohr;
+pub mod completer;
+pub mod connections;
+pub mod http;
+pub mod importer;
+pub mod intake;
+pub mod problem;
+
+use std::sync::Arc;
+
+use domain::policy::Actor;
+use infra::{
+    auth::Verifier,
+    broker::{Brokers, Producer},
+    database::Database,
+    sealing::Keyring,
+};
+
+use crate::connections::Connections;
+
+/// What all parts of the service share. Cheap to clone.
+#[derive(Clone)]
+pub struct CommandService {
+    pub database: Database,
+    pub keyring: Keyring,
+    pub brokers: Brokers,
+    /// For requests that wait.
+    pub interactive: Producer,
+    /// For streams of records.
+    pub bulk: Producer,
+    pub verifier: Verifier,
+    pub connections: Connections,
+    pub http: reqwest::Client,
+    /// Where this service is reached from outside, without a slash at the end: webhook addresses begin with it.
+    pub public_url: Arc<str>,
+    /// Unique among the processes of an installation, and the same after a restart.
+    pub instance: Arc<str>,
+}
+
+/// How an actor is named in the log: by the token's subject, never by name.
+#[must_use]
+pub fn actor_name(actor: &Actor) -> String {
+    format!("user:{}", actor.subject)
+}

@@ -50,6 +50,9 @@ pub enum DatabaseError {
     /// Someone else got there first: another owner of the partition, or another writer of the stream.
     #[error("{0} was taken over by another process")]
     Fenced(&'static str),
+    /// Someone wrote in between; deciding again on what is there now will do.
+    #[error("{0} was written by someone else meanwhile")]
+    Contended(&'static str),
     #[error("a unit of database work was cut off")]
     CutOff,
     #[error("the database role {0} may bypass row-level security or owns tables: give the application a role of its own")]
@@ -71,7 +74,7 @@ impl DatabaseError {
                 }),
                 _ => false,
             },
-            Self::CutOff => true,
+            Self::CutOff | Self::Contended(_) => true,
             Self::Fenced(_) | Self::TooPowerful(_) | Self::Corrupt(_) => false,
         }
     }

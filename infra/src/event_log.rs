@@ -203,8 +203,7 @@ async fn append_batch(database: &Database, appends: Vec<Append>) -> Result<Vec<A
         let appends = std::sync::Arc::clone(&appends);
         let result = database.transact(Access::Write, &tenants, move |connection| Box::pin(async move { append(connection, &appends).await })).await;
         match result {
-            // Another process wrote one of the streams between our look and our write.
-            Err(DatabaseError::Fenced(_)) if attempt < ATTEMPTS_MAX => {}
+            // Also when another process wrote one of the streams between our look and our write.
             Err(error) if error.is_transient() && attempt < ATTEMPTS_MAX => {}
             other => return other,
         }
@@ -224,7 +223,7 @@ pub fn tenants_of(tenants: impl Iterator<Item = TenantId>) -> Vec<TenantId> {
 /// stream, in order. Answers one by one; a conflict of one does not concern the others.
 ///
 /// # Errors
-/// [`DatabaseError::Fenced`] when another writer was faster: roll back and try again. Otherwise when the database fails.
+/// [`DatabaseError::Contended`] when another writer was faster: roll back and try again. Otherwise when the database fails.
 pub async fn append(connection: &mut Connection, appends: &[Append]) -> Result<Vec<Appended>, DatabaseError> {
     let known = known_events(connection, appends).await?;
     let revisions = revisions(connection, appends).await?;
@@ -373,7 +372,7 @@ impl Plan {
             .doing("begin streams")?
             .rows_affected();
         }
-        if done == self.moved.len() as u64 { Ok(()) } else { Err(DatabaseError::Fenced("a stream")) }
+        if done == self.moved.len() as u64 { Ok(()) } else { Err(DatabaseError::Contended("a stream")) }
     }
 
     /// Takes positions and inserts the winners' events. Answers with the first position.

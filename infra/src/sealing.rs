@@ -254,6 +254,13 @@ pub struct NewSubjectKey {
     wrapped: Vec<u8>,
 }
 
+impl NewSubjectKey {
+    #[must_use]
+    pub const fn subject(&self) -> Subject {
+        self.subject
+    }
+}
+
 #[derive(Clone)]
 struct Cached {
     key: Option<SubjectKey>,

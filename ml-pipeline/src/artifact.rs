@@ -84,6 +84,17 @@ pub struct Evaluation {
     /// 1 is calibrated in the large.
     pub observed_over_expected: Option<f64>,
     pub reliability: Vec<Bin>,
+    /// The shared prior on the same rows: what a company's own model must beat to be worth having.
+    pub shared_prior: Option<Rival>,
+}
+
+/// Another model on the same test rows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rival {
+    pub version: String,
+    pub auc: Option<f64>,
+    pub brier: f64,
 }
 
 impl Evaluation {
@@ -91,6 +102,12 @@ impl Evaluation {
     #[must_use]
     pub fn beats_base_rate(&self) -> bool {
         self.brier < self.brier_base_rate
+    }
+
+    /// Whether it knows more than the shared prior, where that was measured.
+    #[must_use]
+    pub fn beats_shared_prior(&self) -> bool {
+        self.shared_prior.as_ref().is_none_or(|prior| self.brier < prior.brier)
     }
 }
 
@@ -139,14 +156,26 @@ impl Artifact {
     pub fn new(card: ModelCard, model: Model) -> Result<Self, ArtifactError> {
         let content = Content { card, model };
         let version = version(&content, &checksum(&content)?);
-        Ok(Self { version, card: content.card, model: content.model })
+        Ok(Self {
+            version,
+            card: content.card,
+            model: content.model,
+        })
     }
 
     /// The artifact as it is stored: the same artifact gives the same bytes.
     pub fn to_json(&self) -> Result<String, ArtifactError> {
-        let content = Content { card: self.card.clone(), model: self.model.clone() };
+        let content = Content {
+            card: self.card.clone(),
+            model: self.model.clone(),
+        };
         let checksum = checksum(&content)?;
-        let stored = Stored { format: FORMAT, version: self.version.clone(), checksum, content };
+        let stored = Stored {
+            format: FORMAT,
+            version: self.version.clone(),
+            checksum,
+            content,
+        };
         Ok(serde_json::to_string_pretty(&stored).map_err(ArtifactError::Write)? + "\n")
     }
 
@@ -159,22 +188,38 @@ impl Artifact {
         let stored: Stored = serde_json::from_str(text).map_err(ArtifactError::Read)?;
         let found = checksum(&stored.content)?;
         if found != stored.checksum {
-            return Err(ArtifactError::Checksum { expected: stored.checksum, found });
+            return Err(ArtifactError::Checksum {
+                expected: stored.checksum,
+                found,
+            });
         }
         let expected = version(&stored.content, &found);
         if expected != stored.version {
-            return Err(ArtifactError::Version { expected, found: stored.version });
+            return Err(ArtifactError::Version {
+                expected,
+                found: stored.version,
+            });
         }
         if stored.content.card.feature_set != FEATURE_SET {
-            return Err(ArtifactError::FeatureSet { found: stored.content.card.feature_set });
+            return Err(ArtifactError::FeatureSet {
+                found: stored.content.card.feature_set,
+            });
         }
-        Ok(Self { version: stored.version, card: stored.content.card, model: stored.content.model })
+        Ok(Self {
+            version: stored.version,
+            card: stored.content.card,
+            model: stored.content.model,
+        })
     }
 }
 
 fn version(content: &Content, checksum: &str) -> String {
     let digits = checksum.get(..VERSION_DIGITS).unwrap_or(checksum);
-    format!("{}-{}-{digits}", content.model.kind(), content.card.trained_at.date_naive())
+    format!(
+        "{}-{}-{digits}",
+        content.model.kind(),
+        content.card.trained_at.date_naive()
+    )
 }
 
 /// SHA-256 over the compact JSON of the content, in hexadecimal.
@@ -205,17 +250,34 @@ mod tests {
         let again = Artifact::from_json(&text).expect("an artifact");
         assert_eq!(again, artifact);
         assert_eq!(again.to_json().expect("json"), text);
-        let compact = serde_json::from_str::<serde_json::Value>(&text).expect("json").to_string();
-        assert_eq!(Artifact::from_json(&compact).expect("an artifact in another layout"), artifact);
+        let compact = serde_json::from_str::<serde_json::Value>(&text)
+            .expect("json")
+            .to_string();
+        assert_eq!(
+            Artifact::from_json(&compact).expect("an artifact in another layout"),
+            artifact
+        );
     }
 
     #[test]
     fn every_damage_is_told_apart() {
         let version = prior::prior().expect("the committed prior").version;
-        assert!(matches!(damaged("\"format\": 1", "\"format\": 2"), Err(ArtifactError::Format { found: 2 })));
-        assert!(matches!(damaged("\"horizon_days\": 180", "\"horizon_days\": 90"), Err(ArtifactError::Checksum { .. })));
-        assert!(matches!(damaged(&version, "logistic-2026-01-01-00000000"), Err(ArtifactError::Version { .. })));
-        assert!(matches!(damaged("\"tenure_log\"", "\"shoe_size\""), Err(ArtifactError::Read(_) | ArtifactError::Checksum { .. })));
+        assert!(matches!(
+            damaged("\"format\": 1", "\"format\": 2"),
+            Err(ArtifactError::Format { found: 2 })
+        ));
+        assert!(matches!(
+            damaged("\"horizon_days\": 180", "\"horizon_days\": 90"),
+            Err(ArtifactError::Checksum { .. })
+        ));
+        assert!(matches!(
+            damaged(&version, "logistic-2026-01-01-00000000"),
+            Err(ArtifactError::Version { .. })
+        ));
+        assert!(matches!(
+            damaged("\"tenure_log\"", "\"shoe_size\""),
+            Err(ArtifactError::Read(_) | ArtifactError::Checksum { .. })
+        ));
         assert!(matches!(Artifact::from_json("{"), Err(ArtifactError::Read(_))));
     }
 

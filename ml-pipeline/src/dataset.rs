@@ -69,7 +69,10 @@ impl Dataset {
     pub fn split(&self, test_from: Date, horizon_days: u16) -> (Self, Self) {
         let labelled = self.rows.iter().filter(|row| row.y.is_some());
         let (test, earlier): (Vec<Row>, Vec<Row>) = labelled.cloned().partition(|row| row.cutoff >= test_from);
-        let train = earlier.into_iter().filter(|row| window_end(row.cutoff, horizon_days) <= test_from).collect();
+        let train = earlier
+            .into_iter()
+            .filter(|row| window_end(row.cutoff, horizon_days) <= test_from)
+            .collect();
         (Self { rows: train }, Self { rows: test })
     }
 
@@ -100,11 +103,17 @@ fn distinct(people: impl Iterator<Item = EmployeeId>) -> usize {
 
 /// The first days of the months on which something was known already, up to `known_until`.
 fn cutoffs(histories: &[History], known_until: Date) -> Vec<Date> {
-    let first_known = histories.iter().flat_map(|history| &history.events).map(|recorded| recorded.known_on).min();
+    let first_known = histories
+        .iter()
+        .flat_map(|history| &history.events)
+        .map(|recorded| recorded.known_on)
+        .min();
     let first_of_month = first_known.and_then(|day| day.with_day(1));
     let months = std::iter::successors(first_of_month, |month| month.checked_add_months(Months::new(1)));
-    let mut cutoffs: Vec<Date> =
-        months.take_while(|cutoff| *cutoff <= known_until).filter(|cutoff| Some(*cutoff) >= first_known).collect();
+    let mut cutoffs: Vec<Date> = months
+        .take_while(|cutoff| *cutoff <= known_until)
+        .filter(|cutoff| Some(*cutoff) >= first_known)
+        .collect();
     let kept = ROWS_MAX / histories.len().max(1);
     cutoffs.drain(..cutoffs.len().saturating_sub(kept));
     cutoffs
@@ -123,7 +132,12 @@ fn rows_of(history: &History, cutoffs: &[Date], horizon_days: u16, known_until: 
             continue;
         }
         let y = label(&outcome, cutoff, horizon_days, known_until);
-        rows.push(Row { employee: history.employee, cutoff, x: state.vector(cutoff).values, y });
+        rows.push(Row {
+            employee: history.employee,
+            cutoff,
+            x: state.vector(cutoff).values,
+            y,
+        });
     }
 }
 
@@ -147,12 +161,22 @@ struct Replay<'a> {
 impl<'a> Replay<'a> {
     fn new(history: &'a History) -> Self {
         let in_order = history.events.is_sorted_by_key(|recorded| recorded.known_on);
-        Self { history, in_order, taken: 0, state: FeatureState::default() }
+        Self {
+            history,
+            in_order,
+            taken: 0,
+            state: FeatureState::default(),
+        }
     }
 
     fn known_on(&mut self, day: Date) -> &FeatureState {
         if self.in_order {
-            while let Some(recorded) = self.history.events.get(self.taken).filter(|recorded| recorded.known_on <= day) {
+            while let Some(recorded) = self
+                .history
+                .events
+                .get(self.taken)
+                .filter(|recorded| recorded.known_on <= day)
+            {
                 self.state.apply(&recorded.event);
                 self.taken += 1;
             }
@@ -178,7 +202,9 @@ fn label(outcome: &FeatureState, cutoff: Date, horizon_days: u16, known_until: D
 }
 
 fn window_end(cutoff: Date, horizon_days: u16) -> Date {
-    cutoff.checked_add_days(Days::new(u64::from(horizon_days))).unwrap_or(Date::MAX)
+    cutoff
+        .checked_add_days(Days::new(u64::from(horizon_days)))
+        .unwrap_or(Date::MAX)
 }
 
 #[cfg(test)]

@@ -13,12 +13,17 @@ use crate::{
 pub fn factors(prediction: &Prediction, x: &FeatureVector, top: usize) -> Vec<Factor> {
     let mut sums = vec![0.0; FEATURES.len()];
     for (index, contribution) in &prediction.contributions {
-        let shown = FEATURES.get(*index).and_then(|feature| FeatureId::named(feature.shown_as));
+        let shown = FEATURES
+            .get(*index)
+            .and_then(|feature| FeatureId::named(feature.shown_as));
         if let Some(shown) = shown {
             sums[shown.index()] += contribution;
         }
     }
-    let mut shown: Vec<(FeatureId, f64)> = FeatureId::all().zip(sums).filter(|(_, sum)| nine_decimals(*sum) != 0.0).collect();
+    let mut shown: Vec<(FeatureId, f64)> = FeatureId::all()
+        .zip(sums)
+        .filter(|(_, sum)| nine_decimals(*sum) != 0.0)
+        .collect();
     // Equal ones stay in the order of the table.
     shown.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
     shown.truncate(top);
@@ -57,7 +62,10 @@ mod tests {
             ],
         };
         let found = factors(&prediction, &x, 10);
-        let told: Vec<(&str, &str)> = found.iter().map(|factor| (factor.feature.as_str(), factor.label.as_str())).collect();
+        let told: Vec<(&str, &str)> = found
+            .iter()
+            .map(|factor| (factor.feature.as_str(), factor.label.as_str()))
+            .collect();
         assert_eq!(
             told,
             [

@@ -134,7 +134,12 @@ impl FeatureState {
     pub fn vector(&self, on: Date) -> FeatureVector {
         let values = match self.spell_start(day(on)) {
             Some(since) => {
-                let moment = Moment { state: self, date: on, on: day(on), since };
+                let moment = Moment {
+                    state: self,
+                    date: on,
+                    on: day(on),
+                    since,
+                };
                 FEATURES.iter().map(|feature| (feature.value)(&moment)).collect()
             }
             None => vec![f64::NAN; FEATURES.len()],
@@ -150,7 +155,14 @@ const fn feature(
     value: fn(&Moment<'_>) -> f64,
     label: fn(f64) -> String,
 ) -> Feature {
-    Feature { name, unit, expected, shown_as: name, value, label }
+    Feature {
+        name,
+        unit,
+        expected,
+        shown_as: name,
+        value,
+        label,
+    }
 }
 
 impl Feature {
@@ -166,36 +178,186 @@ const DOWN: Option<Direction> = Some(Direction::Down);
 /// Every model input. Shapes and time constants follow the flight process of prediction.md, section 5.
 pub static FEATURES: &[Feature] = &[
     feature("tenure_years", "years", DOWN, |m| m.tenure(), words::tenure),
-    feature("tenure_first_year", "0 to 1", UP, |m| (-(m.tenure() - 0.6).abs() / 0.35).exp(), words::unnamed).part_of("tenure_years"),
-    feature("tenure_vesting_first", "0 to 1", UP, |m| bump(m.tenure(), 1.05), words::unnamed).part_of("tenure_years"),
-    feature("tenure_vesting_last", "0 to 1", UP, |m| bump(m.tenure(), 4.05), words::unnamed).part_of("tenure_years"),
-    feature("tenure_log", "ln(1 + years)", DOWN, |m| m.tenure().ln_1p(), words::unnamed).part_of("tenure_years"),
-    feature("years_since_raise", "years", UP, |m| m.years_since_raise(), words::years_since_raise),
-    feature("last_raise", "relative", DOWN, |m| m.last_raise().map_or(f64::NAN, |(_, size)| size.min(RAISE_CAP)), words::last_raise),
-    feature("years_since_promotion", "years", UP, |m| m.years_since_promotion(), words::years_since_promotion),
-    feature("promotion_overdue", "years", UP, |m| (m.years_since_promotion() - PROMOTION_PATIENCE_YEARS).max(0.0), words::unnamed)
-        .part_of("years_since_promotion"),
-    feature("manager_change_recent", "0 to 1", UP, |m| fading(m.weeks_since_manager_change(), MANAGER_WEEKS), words::manager_change),
-    feature("managers", "people", None, |m| m.managers_so_far() as f64, words::managers),
+    feature(
+        "tenure_first_year",
+        "0 to 1",
+        UP,
+        |m| (-(m.tenure() - 0.6).abs() / 0.35).exp(),
+        words::unnamed,
+    )
+    .part_of("tenure_years"),
+    feature(
+        "tenure_vesting_first",
+        "0 to 1",
+        UP,
+        |m| bump(m.tenure(), 1.05),
+        words::unnamed,
+    )
+    .part_of("tenure_years"),
+    feature(
+        "tenure_vesting_last",
+        "0 to 1",
+        UP,
+        |m| bump(m.tenure(), 4.05),
+        words::unnamed,
+    )
+    .part_of("tenure_years"),
+    feature(
+        "tenure_log",
+        "ln(1 + years)",
+        DOWN,
+        |m| m.tenure().ln_1p(),
+        words::unnamed,
+    )
+    .part_of("tenure_years"),
+    feature(
+        "years_since_raise",
+        "years",
+        UP,
+        |m| m.years_since_raise(),
+        words::years_since_raise,
+    ),
+    feature(
+        "last_raise",
+        "relative",
+        DOWN,
+        |m| m.last_raise().map_or(f64::NAN, |(_, size)| size.min(RAISE_CAP)),
+        words::last_raise,
+    ),
+    feature(
+        "years_since_promotion",
+        "years",
+        UP,
+        |m| m.years_since_promotion(),
+        words::years_since_promotion,
+    ),
+    feature(
+        "promotion_overdue",
+        "years",
+        UP,
+        |m| (m.years_since_promotion() - PROMOTION_PATIENCE_YEARS).max(0.0),
+        words::unnamed,
+    )
+    .part_of("years_since_promotion"),
+    feature(
+        "manager_change_recent",
+        "0 to 1",
+        UP,
+        |m| fading(m.weeks_since_manager_change(), MANAGER_WEEKS),
+        words::manager_change,
+    ),
+    feature(
+        "managers",
+        "people",
+        None,
+        |m| m.managers_so_far() as f64,
+        words::managers,
+    ),
     feature("rating", "1 to 5", None, |m| m.rating(), words::rating),
     feature("rating_top", "flag", UP, |m| flag(m.rating() >= 5.0), words::unnamed).part_of("rating"),
     feature("rating_low", "flag", UP, |m| flag(m.rating() <= 2.0), words::unnamed).part_of("rating"),
-    feature("survey_score", "0 to 10", DOWN, |m| m.survey_score(), words::survey_score),
-    feature("survey_trend", "points", DOWN, |m| m.survey_trend(), words::survey_trend),
+    feature(
+        "survey_score",
+        "0 to 10",
+        DOWN,
+        |m| m.survey_score(),
+        words::survey_score,
+    ),
+    feature(
+        "survey_trend",
+        "points",
+        DOWN,
+        |m| m.survey_trend(),
+        words::survey_trend,
+    ),
     feature("survey_weeks", "weeks", UP, |m| m.survey_weeks(), words::survey_weeks),
-    feature("absence_days", "days in 26 weeks", UP, |m| m.absence_days(), words::absence_days),
-    feature("absence_count", "absences in 26 weeks", UP, |m| m.absences().len() as f64, words::unnamed).part_of("absence_days"),
-    feature("absence_recent", "absences, fading", UP, |m| m.absence_recent(), words::unnamed).part_of("absence_days"),
-    feature("overtime_minutes", "minutes in 13 weeks", UP, |m| m.overtime_minutes(), words::overtime_minutes),
-    feature("recognition_recent", "0 to 1", DOWN, |m| fading(m.weeks_since_recognition(), RECOGNITION_WEEKS), words::recognition),
-    feature("assessment_score", "percent", None, |m| m.assessment_score(), words::assessment_score),
-    feature("on_leave", "flag", None, |m| flag(m.state.is_on_leave(m.on)), words::on_leave),
-    feature("weekly_hours", "hours", None, |m| m.hours().unwrap_or(f64::NAN), words::weekly_hours),
-    feature("pay_log", "ln(major units a year, full time)", DOWN, |m| m.pay_log(), words::pay),
+    feature(
+        "absence_days",
+        "days in 26 weeks",
+        UP,
+        |m| m.absence_days(),
+        words::absence_days,
+    ),
+    feature(
+        "absence_count",
+        "absences in 26 weeks",
+        UP,
+        |m| m.absences().len() as f64,
+        words::unnamed,
+    )
+    .part_of("absence_days"),
+    feature(
+        "absence_recent",
+        "absences, fading",
+        UP,
+        |m| m.absence_recent(),
+        words::unnamed,
+    )
+    .part_of("absence_days"),
+    feature(
+        "overtime_minutes",
+        "minutes in 13 weeks",
+        UP,
+        |m| m.overtime_minutes(),
+        words::overtime_minutes,
+    ),
+    feature(
+        "recognition_recent",
+        "0 to 1",
+        DOWN,
+        |m| fading(m.weeks_since_recognition(), RECOGNITION_WEEKS),
+        words::recognition,
+    ),
+    feature(
+        "assessment_score",
+        "percent",
+        None,
+        |m| m.assessment_score(),
+        words::assessment_score,
+    ),
+    feature(
+        "on_leave",
+        "flag",
+        None,
+        |m| flag(m.state.is_on_leave(m.on)),
+        words::on_leave,
+    ),
+    feature(
+        "weekly_hours",
+        "hours",
+        None,
+        |m| m.hours().unwrap_or(f64::NAN),
+        words::weekly_hours,
+    ),
+    feature(
+        "pay_log",
+        "ln(major units a year, full time)",
+        DOWN,
+        |m| m.pay_log(),
+        words::pay,
+    ),
     feature("transfers", "in a year", None, |m| m.transfers(), words::transfers),
-    feature("season_january", "flag", UP, |m| flag(m.date.month() == 1), words::january),
-    feature("season_december", "flag", DOWN, |m| flag(m.date.month() == 12), words::december),
-    feature("season_after_bonus", "flag", UP, |m| flag((10..=15).contains(&m.date.iso_week().week())), words::after_bonus),
+    feature(
+        "season_january",
+        "flag",
+        UP,
+        |m| flag(m.date.month() == 1),
+        words::january,
+    ),
+    feature(
+        "season_december",
+        "flag",
+        DOWN,
+        |m| flag(m.date.month() == 12),
+        words::december,
+    ),
+    feature(
+        "season_after_bonus",
+        "flag",
+        UP,
+        |m| flag((10..=15).contains(&m.date.iso_week().week())),
+        words::after_bonus,
+    ),
 ];
 
 /// One person on one day within an employment: what the definitions above read.
@@ -231,7 +393,13 @@ impl Moment<'_> {
 
     fn pay_log(&self) -> f64 {
         let hours = self.hours().unwrap_or(FULL_TIME_HOURS);
-        let yearly = self.state.pay.at(self.on).copied().flatten().map(|pay| pay.full_time(hours));
+        let yearly = self
+            .state
+            .pay
+            .at(self.on)
+            .copied()
+            .flatten()
+            .map(|pay| pay.full_time(hours));
         yearly.filter(|yearly| *yearly > 0.0).map_or(f64::NAN, f64::ln)
     }
 
@@ -257,16 +425,25 @@ impl Moment<'_> {
     fn years_since_raise(&self) -> f64 {
         let known = self.state.pay.until(self.on).iter().any(|(_, pay)| pay.is_some());
         let last = self.last_raise().map_or(self.since, |(day, _)| day);
-        if known { self.years_since(last).min(RAISE_YEARS_CAP) } else { f64::NAN }
+        if known {
+            self.years_since(last).min(RAISE_YEARS_CAP)
+        } else {
+            f64::NAN
+        }
     }
 
     fn moves(&self, kind: Move, from: Day) -> impl DoubleEndedIterator<Item = Day> {
         let moves = self.state.moves.until(self.on).iter();
-        moves.filter(move |(day, what)| *what == kind && *day >= from).map(|(day, _)| *day)
+        moves
+            .filter(move |(day, what)| *what == kind && *day >= from)
+            .map(|(day, _)| *day)
     }
 
     fn years_since_promotion(&self) -> f64 {
-        let last = self.moves(Move::Promotion, self.since).next_back().unwrap_or(self.since);
+        let last = self
+            .moves(Move::Promotion, self.since)
+            .next_back()
+            .unwrap_or(self.since);
         self.years_since(last).min(PROMOTION_YEARS_CAP)
     }
 
@@ -278,7 +455,10 @@ impl Moment<'_> {
     fn managers(&self) -> Vec<(Day, domain::id::EmployeeId)> {
         let facts = self.state.managers.until(self.on);
         let first = facts.partition_point(|(day, _)| *day <= self.since).saturating_sub(1);
-        let mut managers: Vec<_> = facts[first..].iter().filter_map(|(day, manager)| Some((*day, (*manager)?))).collect();
+        let mut managers: Vec<_> = facts[first..]
+            .iter()
+            .filter_map(|(day, manager)| Some((*day, (*manager)?)))
+            .collect();
         managers.dedup_by_key(|(_, manager)| *manager);
         managers
     }
@@ -307,7 +487,13 @@ impl Moment<'_> {
 
     /// The last score against the mean of the few before it.
     fn survey_trend(&self) -> f64 {
-        let scores: Vec<f64> = self.surveys().iter().rev().filter_map(|(_, score)| score.map(f64::from)).take(SURVEYS_COMPARED_MAX).collect();
+        let scores: Vec<f64> = self
+            .surveys()
+            .iter()
+            .rev()
+            .filter_map(|(_, score)| score.map(f64::from))
+            .take(SURVEYS_COMPARED_MAX)
+            .collect();
         match scores.split_first() {
             Some((last, earlier)) if !earlier.is_empty() => last - earlier.iter().sum::<f64>() / earlier.len() as f64,
             Some(_) | None => f64::NAN,
@@ -315,7 +501,9 @@ impl Moment<'_> {
     }
 
     fn survey_weeks(&self) -> f64 {
-        self.surveys().last().map_or(f64::NAN, |(day, _)| self.weeks_since(*day).min(SURVEY_WEEKS_CAP))
+        self.surveys()
+            .last()
+            .map_or(f64::NAN, |(day, _)| self.weeks_since(*day).min(SURVEY_WEEKS_CAP))
     }
 
     fn absences(&self) -> &[(Day, u16)] {
@@ -327,7 +515,11 @@ impl Moment<'_> {
     }
 
     fn absence_recent(&self) -> f64 {
-        total(self.absences().iter().map(|(day, _)| fading(Some(self.weeks_since(*day)), ABSENCE_WEEKS)))
+        total(
+            self.absences()
+                .iter()
+                .map(|(day, _)| fading(Some(self.weeks_since(*day)), ABSENCE_WEEKS)),
+        )
     }
 
     fn overtime_minutes(&self) -> f64 {
@@ -336,7 +528,11 @@ impl Moment<'_> {
     }
 
     fn weeks_since_recognition(&self) -> Option<f64> {
-        self.state.recognitions.between(self.since, self.on).last().map(|(day, ())| self.weeks_since(*day))
+        self.state
+            .recognitions
+            .between(self.since, self.on)
+            .last()
+            .map(|(day, ())| self.weeks_since(*day))
     }
 
     fn assessment_score(&self) -> f64 {
@@ -345,7 +541,10 @@ impl Moment<'_> {
 }
 
 fn last(observed: &[(Day, Option<u8>)]) -> f64 {
-    observed.last().and_then(|(_, value)| *value).map_or(f64::NAN, f64::from)
+    observed
+        .last()
+        .and_then(|(_, value)| *value)
+        .map_or(f64::NAN, f64::from)
 }
 
 /// The sum; of nothing it is 0, where `Iterator::sum` says -0.

@@ -86,7 +86,11 @@ pub fn reliability(judged: &[Judged]) -> Vec<Bin> {
     sorted.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     let bounds = (0..=BINS).map(|bin| bin * sorted.len() / BINS);
     let groups = bounds.clone().zip(bounds.skip(1)).map(|(from, to)| &sorted[from..to]);
-    let bin = |group: &[Judged]| Bin { n: group.len(), predicted: mean(group, |(p, _)| p), observed: mean(group, |(_, y)| truth(y)) };
+    let bin = |group: &[Judged]| Bin {
+        n: group.len(),
+        predicted: mean(group, |(p, _)| p),
+        observed: mean(group, |(_, y)| truth(y)),
+    };
     groups.filter(|group| !group.is_empty()).map(bin).collect()
 }
 
@@ -94,7 +98,10 @@ pub fn reliability(judged: &[Judged]) -> Vec<Bin> {
 #[must_use]
 pub fn expected_calibration_error(bins: &[Bin]) -> f64 {
     let n: usize = bins.iter().map(|bin| bin.n).sum();
-    bins.iter().map(|bin| bin.n as f64 * (bin.predicted - bin.observed).abs()).sum::<f64>() / (n.max(1) as f64)
+    bins.iter()
+        .map(|bin| bin.n as f64 * (bin.predicted - bin.observed).abs())
+        .sum::<f64>()
+        / (n.max(1) as f64)
 }
 
 fn truth(y: bool) -> f64 {
@@ -121,14 +128,20 @@ mod tests {
         assert_eq!(roc_auc(&FOUR), Some(0.75));
         assert_eq!(roc_auc(&[(0.5, true), (0.5, false)]), Some(0.5));
         // Pairs: (.5 against .5) one half, (.5 against .2) one, (.9 against both) two.
-        assert_eq!(roc_auc(&[(0.5, true), (0.5, false), (0.2, false), (0.9, true)]), Some(3.5 / 4.0));
+        assert_eq!(
+            roc_auc(&[(0.5, true), (0.5, false), (0.2, false), (0.9, true)]),
+            Some(3.5 / 4.0)
+        );
         assert_eq!(roc_auc(&[(0.5, true)]), None);
     }
 
     #[test]
     fn brier_and_log_loss_are_those_of_a_calculation_by_hand() {
         close(brier(&FOUR), (0.01 + 0.16 + 0.4225 + 0.04) / 4.0);
-        close(log_loss(&[(0.8, true), (0.4, false)]), -(0.8_f64.ln() + 0.6_f64.ln()) / 2.0);
+        close(
+            log_loss(&[(0.8, true), (0.4, false)]),
+            -(0.8_f64.ln() + 0.6_f64.ln()) / 2.0,
+        );
         assert!(log_loss(&[(0.0, true)]).is_finite());
     }
 
@@ -142,7 +155,10 @@ mod tests {
     fn lift_is_the_top_rate_over_the_base_rate() {
         let ten: Vec<Judged> = (0..10).map(|i| (f64::from(i) / 10.0, i == 9 || i == 0)).collect();
         close(lift(&ten, 0.1).expect("somebody left"), 5.0);
-        close(lift(&[(0.5, true), (0.5, false), (0.5, false), (0.5, false)], 0.25).expect("somebody left"), 1.0);
+        close(
+            lift(&[(0.5, true), (0.5, false), (0.5, false), (0.5, false)], 0.25).expect("somebody left"),
+            1.0,
+        );
         assert_eq!(lift(&[(0.5, false)], 0.1), None);
     }
 

@@ -33,7 +33,12 @@ impl Prediction {
     /// Puts a prediction together from its additive parts.
     fn from_parts(base: f64, contributions: Vec<(usize, f64)>) -> Self {
         let log_odds = contributions.iter().fold(base, |sum, (_, part)| sum + part);
-        Self { probability: probability(log_odds), log_odds, base, contributions }
+        Self {
+            probability: probability(log_odds),
+            log_odds,
+            base,
+            contributions,
+        }
     }
 }
 

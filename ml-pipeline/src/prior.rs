@@ -30,14 +30,23 @@ pub fn build_prior(progress: &mut dyn FnMut(Progress)) -> Result<Artifact, Train
 #[must_use]
 pub fn company(seed: u64, places: usize) -> Company {
     let begins_on = Date::from_ymd_opt(2022, 1, 3).unwrap_or_default();
-    Company { seed, places, weeks: WEEKS, begins_on }
+    Company {
+        seed,
+        places,
+        weeks: WEEKS,
+        begins_on,
+    }
 }
 
 fn build(company: &Company, progress: &mut dyn FnMut(Progress)) -> Result<Artifact, TrainingError> {
     let today = company.ends_on();
     // The day of training is that of the last event: the artifact depends on nothing but the code.
     let trained_at = today.and_time(NaiveTime::MIN).and_utc();
-    let options = Options { pooled_prior: true, seed: Some(company.seed), ..Options::new(today, 0, trained_at) };
+    let options = Options {
+        pooled_prior: true,
+        seed: Some(company.seed),
+        ..Options::new(today, 0, trained_at)
+    };
     train(&company.histories(), &options, progress)
 }
 

@@ -60,7 +60,10 @@ impl Company {
         for week in 0..self.weeks {
             life.step(self.begins_on + Days::new(u64::from(week) * 7));
         }
-        life.people.into_iter().map(|person| person.into_history(self.ends_on())).collect()
+        life.people
+            .into_iter()
+            .map(|person| person.into_history(self.ends_on()))
+            .collect()
     }
 }
 
@@ -98,7 +101,9 @@ impl Life {
             let since = company.begins_on - Days::new((years * 365.25) as u64 + 1);
             let manager = life.teams[place / TEAM];
             let person = Person::imported(id, since, company.begins_on, manager, &mut life.random);
-            life.places.push(Place::Taken { person: life.people.len() });
+            life.places.push(Place::Taken {
+                person: life.people.len(),
+            });
             life.people.push(person);
         }
         life
@@ -135,7 +140,11 @@ impl Life {
                     let person = self.fill(place, monday);
                     self.places[place] = Place::Taken { person };
                 }
-                Place::Empty { weeks_left } => self.places[place] = Place::Empty { weeks_left: weeks_left - 1 },
+                Place::Empty { weeks_left } => {
+                    self.places[place] = Place::Empty {
+                        weeks_left: weeks_left - 1,
+                    }
+                }
             }
         }
     }

@@ -3,11 +3,12 @@
 use domain::{Date, Timestamp};
 
 use crate::{
-    artifact::{Artifact, ArtifactError, DataWindow, Evaluation, ModelCard},
+    artifact::{Artifact, ArtifactError, DataWindow, Evaluation, ModelCard, Rival},
     dataset::{Dataset, History},
     features::{FEATURE_SET, FeatureId, FeatureVector},
     metrics::{self, Judged},
     model::{FitError, Logistic, Model, logistic::Fitting, nine_decimals},
+    prior,
 };
 
 /// How far ahead a score looks, in days, unless told otherwise.
@@ -23,10 +24,10 @@ pub const TEST_LEAVERS_MIN: usize = 10;
 /// The share of the cut-offs that is tested on, at most.
 const TEST_SHARE: f64 = 0.3;
 /// The penalties to choose from. Neighbouring cut-offs repeat each other, so that larger ones are right than for as many
-/// independent rows.
-const ALPHAS: [f64; 5] = [1.0, 10.0, 100.0, 1_000.0, 10_000.0];
+/// independent rows; beyond the largest, small companies' models shrink to nothing by chance.
+const ALPHAS: [f64; 5] = [10.0, 30.0, 100.0, 300.0, 1_000.0];
 /// The penalty where the history is too short to choose one.
-const ALPHA_DEFAULT: f64 = 10.0;
+const ALPHA_DEFAULT: f64 = 300.0;
 
 /// How to train.
 #[derive(Debug, Clone)]
@@ -61,7 +62,11 @@ impl Options {
 
     fn fitting(&self, alpha: f64) -> Fitting {
         let company_specific = FeatureId::named("pay_log").filter(|_| self.pooled_prior);
-        Fitting { alpha, exclusions: company_specific.into_iter().collect(), missing_flags: !self.pooled_prior }
+        Fitting {
+            alpha,
+            exclusions: company_specific.into_iter().collect(),
+            missing_flags: !self.pooled_prior,
+        }
     }
 }
 
@@ -77,7 +82,9 @@ pub enum Progress {
 pub enum TrainingError {
     #[error("there are {have} people with a known outcome, and it takes at least {PEOPLE_MIN} to learn from")]
     TooFewPeople { have: usize },
-    #[error("{have} people left of their own will within a known window, and it takes at least {LEAVERS_MIN} to learn from")]
+    #[error(
+        "{have} people left of their own will within a known window, and it takes at least {LEAVERS_MIN} to learn from"
+    )]
     TooFewLeavers { have: usize },
     #[error(
         "the history is too short to test a model on later months than it learnt from: that takes {TRAIN_LEAVERS_MIN} leavers \
@@ -91,7 +98,11 @@ pub enum TrainingError {
 }
 
 /// Trains a model on one company's histories, or abstains.
-pub fn train(histories: &[History], options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Artifact, TrainingError> {
+pub fn train(
+    histories: &[History],
+    options: &Options,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Artifact, TrainingError> {
     let total = histories.len();
     let dataset = Dataset::build(histories, options.horizon_days, options.today, &mut |done| {
         progress(Progress::Histories { done, total });
@@ -107,20 +118,28 @@ pub fn train(histories: &[History], options: &Options, progress: &mut dyn FnMut(
     let (train, test) = forward(&dataset, horizon_days).ok_or(TrainingError::HistoryTooShort { horizon_days })?;
     let mut fits = 0;
     let mut fit = |rows: &Dataset, alpha: f64| {
-        progress(Progress::Fits { done: fits, total: ALPHAS.len() + 2 });
+        progress(Progress::Fits {
+            done: fits,
+            total: ALPHAS.len() + 2,
+        });
         fits += 1;
         fit(rows, &options.fitting(alpha)).map_err(TrainingError::Fit)
     };
     let alpha = match forward(&train, horizon_days) {
         Some((earlier, later)) => {
-            let losses = ALPHAS.map(|alpha| fit(&earlier, alpha).map(|model| (alpha, metrics::log_loss(&judge(&model, &later)))));
+            let losses = ALPHAS
+                .map(|alpha| fit(&earlier, alpha).map(|model| (alpha, metrics::log_loss(&judge(&model, &later)))));
             best(losses)?
         }
         None => ALPHA_DEFAULT,
     };
-    let evaluation = evaluate(&fit(&train, alpha)?, &train, &test);
+    let mut evaluation = evaluate(&fit(&train, alpha)?, &train, &test);
+    evaluation.shared_prior = shared_prior(options, &test);
     let model = fit(&dataset, alpha)?;
-    progress(Progress::Fits { done: ALPHAS.len() + 2, total: ALPHAS.len() + 2 });
+    progress(Progress::Fits {
+        done: ALPHAS.len() + 2,
+        total: ALPHAS.len() + 2,
+    });
     let card = card(options, &dataset, &model, evaluation);
     Artifact::new(card, model).map_err(TrainingError::Pack)
 }
@@ -142,9 +161,10 @@ fn best(losses: [Result<(f64, f64), TrainingError>; ALPHAS.len()]) -> Result<f64
 fn forward(dataset: &Dataset, horizon_days: u16) -> Option<(Dataset, Dataset)> {
     let cutoffs = dataset.labelled_cutoffs();
     let most = (cutoffs.len() as f64 * TEST_SHARE).ceil() as usize;
-    (1..=most).rev().map(|count| dataset.split(cutoffs[cutoffs.len() - count], horizon_days)).find(|(train, test)| {
-        train.leavers() >= TRAIN_LEAVERS_MIN && test.leavers() >= TEST_LEAVERS_MIN
-    })
+    (1..=most)
+        .rev()
+        .map(|count| dataset.split(cutoffs[cutoffs.len() - count], horizon_days))
+        .find(|(train, test)| train.leavers() >= TRAIN_LEAVERS_MIN && test.leavers() >= TEST_LEAVERS_MIN)
 }
 
 fn fit(rows: &Dataset, fitting: &Fitting) -> Result<Model, FitError> {
@@ -155,7 +175,9 @@ fn fit(rows: &Dataset, fitting: &Fitting) -> Result<Model, FitError> {
 /// The model's probabilities for the labelled rows, beside what happened.
 #[must_use]
 pub fn judge(model: &Model, rows: &Dataset) -> Vec<Judged> {
-    let judged = |(row, y): (&crate::dataset::Row, bool)| (model.predict(&FeatureVector { values: row.x.clone() }).probability, y);
+    let judged = |(row, y): (&crate::dataset::Row, bool)| {
+        (model.predict(&FeatureVector { values: row.x.clone() }).probability, y)
+    };
     rows.labelled().map(judged).collect()
 }
 
@@ -183,7 +205,21 @@ pub fn evaluate(model: &Model, train: &Dataset, test: &Dataset) -> Evaluation {
         lift_top_tenth: metrics::lift(&judged, 0.1).map(nine_decimals),
         observed_over_expected: metrics::observed_over_expected(&judged).map(nine_decimals),
         reliability,
+        shared_prior: None,
     }
+}
+
+/// The shared prior on the same rows, if it looks as far ahead.
+fn shared_prior(options: &Options, test: &Dataset) -> Option<Rival> {
+    let comparable = |prior: &Artifact| !options.pooled_prior && prior.card.horizon_days == options.horizon_days;
+    let prior = prior::prior().ok().filter(comparable)?;
+    let judged = judge(&prior.model, test);
+    let auc = metrics::roc_auc(&judged).map(nine_decimals);
+    Some(Rival {
+        version: prior.version,
+        auc,
+        brier: nine_decimals(metrics::brier(&judged)),
+    })
 }
 
 fn rate(rows: &Dataset) -> f64 {
@@ -245,7 +281,19 @@ fn limits(options: &Options, evaluation: &Evaluation) -> Vec<String> {
     }
     if !evaluation.beats_base_rate() {
         let constant = evaluation.brier_base_rate;
-        limits.push(format!("Forward in time it was no better than the plain rate of exits (Brier {constant:.4}): do not promote it."));
+        limits.push(format!(
+            "Forward in time it was no better than the plain rate of exits (Brier {constant:.4}): do not promote it."
+        ));
+    }
+    if let Some(prior) = evaluation
+        .shared_prior
+        .as_ref()
+        .filter(|_| !evaluation.beats_shared_prior())
+    {
+        limits.push(format!(
+            "Forward in time the shared prior {} was as good or better: keep it in place.",
+            prior.version
+        ));
     }
     limits
 }

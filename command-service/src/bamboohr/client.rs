@@ -80,7 +80,9 @@ pub struct Listed {
 /// The name is personal, so it is not shown.
 impl fmt::Debug for Listed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listed").field("remote_id", &self.remote_id).finish_non_exhaustive()
+        f.debug_struct("Listed")
+            .field("remote_id", &self.remote_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -138,7 +140,12 @@ pub enum ClientProblem {
         .message.as_ref().map(|said| format!(": {said}")).unwrap_or_default(),
         .request_id.as_ref().map(|id| format!(" (request {id})")).unwrap_or_default()
     )]
-    Unexpected { what: &'static str, status: u16, request_id: Option<String>, message: Option<String> },
+    Unexpected {
+        what: &'static str,
+        status: u16,
+        request_id: Option<String>,
+        message: Option<String>,
+    },
     #[error("BambooHR's answer about {what} is larger than {ANSWER_BYTES_MAX} bytes")]
     TooLarge { what: &'static str },
     #[error("BambooHR's answer about {what} is not what its documentation says")]
@@ -192,7 +199,11 @@ impl ClientProblem {
 
     /// For `map_err`: the address is taken out, because it names a person's id.
     fn network(error: reqwest::Error) -> Self {
-        if error.is_timeout() { Self::Timeout } else { Self::Network(error.without_url()) }
+        if error.is_timeout() {
+            Self::Timeout
+        } else {
+            Self::Network(error.without_url())
+        }
     }
 
     /// Whether BambooHR disliked the request itself, such as a field that it does not know.
@@ -212,7 +223,10 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { first: Duration::from_millis(500), longest: Duration::from_secs(60) }
+        Self {
+            first: Duration::from_millis(500),
+            longest: Duration::from_secs(60),
+        }
     }
 }
 
@@ -221,8 +235,15 @@ impl Backoff {
     /// is fixed and half is random, so that many clients do not come back at once.
     #[must_use]
     pub fn delay(self, attempt: u32, fraction: f64, retry_after: Option<Duration>) -> Duration {
-        let fraction = if fraction.is_finite() { fraction.clamp(0.0, 1.0) } else { 1.0 };
-        let whole = self.first.saturating_mul(2_u32.saturating_pow(attempt)).min(self.longest);
+        let fraction = if fraction.is_finite() {
+            fraction.clamp(0.0, 1.0)
+        } else {
+            1.0
+        };
+        let whole = self
+            .first
+            .saturating_mul(2_u32.saturating_pow(attempt))
+            .min(self.longest);
         let jittered = whole / 2 + (whole / 2).mul_f64(fraction);
         match retry_after {
             // A little later than asked, each by a different bit.
@@ -246,7 +267,9 @@ pub struct Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("company_domain", &self.company_domain).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("company_domain", &self.company_domain)
+            .finish_non_exhaustive()
     }
 }
 
@@ -284,9 +307,22 @@ impl Client {
     ) -> Result<Self, ClientProblem> {
         let base = api_address(base_url).ok_or_else(|| {
             // What stands before an `@` may be a secret.
-            ClientProblem::BadAddress(base_url.rsplit('@').next().unwrap_or_default().chars().take(ERROR_CHARS_MAX).collect())
+            ClientProblem::BadAddress(
+                base_url
+                    .rsplit('@')
+                    .next()
+                    .unwrap_or_default()
+                    .chars()
+                    .take(ERROR_CHARS_MAX)
+                    .collect(),
+            )
         })?;
-        Ok(Self { base, company_domain: company_domain.to_owned(), api_key, http })
+        Ok(Self {
+            base,
+            company_domain: company_domain.to_owned(),
+            api_key,
+            http,
+        })
     }
 
     /// One person's fields by alias, or `None` if there is no such person. Fields that the key may not see are missing.
@@ -365,17 +401,30 @@ impl Client {
         const WHAT: &str = "the directory";
         let bad = || ClientProblem::BadAnswer { what: WHAT };
         // 404: the directory is empty.
-        let Some(mut answer) = self.get(WHAT, &["employees", "directory"], &[]).await? else { return Ok(Vec::new()) };
-        let Some(Value::Array(people)) = answer.get_mut("employees").map(Value::take) else { return Err(bad()) };
+        let Some(mut answer) = self.get(WHAT, &["employees", "directory"], &[]).await? else {
+            return Ok(Vec::new());
+        };
+        let Some(Value::Array(people)) = answer.get_mut("employees").map(Value::take) else {
+            return Err(bad());
+        };
         people
             .iter()
             .map(|person| {
-                let text = |name: &str| person.get(name).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty());
+                let text = |name: &str| {
+                    person
+                        .get(name)
+                        .and_then(Value::as_str)
+                        .map(str::trim)
+                        .filter(|text| !text.is_empty())
+                };
                 let display_name = text("displayName").map(str::to_owned).or_else(|| {
                     let first = text("preferredName").or_else(|| text("firstName"));
                     Some(format!("{} {}", first?, text("lastName")?))
                 });
-                Ok(Listed { remote_id: person.get("id").and_then(id_text).ok_or_else(bad)?, display_name })
+                Ok(Listed {
+                    remote_id: person.get("id").and_then(id_text).ok_or_else(bad)?,
+                    display_name,
+                })
             })
             .collect()
     }
@@ -387,10 +436,17 @@ impl Client {
     /// When there is no usable answer.
     pub async fn changed_since(&self, since: Timestamp) -> Result<Changes, ClientProblem> {
         const WHAT: &str = "changed employees";
-        let overlapped = since.checked_sub_signed(TimeDelta::seconds(CURSOR_OVERLAP_SECONDS)).unwrap_or(since);
-        let since = overlapped.max(DateTime::UNIX_EPOCH).to_rfc3339_opts(SecondsFormat::Secs, true);
+        let overlapped = since
+            .checked_sub_signed(TimeDelta::seconds(CURSOR_OVERLAP_SECONDS))
+            .unwrap_or(since);
+        let since = overlapped
+            .max(DateTime::UNIX_EPOCH)
+            .to_rfc3339_opts(SecondsFormat::Secs, true);
         let answer = self.get(WHAT, &["employees", "changed"], &[("since", since)]).await?;
-        answer.as_ref().and_then(changes).ok_or(ClientProblem::BadAnswer { what: WHAT })
+        answer
+            .as_ref()
+            .and_then(changes)
+            .ok_or(ClientProblem::BadAnswer { what: WHAT })
     }
 
     /// Everybody's id, with those who left where the key allows it: everybody changed since 1970. Otherwise the directory.
@@ -400,12 +456,23 @@ impl Client {
     pub async fn employee_ids(&self) -> Result<Roster, ClientProblem> {
         match self.changed_since(DateTime::UNIX_EPOCH).await {
             Ok(changes) if !changes.employees.is_empty() => {
-                let present = changes.employees.into_iter().filter(|changed| changed.kind != Kind::Deleted);
+                let present = changes
+                    .employees
+                    .into_iter()
+                    .filter(|changed| changed.kind != Kind::Deleted);
                 let remote_ids = present.map(|changed| changed.remote_id).collect();
-                Ok(Roster { remote_ids, cursor: changes.cursor, includes_former: true })
+                Ok(Roster {
+                    remote_ids,
+                    cursor: changes.cursor,
+                    includes_former: true,
+                })
             }
             Ok(changes) => self.roster_of_directory(changes.cursor).await,
-            Err(problem @ (ClientProblem::Forbidden { .. } | ClientProblem::Unexpected { .. } | ClientProblem::BadAnswer { .. })) => {
+            Err(
+                problem @ (ClientProblem::Forbidden { .. }
+                | ClientProblem::Unexpected { .. }
+                | ClientProblem::BadAnswer { .. }),
+            ) => {
                 tracing::warn!(
                     company_domain = %self.company_domain,
                     cause = problem.cause(),
@@ -418,10 +485,19 @@ impl Client {
     }
 
     async fn roster_of_directory(&self, cursor: Option<Timestamp>) -> Result<Roster, ClientProblem> {
-        let mut remote_ids: Vec<String> = self.directory().await?.into_iter().map(|listed| listed.remote_id).collect();
+        let mut remote_ids: Vec<String> = self
+            .directory()
+            .await?
+            .into_iter()
+            .map(|listed| listed.remote_id)
+            .collect();
         remote_ids.sort_unstable();
         remote_ids.dedup();
-        Ok(Roster { remote_ids, cursor, includes_former: false })
+        Ok(Roster {
+            remote_ids,
+            cursor,
+            includes_former: false,
+        })
     }
 
     /// One GET. `None` is a 404; an empty answer is `null`.
@@ -432,7 +508,10 @@ impl Client {
         query: &[(&str, String)],
     ) -> Result<Option<Value>, ClientProblem> {
         // The parts are letters, digits, hyphens and underscores: constants and checked ids.
-        let url = self.base.join(&path.join("/")).map_err(|_| ClientProblem::BadAddress(self.company_domain.clone()))?;
+        let url = self
+            .base
+            .join(&path.join("/"))
+            .map_err(|_| ClientProblem::BadAddress(self.company_domain.clone()))?;
         let response = self
             .http
             .get(url)
@@ -462,14 +541,22 @@ fn api_address(base_url: &str) -> Option<Url> {
     let base = Url::parse(base_url.trim().trim_end_matches('/')).ok()?;
     let host = base.host_str()?;
     let on_this_machine = host == "localhost"
-        || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        || host
+            .trim_matches(['[', ']'])
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback());
     let scheme_fits = base.scheme() == "https" || (base.scheme() == "http" && on_this_machine);
-    let bare = base.username().is_empty() && base.password().is_none() && base.query().is_none() && base.fragment().is_none();
+    let bare =
+        base.username().is_empty() && base.password().is_none() && base.query().is_none() && base.fragment().is_none();
     if !scheme_fits || !bare {
         return None;
     }
     // The legacy gateway has `/api` before the company.
-    let version = if base.path().starts_with("/api/gateway.php/") { "v1" } else { "api/v1" };
+    let version = if base.path().starts_with("/api/gateway.php/") {
+        "v1"
+    } else {
+        "api/v1"
+    };
     Url::parse(&format!("{}/{version}/", base.as_str().trim_end_matches('/'))).ok()
 }
 
@@ -477,7 +564,9 @@ fn checked(remote_id: &str) -> Result<&str, ClientProblem> {
     if is_remote_id(remote_id) {
         Ok(remote_id)
     } else {
-        Err(ClientProblem::BadEmployeeId(remote_id.chars().take(super::REMOTE_ID_CHARS_MAX).collect()))
+        Err(ClientProblem::BadEmployeeId(
+            remote_id.chars().take(super::REMOTE_ID_CHARS_MAX).collect(),
+        ))
     }
 }
 
@@ -509,7 +598,10 @@ fn changes(answer: &Value) -> Option<Changes> {
         .map(|(key, person)| {
             let text = |name: &str| person.get(name).and_then(Value::as_str);
             Some(Changed {
-                remote_id: person.get("id").and_then(id_text).or_else(|| key.filter(|id| is_remote_id(id)).map(str::to_owned))?,
+                remote_id: person
+                    .get("id")
+                    .and_then(id_text)
+                    .or_else(|| key.filter(|id| is_remote_id(id)).map(str::to_owned))?,
                 kind: Kind::of_action(text("action").unwrap_or_default()),
                 at: text("lastChanged").and_then(moment),
             })
@@ -517,26 +609,40 @@ fn changes(answer: &Value) -> Option<Changes> {
         .collect::<Option<Vec<_>>>()?;
     employees.sort_by(|a, b| a.remote_id.cmp(&b.remote_id));
     employees.dedup_by(|a, b| a.remote_id == b.remote_id);
-    Some(Changes { cursor: answer.get("latest").and_then(Value::as_str).and_then(moment), employees })
+    Some(Changes {
+        cursor: answer.get("latest").and_then(Value::as_str).and_then(moment),
+        employees,
+    })
 }
 
 /// The fields without those that BambooHR's error names; if it names none, only the essential ones.
 fn without_refused<'a>(fields: &[&'a str], problem: &ClientProblem) -> Vec<&'a str> {
     let message = match problem {
-        ClientProblem::Unexpected { message: Some(message), .. } => message.as_str(),
+        ClientProblem::Unexpected {
+            message: Some(message), ..
+        } => message.as_str(),
         _ => "",
     };
-    let named: Vec<&str> = message.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+    let named: Vec<&str> = message
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .collect();
     let kept: Vec<&str> = fields.iter().copied().filter(|field| !named.contains(field)).collect();
     if kept.len() < fields.len() {
         kept
     } else {
-        fields.iter().copied().filter(|field| ESSENTIAL_FIELDS.contains(field)).collect()
+        fields
+            .iter()
+            .copied()
+            .filter(|field| ESSENTIAL_FIELDS.contains(field))
+            .collect()
     }
 }
 
 async fn read_bounded(mut response: Response, what: &'static str) -> Result<Vec<u8>, ClientProblem> {
-    let announced = response.content_length().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or_default();
+    let announced = response
+        .content_length()
+        .and_then(|bytes| usize::try_from(bytes).ok())
+        .unwrap_or_default();
     if announced > ANSWER_BYTES_MAX {
         return Err(ClientProblem::TooLarge { what });
     }
@@ -559,19 +665,24 @@ fn limited_in_disguise(answer: &Value) -> Option<ClientProblem> {
     }
     let message = error.get("message").and_then(Value::as_str).unwrap_or_default();
     let seconds = message.split_whitespace().find_map(|word| word.parse().ok());
-    Some(ClientProblem::RateLimited { retry_after: seconds.map(bounded_seconds) })
+    Some(ClientProblem::RateLimited {
+        retry_after: seconds.map(bounded_seconds),
+    })
 }
 
 /// What a status other than 2xx and 404 means. Since 16 September 2026 the rate limit is 429, and 503 is a failure.
 fn refusal(what: &'static str, status: StatusCode, headers: &HeaderMap) -> ClientProblem {
     match status.as_u16() {
-        429 => ClientProblem::RateLimited { retry_after: retry_after(headers) },
+        429 => ClientProblem::RateLimited {
+            retry_after: retry_after(headers),
+        },
         401 => ClientProblem::Unauthorised,
         403 => ClientProblem::Forbidden { what },
-        status @ (408 | 500 | 502 | 503 | 504 | 598) => {
-            ClientProblem::Unavailable { status, retry_after: retry_after(headers) }
-        }
-        status @ 300..400 => ClientProblem::Redirected { status },
+        status @ (408 | 500 | 502 | 503 | 504 | 598) => ClientProblem::Unavailable {
+            status,
+            retry_after: retry_after(headers),
+        },
+        status @ 300..=399 => ClientProblem::Redirected { status },
         status => ClientProblem::Unexpected {
             what,
             status,
@@ -579,8 +690,16 @@ fn refusal(what: &'static str, status: StatusCode, headers: &HeaderMap) -> Clien
                 .iter()
                 .find_map(|name| headers.get(*name))
                 .and_then(|id| id.to_str().ok())
-                .map(|id| id.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(64).collect()),
-            message: headers.get("x-bamboohr-error-message").and_then(|text| text.to_str().ok()).map(without_values),
+                .map(|id| {
+                    id.chars()
+                        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+                        .take(64)
+                        .collect()
+                }),
+            message: headers
+                .get("x-bamboohr-error-message")
+                .and_then(|text| text.to_str().ok())
+                .map(without_values),
         },
     }
 }
@@ -591,7 +710,13 @@ fn without_values(text: &str) -> String {
         let hidden = word.contains('@') || word.bytes().filter(u8::is_ascii_digit).count() > 3;
         if hidden { "…" } else { word }
     });
-    words.collect::<Vec<_>>().join(" ").chars().filter(|c| !c.is_control()).take(ERROR_CHARS_MAX).collect()
+    words
+        .collect::<Vec<_>>()
+        .join(" ")
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(ERROR_CHARS_MAX)
+        .collect()
 }
 
 /// `Retry-After` in seconds, or as a date, which is compared with the answer's own `Date`.
@@ -603,7 +728,9 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     }
     let until = DateTime::parse_from_rfc2822(asked).ok()?;
     let now = DateTime::parse_from_rfc2822(text(DATE)?).ok()?;
-    Some(bounded_seconds(u64::try_from((until - now).num_seconds()).unwrap_or_default()))
+    Some(bounded_seconds(
+        u64::try_from((until - now).num_seconds()).unwrap_or_default(),
+    ))
 }
 
 fn bounded_seconds(seconds: u64) -> Duration {

@@ -29,7 +29,9 @@ const UNIX_SECONDS_MAX: i64 = 100_000_000_000;
 #[must_use]
 pub fn is_remote_id(id: &str) -> bool {
     (1..=REMOTE_ID_CHARS_MAX).contains(&id.len())
-        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 /// Reads a moment as BambooHR writes it: Unix seconds (or milliseconds), or ISO 8601 with `Z`, `+00:00` or `+0000`. A time
@@ -48,11 +50,18 @@ pub fn moment(text: &str) -> Option<Timestamp> {
     let without = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"];
     DateTime::parse_from_rfc3339(text)
         .ok()
-        .or_else(|| with_offset.iter().find_map(|format| DateTime::parse_from_str(text, format).ok()))
+        .or_else(|| {
+            with_offset
+                .iter()
+                .find_map(|format| DateTime::parse_from_str(text, format).ok())
+        })
         .map(|moment| moment.with_timezone(&Utc))
         .or_else(|| {
             let text = text.strip_suffix('Z').unwrap_or(text);
-            without.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok()).map(|moment| moment.and_utc())
+            without
+                .iter()
+                .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
+                .map(|moment| moment.and_utc())
         })
 }
 
@@ -73,9 +82,20 @@ mod tests {
             ("2026-01-31 18:42:00", "2026-01-31T18:42:00+00:00"),
             (" 2026-01-31T18:42:00 ", "2026-01-31T18:42:00+00:00"),
         ] {
-            assert_eq!(moment(text).map(|moment| moment.to_rfc3339()).as_deref(), Some(expected), "{text}");
+            assert_eq!(
+                moment(text).map(|moment| moment.to_rfc3339()).as_deref(),
+                Some(expected),
+                "{text}"
+            );
         }
-        for text in ["", "yesterday", "-5", "2026-13-01T00:00:00Z", "99999999999999999999", "9223372036854775807"] {
+        for text in [
+            "",
+            "yesterday",
+            "-5",
+            "2026-13-01T00:00:00Z",
+            "99999999999999999999",
+            "9223372036854775807",
+        ] {
             assert_eq!(moment(text), None, "{text}");
         }
     }

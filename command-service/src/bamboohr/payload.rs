@@ -99,7 +99,9 @@ pub enum PayloadProblem {
     Empty,
     #[error("the body has {bytes} bytes, and at most {BODY_BYTES_MAX} are read: monitor fewer fields")]
     TooLarge { bytes: usize },
-    #[error("the body is broken JSON (line {line}, column {column}): set the webhook's format to JSON and send it unchanged")]
+    #[error(
+        "the body is broken JSON (line {line}, column {column}): set the webhook's format to JSON and send it unchanged"
+    )]
     BrokenJson { line: usize, column: usize },
     #[error(
         "the body is no BambooHR webhook{}: expected `type` and `data`, or `employees`, as JSON or form fields",
@@ -108,11 +110,15 @@ pub enum PayloadProblem {
     UnknownShape { content_type: Option<String> },
     #[error("the event {0:?} is unknown: subscribe the webhook to employee events only")]
     UnknownEvent(String),
-    #[error("employee number {index} of the webhook has no usable id: expected letters, digits, hyphens and underscores")]
+    #[error(
+        "employee number {index} of the webhook has no usable id: expected letters, digits, hyphens and underscores"
+    )]
     BadEmployeeId { index: usize },
     #[error("the webhook names {found} employees, and at most {EMPLOYEES_MAX} are read at once: lower its batch size")]
     TooManyEmployees { found: usize },
-    #[error("employee number {index} has {found} fields, and at most {FIELDS_PER_EMPLOYEE_MAX} are read: post fewer fields")]
+    #[error(
+        "employee number {index} has {found} fields, and at most {FIELDS_PER_EMPLOYEE_MAX} are read: post fewer fields"
+    )]
     TooManyFields { index: usize, found: usize },
     #[error("a field of employee number {index} is longer than {VALUE_BYTES_MAX} bytes: do not post that field")]
     TooLong { index: usize },
@@ -129,11 +135,15 @@ pub fn parse(content_type: Option<&str>, body: &[u8]) -> Result<Message, Payload
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii();
     let tree = match body.first() {
         None => return Err(PayloadProblem::Empty),
-        Some(b'{' | b'[') => serde_json::from_slice(body)
-            .map_err(|error| PayloadProblem::BrokenJson { line: error.line(), column: error.column() })?,
+        Some(b'{' | b'[') => serde_json::from_slice(body).map_err(|error| PayloadProblem::BrokenJson {
+            line: error.line(),
+            column: error.column(),
+        })?,
         Some(_) => form_tree(body),
     };
-    read(&tree)?.ok_or_else(|| PayloadProblem::UnknownShape { content_type: content_type.map(quoted) })
+    read(&tree)?.ok_or_else(|| PayloadProblem::UnknownShape {
+        content_type: content_type.map(quoted),
+    })
 }
 
 /// `None`: no shape of a webhook.
@@ -161,7 +171,11 @@ fn read_batch(events: &[Value]) -> Result<Option<Message>, PayloadProblem> {
         }
         check_count(employees.len())?;
     }
-    Ok(Some(company.filter(|_| employees.is_empty()).unwrap_or(Message::Employees(employees))))
+    Ok(Some(
+        company
+            .filter(|_| employees.is_empty())
+            .unwrap_or(Message::Employees(employees)),
+    ))
 }
 
 /// `{"type": "employee.updated", "timestamp": .., "data": {"companyId", "employeeId", "changedFields"}}`.
@@ -199,7 +213,9 @@ fn field_based(
     check_count(people.len())?;
     let mut notifications = Vec::with_capacity(people.len());
     for (index, (key, person)) in people.into_iter().enumerate() {
-        let Some(person) = person.as_object() else { return Ok(None) };
+        let Some(person) = person.as_object() else {
+            return Ok(None);
+        };
         notifications.push(field_based_one(index + 1, key, person, event, root)?);
     }
     Ok(Some(notifications))
@@ -213,7 +229,11 @@ fn field_based_one(
     root: &Map<String, Value>,
 ) -> Result<Notification, PayloadProblem> {
     let key = key.map(|key| Value::String(key.clone()));
-    let said = person.get("action").and_then(Value::as_str).or(event).unwrap_or_default();
+    let said = person
+        .get("action")
+        .and_then(Value::as_str)
+        .or(event)
+        .unwrap_or_default();
     let fields = match person.get("fields") {
         // PHP writes an empty map as `[]`.
         Some(Value::Array(_) | Value::Null) => BTreeMap::new(),
@@ -233,17 +253,28 @@ fn field_based_one(
 }
 
 fn is_reserved(name: &str) -> bool {
-    matches!(name, "id" | "action" | "timestamp" | "changedFields" | "fields" | "companyId")
+    matches!(
+        name,
+        "id" | "action" | "timestamp" | "changedFields" | "fields" | "companyId"
+    )
 }
 
 fn check_count(found: usize) -> Result<(), PayloadProblem> {
-    if found > EMPLOYEES_MAX { Err(PayloadProblem::TooManyEmployees { found }) } else { Ok(()) }
+    if found > EMPLOYEES_MAX {
+        Err(PayloadProblem::TooManyEmployees { found })
+    } else {
+        Ok(())
+    }
 }
 
 fn remote_id(value: Option<&Value>, index: usize) -> Result<String, PayloadProblem> {
     let id = value.map(plain).unwrap_or_default();
     let id = id.trim();
-    if is_remote_id(id) { Ok(id.to_owned()) } else { Err(PayloadProblem::BadEmployeeId { index }) }
+    if is_remote_id(id) {
+        Ok(id.to_owned())
+    } else {
+        Err(PayloadProblem::BadEmployeeId { index })
+    }
 }
 
 fn company_id(data: &Map<String, Value>) -> Option<String> {
@@ -271,8 +302,14 @@ fn values<'a>(
     fields: impl Iterator<Item = (&'a String, &'a Value)>,
     index: usize,
 ) -> Result<BTreeMap<String, String>, PayloadProblem> {
-    let values: BTreeMap<String, String> = fields.map(|(name, value)| (name.trim().to_owned(), plain(value))).collect();
-    check_fields(values.len(), values.iter().map(|(name, value)| name.len().max(value.len())).max(), index)?;
+    let values: BTreeMap<String, String> = fields
+        .map(|(name, value)| (name.trim().to_owned(), plain(value)))
+        .collect();
+    check_fields(
+        values.len(),
+        values.iter().map(|(name, value)| name.len().max(value.len())).max(),
+        index,
+    )?;
     Ok(values)
 }
 
@@ -293,7 +330,12 @@ fn plain(value: &Value) -> String {
         Value::Bool(truth) => truth.to_string(),
         Value::Number(number) => number.to_string(),
         Value::String(text) => text.clone(),
-        Value::Array(list) => list.iter().map(plain).filter(|text| !text.is_empty()).collect::<Vec<_>>().join(", "),
+        Value::Array(list) => list
+            .iter()
+            .map(plain)
+            .filter(|text| !text.is_empty())
+            .collect::<Vec<_>>()
+            .join(", "),
         Value::Object(object) => match (object.get("value"), object.get("currency").and_then(Value::as_str)) {
             (Some(amount @ (Value::String(_) | Value::Number(_))), Some(currency)) if plain(amount).trim() != "" => {
                 format!("{} {currency}", plain(amount))
@@ -316,7 +358,11 @@ fn form_tree(body: &[u8]) -> Value {
         let names = std::iter::once(first).chain(rest.splitn(DEPTH_MAX, "][").filter(|_| key.len() > first.len()));
         plant(&mut root, &names.collect::<Vec<_>>(), &value);
     }
-    Value::Object(root.into_iter().map(|(name, branch)| (name, branch.into_value())).collect())
+    Value::Object(
+        root.into_iter()
+            .map(|(name, branch)| (name, branch.into_value()))
+            .collect(),
+    )
 }
 
 /// A form's keys as a tree.
@@ -335,13 +381,21 @@ impl Branch {
                 let numbered = branches.iter().all(|(name, _)| name.parse::<u64>().is_ok());
                 if numbered {
                     branches.sort_by_key(|(name, _)| name.parse::<u64>().unwrap_or_default());
-                    let counted = branches.iter().enumerate().all(|(place, (name, _))| *name == place.to_string());
+                    let counted = branches
+                        .iter()
+                        .enumerate()
+                        .all(|(place, (name, _))| *name == place.to_string());
                     let leaves = branches.iter().all(|(_, branch)| matches!(branch, Self::Leaf(_)));
                     if counted && leaves {
                         return Value::Array(branches.into_iter().map(|(_, branch)| branch.into_value()).collect());
                     }
                 }
-                Value::Object(branches.into_iter().map(|(name, branch)| (name, branch.into_value())).collect())
+                Value::Object(
+                    branches
+                        .into_iter()
+                        .map(|(name, branch)| (name, branch.into_value()))
+                        .collect(),
+                )
             }
         }
     }
@@ -349,9 +403,15 @@ impl Branch {
 
 /// Puts a value at its place. Of two values for one place, the one that fits the tree so far stays.
 fn plant(branches: &mut BTreeMap<String, Branch>, names: &[&str], value: &str) {
-    let Some((&name, deeper)) = names.split_first() else { return };
+    let Some((&name, deeper)) = names.split_first() else {
+        return;
+    };
     // `changedFields[]=a&changedFields[]=b`: the next number.
-    let name = if name.is_empty() { branches.len().to_string() } else { name.to_owned() };
+    let name = if name.is_empty() {
+        branches.len().to_string()
+    } else {
+        name.to_owned()
+    };
     match (branches.entry(name), deeper.is_empty()) {
         (Entry::Vacant(place), true) => {
             place.insert(Branch::Leaf(value.to_owned()));
@@ -370,7 +430,10 @@ fn plant(branches: &mut BTreeMap<String, Branch>, names: &[&str], value: &str) {
 }
 
 fn quoted(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(QUOTED_CHARS_MAX).collect()
+    text.chars()
+        .filter(|c| !c.is_control())
+        .take(QUOTED_CHARS_MAX)
+        .collect()
 }
 
 #[cfg(test)]

@@ -24,12 +24,16 @@ pub enum SignatureProblem {
     Missing(&'static str),
     #[error("the header {SIGNATURE_HEADER} is not {HEX_DIGITS} hexadecimal digits")]
     NotHex,
-    #[error("the signature matches none of this connection's webhook keys: add the webhook's private key to the connection")]
+    #[error(
+        "the signature matches none of this connection's webhook keys: add the webhook's private key to the connection"
+    )]
     BadSignature,
     #[error("the header {TIMESTAMP_HEADER} is neither Unix seconds nor an ISO 8601 time")]
     UnreadableTimestamp,
     /// The signature is right, so this is a late retry, a replay, or a clock that is wrong. Negative: sent in the future.
-    #[error("the webhook is authentic, but its timestamp lies {age_seconds} seconds back, outside of the connection's freshness")]
+    #[error(
+        "the webhook is authentic, but its timestamp lies {age_seconds} seconds back, outside of the connection's freshness"
+    )]
     Stale { age_seconds: i64 },
 }
 
@@ -49,13 +53,19 @@ pub fn verify(
     freshness_seconds: u32,
 ) -> Result<(), SignatureProblem> {
     let signature = signature_header.trim();
-    for (name, value) in [(SIGNATURE_HEADER, signature), (TIMESTAMP_HEADER, timestamp_header.trim())] {
+    for (name, value) in [
+        (SIGNATURE_HEADER, signature),
+        (TIMESTAMP_HEADER, timestamp_header.trim()),
+    ] {
         if value.is_empty() {
             return Err(SignatureProblem::Missing(name));
         }
     }
     let signature = unhex(signature).ok_or(SignatureProblem::NotHex)?;
-    if !keys.iter().any(|key| signed_with(key, raw_body, timestamp_header, &signature)) {
+    if !keys
+        .iter()
+        .any(|key| signed_with(key, raw_body, timestamp_header, &signature))
+    {
         return Err(SignatureProblem::BadSignature);
     }
     let sent = moment(timestamp_header).ok_or(SignatureProblem::UnreadableTimestamp)?;
@@ -71,11 +81,16 @@ pub fn verify(
 pub fn sign(key: &str, raw_body: &[u8], timestamp_header: &str) -> String {
     use std::fmt::Write as _;
 
-    let Some(mac) = mac(key, raw_body, timestamp_header) else { return String::new() };
-    mac.finalize().into_bytes().iter().fold(String::with_capacity(HEX_DIGITS), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    let Some(mac) = mac(key, raw_body, timestamp_header) else {
+        return String::new();
+    };
+    mac.finalize()
+        .into_bytes()
+        .iter()
+        .fold(String::with_capacity(HEX_DIGITS), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
 }
 
 fn signed_with(key: &str, raw_body: &[u8], timestamp_header: &str, signature: &[u8]) -> bool {
@@ -93,7 +108,11 @@ fn mac(key: &str, raw_body: &[u8], timestamp_header: &str) -> Option<Hmac<Sha256
 
 fn unhex(text: &str) -> Option<[u8; HEX_DIGITS / 2]> {
     let digits: &[u8; HEX_DIGITS] = text.as_bytes().try_into().ok()?;
-    let value = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    let value = |digit: u8| {
+        char::from(digit)
+            .to_digit(16)
+            .and_then(|value| u8::try_from(value).ok())
+    };
     let mut bytes = [0; HEX_DIGITS / 2];
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
         *byte = value(pair[0])? << 4 | value(pair[1])?;
@@ -117,7 +136,14 @@ mod tests {
     }
 
     fn check(body: &str, sent: &str, signature: &str, now: &str) -> Result<(), SignatureProblem> {
-        verify(&["other".into(), KEY.into()], body.as_bytes(), sent, signature, at(now), FRESHNESS)
+        verify(
+            &["other".into(), KEY.into()],
+            body.as_bytes(),
+            sent,
+            signature,
+            at(now),
+            FRESHNESS,
+        )
     }
 
     #[test]
@@ -147,7 +173,11 @@ mod tests {
         ] {
             assert_eq!(check(body, sent, signature, now), Err(problem));
         }
-        assert_eq!(check(BODY, SENT, SIGNATURE, "1769885220"), Ok(()), "300 seconds are still fresh");
+        assert_eq!(
+            check(BODY, SENT, SIGNATURE, "1769885220"),
+            Ok(()),
+            "300 seconds are still fresh"
+        );
         assert_eq!(check(BODY, SENT, SIGNATURE, "1769884620"), Ok(()), "also ahead");
     }
 
@@ -162,7 +192,10 @@ mod tests {
 
     #[test]
     fn a_forged_stale_webhook_is_forged_and_no_key_or_an_empty_key_proves_nothing() {
-        assert_eq!(check(BODY, SENT, &"0".repeat(64), "1900000000"), Err(SignatureProblem::BadSignature));
+        assert_eq!(
+            check(BODY, SENT, &"0".repeat(64), "1900000000"),
+            Err(SignatureProblem::BadSignature)
+        );
         let empty = sign("", BODY.as_bytes(), SENT);
         for keys in [vec![], vec![String::new()]] {
             let answer = verify(&keys, BODY.as_bytes(), SENT, &empty, at(SENT), FRESHNESS);
@@ -172,7 +205,12 @@ mod tests {
 
     #[test]
     fn iso_timestamps_are_signed_verbatim() {
-        for sent in ["2026-01-31T18:42:00+0000", "2026-01-31T18:42:00.000Z", "2026-01-31T19:42:00+01:00", "1769884920000"] {
+        for sent in [
+            "2026-01-31T18:42:00+0000",
+            "2026-01-31T18:42:00.000Z",
+            "2026-01-31T19:42:00+01:00",
+            "1769884920000",
+        ] {
             let signature = sign(KEY, BODY.as_bytes(), sent);
             assert_eq!(check(BODY, sent, &signature, SENT), Ok(()), "{sent}");
         }

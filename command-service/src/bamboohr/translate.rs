@@ -41,24 +41,80 @@ use words::{Status, canonical};
 /// The fields to ask for. What only changes because something else changed (`lastChanged`, `age`) is left out, and so is
 /// what Tenure has no use for (`ssn`, addresses, private contacts).
 pub const FIELDS: &[&str] = &[
-    "firstName", "lastName", "preferredName", "workEmail", "workPhone", "mobilePhone", "jobTitle", "department", "division",
-    "location", "supervisor", "supervisorEId", "status", "employmentHistoryStatus", "hireDate", "originalHireDate",
-    "terminationDate", "payRate", "payPer", "payType", "payRateEffectiveDate", "payChangeReason", "standardHoursPerWeek",
-    "gender", "dateOfBirth", "ethnicity", "employeeNumber", "exempt", "payGroup", "paySchedule", "country", "state",
-]; // rustfmt keeps long lists as they are
+    "firstName",
+    "lastName",
+    "preferredName",
+    "workEmail",
+    "workPhone",
+    "mobilePhone",
+    "jobTitle",
+    "department",
+    "division",
+    "location",
+    "supervisor",
+    "supervisorEId",
+    "status",
+    "employmentHistoryStatus",
+    "hireDate",
+    "originalHireDate",
+    "terminationDate",
+    "payRate",
+    "payPer",
+    "payType",
+    "payRateEffectiveDate",
+    "payChangeReason",
+    "standardHoursPerWeek",
+    "gender",
+    "dateOfBirth",
+    "ethnicity",
+    "employeeNumber",
+    "exempt",
+    "payGroup",
+    "paySchedule",
+    "country",
+    "state",
+];
 
 /// What is asked for if BambooHR refuses the rest: fields that every account has.
 pub const ESSENTIAL_FIELDS: &[&str] = &[
-    "firstName", "lastName", "workEmail", "jobTitle", "department", "location", "supervisor", "status", "hireDate",
+    "firstName",
+    "lastName",
+    "workEmail",
+    "jobTitle",
+    "department",
+    "location",
+    "supervisor",
+    "status",
+    "hireDate",
     "terminationDate",
 ];
 
 /// The fields that a field-based webhook should post, so that [`partial_snapshot`] can use them.
 pub const POST_FIELDS: &[&str] = &[
-    "First Name", "Last Name", "Preferred Name", "Work Email", "Work Phone", "Mobile Phone", "Job Title", "Department",
-    "Division", "Location", "Reporting to", "Status", "Employment Status", "Hire Date", "Original Hire Date", "Pay rate",
-    "Paid per", "Pay type", "Compensation: Date", "Compensation Change Reason", "Standard Hours Per Week", "Gender",
-    "Birth Date", "Ethnicity",
+    "First Name",
+    "Last Name",
+    "Preferred Name",
+    "Work Email",
+    "Work Phone",
+    "Mobile Phone",
+    "Job Title",
+    "Department",
+    "Division",
+    "Location",
+    "Reporting to",
+    "Status",
+    "Employment Status",
+    "Hire Date",
+    "Original Hire Date",
+    "Pay rate",
+    "Paid per",
+    "Pay type",
+    "Compensation: Date",
+    "Compensation Change Reason",
+    "Standard Hours Per Week",
+    "Gender",
+    "Birth Date",
+    "Ethnicity",
 ];
 
 /// The most fields that are kept without a word for them.
@@ -137,7 +193,10 @@ pub fn snapshot(
     managers: Managers<'_>,
     as_of: Date,
 ) -> Result<(Snapshot, Vec<Warning>), TranslateProblem> {
-    let said = ["id", "employeeId"].iter().find_map(|name| fields.get(*name)).and_then(words::text);
+    let said = ["id", "employeeId"]
+        .iter()
+        .find_map(|name| fields.get(*name))
+        .and_then(words::text);
     if said.is_some_and(|id| !id.is_empty() && id != source.remote_id) {
         return Err(TranslateProblem::SomebodyElse);
     }
@@ -161,13 +220,22 @@ pub fn partial_snapshot(
     if notification.remote_id != source.remote_id {
         return Err(TranslateProblem::SomebodyElse);
     }
-    let fields: Map<String, Value> =
-        notification.fields.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))).collect();
+    let fields: Map<String, Value> = notification
+        .fields
+        .iter()
+        .map(|(name, value)| (name.clone(), Value::String(value.clone())))
+        .collect();
     let mut translation = Translation::new(tenant, source, &fields, managers, as_of)?;
     translation.partial = true;
     if notification.kind == Kind::Deleted {
         let silent = Snapshot::silent(translation.source.clone(), as_of);
-        return Ok((Snapshot { standing: Rows::current(as_of, Standing::Deleted), ..silent }, Vec::new()));
+        return Ok((
+            Snapshot {
+                standing: Rows::current(as_of, Standing::Deleted),
+                ..silent
+            },
+            Vec::new(),
+        ));
     }
     Ok(translation.finish(&Tables::default()))
 }
@@ -290,7 +358,11 @@ impl<'a> Translation<'a> {
             // A list or an object that nobody has a word for.
             (None, None) => self.warn(name, Problem::NotText),
             (Some(text), Some(alias)) => {
-                let said = if text.is_empty() { Said::Cleared } else { Said::Text(text) };
+                let said = if text.is_empty() {
+                    Said::Cleared
+                } else {
+                    Said::Text(text)
+                };
                 // Of two spellings of one field, the one that says more.
                 let before = self.fields.get(alias).map_or(&Said::Nothing, |(_, before)| before);
                 if !matches!(before, Said::Text(_)) {
@@ -335,7 +407,10 @@ impl<'a> Translation<'a> {
     }
 
     fn warn(&mut self, field: &str, problem: Problem) {
-        self.warnings.push(Warning { field: field.to_owned(), problem });
+        self.warnings.push(Warning {
+            field: field.to_owned(),
+            problem,
+        });
     }
 
     /// Tells of a value that cannot be read, and keeps it.
@@ -357,7 +432,9 @@ impl<'a> Translation<'a> {
 
     /// The field's own name, for warnings.
     fn name_of(&self, alias: &str) -> String {
-        self.fields.get(alias).map_or_else(|| alias.to_owned(), |(name, _)| name.clone())
+        self.fields
+            .get(alias)
+            .map_or_else(|| alias.to_owned(), |(name, _)| name.clone())
     }
 
     fn day(&mut self, alias: &str) -> Option<Date> {
@@ -383,7 +460,11 @@ impl<'a> Translation<'a> {
 
     /// Whether all of `aliases` are said; if only some are, a webhook's part is not enough.
     fn all_said(&mut self, aliases: &[&str]) -> bool {
-        let said: Vec<_> = aliases.iter().filter(|alias| self.said(alias).is_said()).copied().collect();
+        let said: Vec<_> = aliases
+            .iter()
+            .filter(|alias| self.said(alias).is_said())
+            .copied()
+            .collect();
         if self.partial && !said.is_empty() && said.len() < aliases.len() {
             for alias in said {
                 self.warn(&self.name_of(alias), Problem::Incomplete);
@@ -426,7 +507,9 @@ impl<'a> Translation<'a> {
     }
 
     fn hours(&mut self) -> Rows<domain::employee::WeeklyMinutes> {
-        let Some(text) = self.said("standardHoursPerWeek").into_option() else { return Rows::default() };
+        let Some(text) = self.said("standardHoursPerWeek").into_option() else {
+            return Rows::default();
+        };
         match words::weekly_minutes(&text) {
             Ok(minutes) => minutes.map_or_else(Rows::default, |minutes| Rows::current(self.as_of, minutes)),
             Err(()) => {
@@ -449,24 +532,35 @@ fn rows_of(table: Option<&Vec<Row>>) -> Option<&[Row]> {
     table.map(Vec::as_slice).filter(|rows| !rows.is_empty())
 }
 
-/// A column under any of its names; the first that is there.
+/// A column under any of its names; the first that holds a text.
 fn column(row: &Row, names: &[&str]) -> Said {
-    match names.iter().find_map(|name| row.get(*name)).map(words::text) {
-        None => Said::Nothing,
-        Some(Some(text)) if !text.is_empty() => Said::Text(text),
-        Some(_) => Said::Cleared,
+    let mut said = Said::Nothing;
+    for value in names.iter().filter_map(|name| row.get(*name)) {
+        match words::text(value) {
+            Some(text) if !text.is_empty() => return Said::Text(text),
+            Some(_) | None => said = Said::Cleared,
+        }
     }
+    said
 }
 
 fn cell(table: &str, row: &Row, name: &str) -> String {
-    let id = row.get("id").and_then(words::text).filter(|id| is_remote_id(id)).unwrap_or_else(|| "?".to_owned());
+    let id = row
+        .get("id")
+        .and_then(words::text)
+        .filter(|id| is_remote_id(id))
+        .unwrap_or_else(|| "?".to_owned());
     format!("{table}#{id}.{name}")
 }
 
 impl Translation<'_> {
     /// Of several rows for one day, the one with the highest id comes last: it counts.
     fn history<'r>(&mut self, table: &'static str, day: &'static str, rows: &'r [Row]) -> History<'r> {
-        let mut history = History { table, rows: Vec::with_capacity(rows.len()), complete: true };
+        let mut history = History {
+            table,
+            rows: Vec::with_capacity(rows.len()),
+            complete: true,
+        };
         for row in rows {
             let text = column(row, &[day]);
             match self.read_day(&cell(table, row, day), text.text()) {
@@ -479,7 +573,12 @@ impl Translation<'_> {
                 }
             }
         }
-        let id = |row: &Row| row.get("id").and_then(words::text).and_then(|id| id.parse::<u64>().ok()).unwrap_or_default();
+        let id = |row: &Row| {
+            row.get("id")
+                .and_then(words::text)
+                .and_then(|id| id.parse::<u64>().ok())
+                .unwrap_or_default()
+        };
         history.rows.sort_by_key(|(on, row)| (*on, id(row)));
         history
     }
@@ -512,9 +611,16 @@ impl Translation<'_> {
         if let Some(hired_on) = hired_on {
             let in_force = known.at(hired_on).cloned();
             let on_the_day = known.fact_on(hired_on).is_some();
-            known = known.facts().filter(|(on, _)| *on >= hired_on).map(|(on, standing)| (on, standing.clone())).collect();
+            known = known
+                .facts()
+                .filter(|(on, _)| *on >= hired_on)
+                .map(|(on, standing)| (on, standing.clone()))
+                .collect();
             if !on_the_day {
-                known.set(hired_on, in_force.filter(Standing::is_employed).unwrap_or(Standing::Working));
+                known.set(
+                    hired_on,
+                    in_force.filter(Standing::is_employed).unwrap_or(Standing::Working),
+                );
             }
         }
         // Hired again, and nobody added the row.
@@ -522,7 +628,10 @@ impl Translation<'_> {
             && active
             && known.fact_on(hire).is_none()
             && known.at(self.as_of).is_some_and(|standing| !standing.is_employed())
-            && known.facts().filter(|(on, _)| *on <= self.as_of).all(|(on, _)| on < hire)
+            && known
+                .facts()
+                .filter(|(on, _)| *on <= self.as_of)
+                .all(|(on, _)| on < hire)
         {
             known.set(hire, Standing::Working);
         }
@@ -532,10 +641,15 @@ impl Translation<'_> {
             && known.at(self.as_of).is_none_or(Standing::is_employed)
         {
             let last_row = known.facts().map(|(on, _)| on).filter(|on| *on <= self.as_of).max();
-            let told = self.day("terminationDate").filter(|on| *on <= self.as_of && last_row.is_none_or(|last| last <= *on));
+            let told = self
+                .day("terminationDate")
+                .filter(|on| *on <= self.as_of && last_row.is_none_or(|last| last <= *on));
             // Without a day, today is a guess; a whole history must not be corrected by it.
             complete &= told.is_some();
-            known.set(told.unwrap_or(self.as_of), Standing::Ended(Ended::new(Voluntariness::Unknown, None)));
+            known.set(
+                told.unwrap_or(self.as_of),
+                Standing::Ended(Ended::new(Voluntariness::Unknown, None)),
+            );
         }
         let known = known.facts().map(|(on, standing)| (on, standing.clone())).collect();
         (hired_on, Rows { known, complete })
@@ -563,18 +677,28 @@ impl Translation<'_> {
         let started = hired_on.is_none_or(|hired_on| hired_on <= self.as_of);
         let here_now = known.at(self.as_of).is_none_or(Standing::is_employed);
         if started && here_now {
-            let since = self.day("employmentStatusDate").filter(|on| *on <= self.as_of).unwrap_or(self.as_of);
+            let since = self
+                .day("employmentStatusDate")
+                .filter(|on| *on <= self.as_of)
+                .unwrap_or(self.as_of);
             if inactive {
                 known.set(self.as_of, ended());
             } else if let Some(label) = label {
-                let standing = if words::status(&label) == Status::OnLeave { Standing::OnLeave } else { Standing::Working };
+                let standing = if words::status(&label) == Status::OnLeave {
+                    Standing::OnLeave
+                } else {
+                    Standing::Working
+                };
                 known.set(hired_on.map_or(since, |hired_on| since.max(hired_on)), standing);
             } else if active && !self.partial {
                 // A webhook's "Active" also covers leave, so it says nothing of today.
                 known.set(self.as_of, Standing::Working);
             }
         }
-        Rows { known: known.facts().map(|(on, standing)| (on, standing.clone())).collect(), complete: false }
+        Rows {
+            known: known.facts().map(|(on, standing)| (on, standing.clone())).collect(),
+            complete: false,
+        }
     }
 
     fn jobs(&mut self, table: Option<&[Row]>, hired_on: Option<Date>) -> (Rows<Job>, Rows<Option<EmployeeId>>) {
@@ -582,7 +706,10 @@ impl Translation<'_> {
         let jobs = match &history {
             Some(history) => {
                 let rows = history.rows.iter().map(|(on, row)| (*on, job_of_row(row)));
-                Rows { known: since(hired_on, rows), complete: history.complete }
+                Rows {
+                    known: since(hired_on, rows),
+                    complete: history.complete,
+                }
             }
             None if self.all_said(&["jobTitle", "department", "division", "location"]) => {
                 let job = Job {
@@ -634,7 +761,10 @@ impl Translation<'_> {
             known.push((self.as_of, manager));
             complete = false;
         }
-        Rows { known: since(hired_on, known.into_iter()), complete }
+        Rows {
+            known: since(hired_on, known.into_iter()),
+            complete,
+        }
     }
 
     /// `Some(None)`: BambooHR says that there is no manager.
@@ -662,8 +792,13 @@ impl Translation<'_> {
     /// A person by name, which BambooHR writes as `First Last` in tables and `Last, First` in fields.
     fn person(&self, name: &str) -> Option<EmployeeId> {
         let own = EmployeeId::derive(self.tenant, self.source.connection, &self.source.remote_id);
-        let swapped = || name.split_once(',').map(|(last, first)| format!("{} {}", first.trim(), last.trim()));
-        (self.managers)(name).or_else(|| (self.managers)(&swapped()?)).filter(|manager| *manager != own)
+        let swapped = || {
+            name.split_once(',')
+                .map(|(last, first)| format!("{} {}", first.trim(), last.trim()))
+        };
+        (self.managers)(name)
+            .or_else(|| (self.managers)(&swapped()?))
+            .filter(|manager| *manager != own)
     }
 
     /// The days on which a row of jobInfo itself calls the change a promotion (accounts can add such a column).
@@ -677,7 +812,12 @@ impl Translation<'_> {
 
 fn standing_of_row(row: &Row) -> Standing {
     // Lists have `0` for "nothing chosen".
-    let chosen = |names: &[&str]| column(row, names).into_option().filter(|text| text != "0").unwrap_or_default();
+    let chosen = |names: &[&str]| {
+        column(row, names)
+            .into_option()
+            .filter(|text| text != "0")
+            .unwrap_or_default()
+    };
     let kind = chosen(&["terminationTypeId", "terminationType"]);
     let reason = chosen(&["terminationReasonId", "terminationReason"]);
     let status = words::status(column(row, &["employmentStatus", "status"]).text());
@@ -686,22 +826,34 @@ fn standing_of_row(row: &Row) -> Standing {
         let told = [&reason, &kind].into_iter().find(is_words).cloned();
         return Standing::Ended(Ended::new(words::voluntariness(&kind, &reason), told));
     }
-    if status == Status::OnLeave { Standing::OnLeave } else { Standing::Working }
+    if status == Status::OnLeave {
+        Standing::OnLeave
+    } else {
+        Standing::Working
+    }
 }
 
 fn job_of_row(row: &Row) -> Job {
     let text = |name: &str| column(row, &[name]).into_option();
-    Job { title: text("jobTitle"), department: text("department"), division: text("division"), location: text("location") }
+    Job {
+        title: text("jobTitle"),
+        department: text("department"),
+        division: text("division"),
+        location: text("location"),
+    }
 }
 
 /// The first day of work. The table knows better than the fields if somebody worked here and left before the hire date:
 /// then this is a second employment whose original hire date nobody filled in.
 fn first_day(hired_on: Option<Date>, known: &Dated<Standing>) -> Option<Date> {
-    let first_working = known.facts().find(|(_, standing)| standing.is_employed()).map(|(on, _)| on);
-    let Some(hired_on) = hired_on else { return first_working };
-    let left_before = known
+    let first_working = known
         .facts()
-        .any(|(on, standing)| on < hired_on && !standing.is_employed() && first_working.is_some_and(|first| first < on));
+        .find(|(_, standing)| standing.is_employed())
+        .map(|(on, _)| on);
+    let Some(hired_on) = hired_on else { return first_working };
+    let left_before = known.facts().any(|(on, standing)| {
+        on < hired_on && !standing.is_employed() && first_working.is_some_and(|first| first < on)
+    });
     if left_before { first_working } else { Some(hired_on) }
 }
 
@@ -729,7 +881,13 @@ impl Translation<'_> {
     fn pay(&mut self, table: Option<&[Row]>, hired_on: Option<Date>) -> Pay {
         let Some(rows) = table else { return self.pay_of_fields() };
         let history = self.history("compensation", "startDate", rows);
-        let mut pay = Pay { rows: Rows { known: Vec::new(), complete: history.complete }, ..Pay::default() };
+        let mut pay = Pay {
+            rows: Rows {
+                known: Vec::new(),
+                complete: history.complete,
+            },
+            ..Pay::default()
+        };
         for (on, row) in &history.rows {
             let field = |name: &str| cell(history.table, row, name);
             let reason = column(row, &["reason"]);
@@ -775,7 +933,10 @@ impl Translation<'_> {
         let read = self.read_rate((&names.0, &names.1), said.text(), paid_per.text(), pay_type.text());
         let Ok(Some(rate)) = read else { return Pay::default() };
         let on = self.day("payRateEffectiveDate").unwrap_or(self.as_of);
-        let mut pay = Pay { rows: Rows::current(on, Personal::Open(rate)), ..Pay::default() };
+        let mut pay = Pay {
+            rows: Rows::current(on, Personal::Open(rate)),
+            ..Pay::default()
+        };
         if let Said::Text(reason) = self.said("payChangeReason") {
             if is_promotion(&reason) {
                 pay.promotions.insert(on);
@@ -803,7 +964,11 @@ impl Translation<'_> {
         };
         let Some(per) = words::period(paid_per, pay_type) else {
             self.keep_other(rate_name, text);
-            self.keep(per_name, if paid_per.is_empty() { pay_type } else { paid_per }, Problem::UnknownPeriod);
+            self.keep(
+                per_name,
+                if paid_per.is_empty() { pay_type } else { paid_per },
+                Problem::UnknownPeriod,
+            );
             return Err(());
         };
         if rounded {

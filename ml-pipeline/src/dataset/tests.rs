@@ -1,6 +1,8 @@
 use domain::{
     Personal,
-    employee::{Absence, Contact, Ended, Ending, Erasure, GiveNotice, Hired, Job, Name, Objection, Review, Voluntariness},
+    employee::{
+        Absence, Contact, Ended, Ending, Erasure, GiveNotice, Hired, Job, Name, Objection, Review, Voluntariness,
+    },
 };
 
 use super::*;
@@ -35,19 +37,45 @@ fn hired(day: Date) -> Recorded {
 }
 
 fn notice(day: Date) -> Recorded {
-    known(day, Event::NoticeGiven(GiveNotice { on: day, last_day: None, voluntariness: Voluntariness::Voluntary }))
+    known(
+        day,
+        Event::NoticeGiven(GiveNotice {
+            on: day,
+            last_day: None,
+            voluntariness: Voluntariness::Voluntary,
+        }),
+    )
 }
 
 fn terminated(voluntariness: Voluntariness, day: Date) -> Recorded {
-    known(day, Event::Terminated(Ending { on: day, ended: Ended { voluntariness, reason: None } }))
+    known(
+        day,
+        Event::Terminated(Ending {
+            on: day,
+            ended: Ended {
+                voluntariness,
+                reason: None,
+            },
+        }),
+    )
 }
 
 fn absence(effective: Date, known_on: Date) -> Recorded {
-    known(known_on, Event::AbsenceRecorded(Absence { on: effective, days: 9, kind: None }))
+    known(
+        known_on,
+        Event::AbsenceRecorded(Absence {
+            on: effective,
+            days: 9,
+            kind: None,
+        }),
+    )
 }
 
 fn history(events: Vec<Recorded>) -> History {
-    History { employee: "00000000-0000-0000-0000-000000000001".parse().expect("an id"), events }
+    History {
+        employee: "00000000-0000-0000-0000-000000000001".parse().expect("an id"),
+        events,
+    }
 }
 
 fn build(events: Vec<Recorded>) -> Dataset {
@@ -64,7 +92,11 @@ fn bits(row: &Row) -> Vec<u64> {
 
 #[test]
 fn the_window_is_open_at_the_cutoff_and_closed_at_the_horizon() {
-    let dataset = build(vec![hired(on(2024, 1, 1)), notice(on(2025, 2, 1)), terminated(Voluntariness::Voluntary, on(2025, 3, 1))]);
+    let dataset = build(vec![
+        hired(on(2024, 1, 1)),
+        notice(on(2025, 2, 1)),
+        terminated(Voluntariness::Voluntary, on(2025, 3, 1)),
+    ]);
     let label = |cutoff| row(&dataset, cutoff).map(|row| row.y);
     assert_eq!(label(on(2024, 8, 1)), Some(Some(false)), "184 days before");
     assert_eq!(label(on(2024, 9, 1)), Some(Some(true)), "153 days before");
@@ -79,11 +111,18 @@ fn the_window_is_open_at_the_cutoff_and_closed_at_the_horizon() {
 
 #[test]
 fn open_windows_and_other_exits_are_unknown() {
-    let dismissed = build(vec![hired(on(2024, 1, 1)), terminated(Voluntariness::Involuntary, on(2025, 1, 15))]);
+    let dismissed = build(vec![
+        hired(on(2024, 1, 1)),
+        terminated(Voluntariness::Involuntary, on(2025, 1, 15)),
+    ]);
     assert_eq!(row(&dismissed, on(2024, 10, 1)).expect("at risk").y, None);
     assert_eq!(row(&dismissed, on(2024, 5, 1)).expect("at risk").y, Some(false));
     let recent = build(vec![hired(on(2024, 1, 1)), notice(on(2025, 12, 1))]);
-    assert_eq!(row(&recent, on(2025, 10, 1)).expect("at risk").y, None, "positives of open windows are unknown, too");
+    assert_eq!(
+        row(&recent, on(2025, 10, 1)).expect("at risk").y,
+        None,
+        "positives of open windows are unknown, too"
+    );
     assert_eq!(row(&recent, on(2025, 7, 1)).expect("at risk").y, Some(true));
     assert_eq!(row(&recent, on(2025, 5, 1)).expect("at risk").y, Some(false));
 }
@@ -91,7 +130,11 @@ fn open_windows_and_other_exits_are_unknown() {
 #[test]
 fn a_rehire_is_at_risk_again() {
     let rehired = known(on(2025, 1, 1), Event::Rehired { on: on(2025, 1, 1) });
-    let dataset = build(vec![hired(on(2023, 1, 1)), terminated(Voluntariness::Voluntary, on(2024, 3, 10)), rehired]);
+    let dataset = build(vec![
+        hired(on(2023, 1, 1)),
+        terminated(Voluntariness::Voluntary, on(2024, 3, 10)),
+        rehired,
+    ]);
     assert_eq!(row(&dataset, on(2024, 2, 1)).expect("at risk").y, Some(true));
     assert!(row(&dataset, on(2024, 6, 1)).is_none());
     let again = row(&dataset, on(2025, 2, 1)).expect("at risk");
@@ -101,11 +144,19 @@ fn a_rehire_is_at_risk_again() {
 
 #[test]
 fn a_leak_that_is_recorded_after_the_cutoff_changes_nothing() {
-    let honest = vec![hired(on(2024, 1, 1)), notice(on(2025, 2, 10)), terminated(Voluntariness::Voluntary, on(2025, 3, 1))];
+    let honest = vec![
+        hired(on(2024, 1, 1)),
+        notice(on(2025, 2, 10)),
+        terminated(Voluntariness::Voluntary, on(2025, 3, 1)),
+    ];
     let mut leaking = honest.clone();
     // Written down when the person left, back-dated to before: the classic way in which the future gets into training.
     leaking.push(absence(on(2024, 12, 1), on(2025, 3, 2)));
-    let review = Review { on: on(2024, 12, 1), rating: 1.into(), reviewer: None };
+    let review = Review {
+        on: on(2024, 12, 1),
+        rating: 1.into(),
+        reviewer: None,
+    };
     leaking.push(known(on(2025, 3, 2), Event::ReviewRecorded(review)));
     let (honest, leaking) = (build(honest), build(leaking));
     assert_eq!(honest.rows.len(), leaking.rows.len());
@@ -113,23 +164,50 @@ fn a_leak_that_is_recorded_after_the_cutoff_changes_nothing() {
         assert_eq!(bits(honest), bits(leaking));
     }
     let seen = build(vec![hired(on(2024, 1, 1)), absence(on(2024, 12, 1), on(2024, 12, 2))]);
-    let days = row(&seen, on(2025, 1, 1)).expect("at risk").x[FeatureId::named("absence_days").expect("a feature").index()];
+    let days =
+        row(&seen, on(2025, 1, 1)).expect("at risk").x[FeatureId::named("absence_days").expect("a feature").index()];
     assert_eq!(days, 9.0, "the same fact counts if it was known");
 }
 
 #[test]
+fn labels_know_nothing_that_was_recorded_after_the_last_known_day() {
+    let mut late = notice(on(2025, 3, 10));
+    late.known_on = until() + Days::new(1);
+    let dataset = build(vec![hired(on(2024, 1, 1)), late]);
+    assert_eq!(row(&dataset, on(2025, 3, 1)).expect("at risk").y, Some(false));
+}
+
+#[test]
 fn erased_and_objecting_people_are_left_out() {
-    let erased = Event::Erased(Erasure { on: on(2025, 6, 1), basis: "request".to_owned() });
-    assert!(build(vec![hired(on(2024, 1, 1)), known(on(2025, 6, 1), erased)]).rows.is_empty());
+    let erased = Event::Erased(Erasure {
+        on: on(2025, 6, 1),
+        basis: "request".to_owned(),
+    });
+    assert!(
+        build(vec![hired(on(2024, 1, 1)), known(on(2025, 6, 1), erased)])
+            .rows
+            .is_empty()
+    );
     let objected = Event::ScoringObjected(Objection { on: on(2025, 6, 1) });
-    assert!(build(vec![hired(on(2024, 1, 1)), known(on(2025, 6, 1), objected)]).rows.is_empty());
+    assert!(
+        build(vec![hired(on(2024, 1, 1)), known(on(2025, 6, 1), objected)])
+            .rows
+            .is_empty()
+    );
 }
 
 #[test]
 fn unreadable_values_are_missing() {
-    let review = Event::ReviewRecorded(Review { on: on(2024, 2, 1), rating: Personal::Unreadable, reviewer: None });
+    let review = Event::ReviewRecorded(Review {
+        on: on(2024, 2, 1),
+        rating: Personal::Unreadable,
+        reviewer: None,
+    });
     let dataset = build(vec![hired(on(2024, 1, 1)), known(on(2024, 2, 1), review)]);
-    assert!(row(&dataset, on(2024, 3, 1)).expect("at risk").x[FeatureId::named("rating").expect("a feature").index()].is_nan());
+    assert!(
+        row(&dataset, on(2024, 3, 1)).expect("at risk").x[FeatureId::named("rating").expect("a feature").index()]
+            .is_nan()
+    );
 }
 
 #[test]
@@ -146,12 +224,20 @@ fn features_as_of_a_day_are_those_of_a_replay_to_that_day() {
     let dataset = Dataset::build(&histories, HORIZON, company.ends_on(), &mut |_| {});
     assert!(dataset.rows.len() > 500);
     for row in &dataset.rows {
-        let history = histories.iter().find(|history| history.employee == row.employee).expect("a history");
+        let history = histories
+            .iter()
+            .find(|history| history.employee == row.employee)
+            .expect("a history");
         let mut state = FeatureState::default();
         for recorded in history.events.iter().filter(|recorded| recorded.known_on <= row.cutoff) {
             state.apply(&recorded.event);
         }
-        let live: Vec<u64> = state.vector(row.cutoff).values.iter().map(|value| value.to_bits()).collect();
+        let live: Vec<u64> = state
+            .vector(row.cutoff)
+            .values
+            .iter()
+            .map(|value| value.to_bits())
+            .collect();
         assert_eq!(bits(row), live);
     }
 }
@@ -163,6 +249,11 @@ fn one_horizon_lies_between_the_parts() {
     let test_from = on(2024, 1, 1);
     let (train, test) = dataset.split(test_from, HORIZON);
     assert!(!train.rows.is_empty() && !test.rows.is_empty());
-    assert!(train.rows.iter().all(|row| row.cutoff + Days::new(u64::from(HORIZON)) <= test_from && row.y.is_some()));
+    assert!(
+        train
+            .rows
+            .iter()
+            .all(|row| row.cutoff + Days::new(u64::from(HORIZON)) <= test_from && row.y.is_some())
+    );
     assert!(test.rows.iter().all(|row| row.cutoff >= test_from && row.y.is_some()));
 }

@@ -81,13 +81,26 @@ impl Pay {
 
     /// Major units per year of full time (40 hours a week).
     pub(super) fn full_time(self, weekly_hours: f64) -> f64 {
-        let rate = PayRate { amount: Money { minor_units: self.0, currency: self.1 }, per: self.2 };
+        let rate = PayRate {
+            amount: Money {
+                minor_units: self.0,
+                currency: self.1,
+            },
+            per: self.2,
+        };
         rate.per_year(weekly_hours) * super::FULL_TIME_HOURS / weekly_hours
     }
 
     /// How much more this is than `before`, relative to it; nothing where the two cannot be compared.
     pub(super) fn rise_from(self, before: Self, weekly_hours: f64) -> Option<f64> {
-        let (now, before) = (self.full_time(weekly_hours), if self.1 == before.1 { before.full_time(weekly_hours) } else { 0.0 });
+        let (now, before) = (
+            self.full_time(weekly_hours),
+            if self.1 == before.1 {
+                before.full_time(weekly_hours)
+            } else {
+                0.0
+            },
+        );
         (before > 0.0).then(|| now / before - 1.0)
     }
 }
@@ -162,7 +175,10 @@ impl FeatureState {
                 true
             }
             Event::Erased(_) => {
-                *self = Self { erased: true, ..Self::default() };
+                *self = Self {
+                    erased: true,
+                    ..Self::default()
+                };
                 true
             }
             Event::Rehired { .. } => self.standing.set(on, Standing::Working) | self.notices.set(on, None),
@@ -172,7 +188,11 @@ impl FeatureState {
                 self.standing.set(on, Standing::Ended(ended.voluntariness)) | self.notices.set(on, None)
             }
             Event::TerminationReversed { .. } => {
-                let before = self.standing.before(on).copied().filter(|standing| standing.is_employed());
+                let before = self
+                    .standing
+                    .before(on)
+                    .copied()
+                    .filter(|standing| standing.is_employed());
                 self.standing.set(on, before.unwrap_or(Standing::Working)) | self.notices.set(on, None)
             }
             Event::SourceRecordDeleted { .. } => self.standing.set(on, Standing::Deleted),
@@ -186,15 +206,18 @@ impl FeatureState {
             Event::PayChanged(change) => self.pay.set(on, change.to.open().copied().map(Pay::new)),
             Event::HoursChanged { to, .. } => self.hours.set(on, *to),
             Event::AssessmentCompleted(done) => {
-                self.assessments.add(on, readable(&done.score), ASSESSMENTS_MAX, LASTING_DAYS_MAX);
+                self.assessments
+                    .add(on, readable(&done.score), ASSESSMENTS_MAX, LASTING_DAYS_MAX);
                 true
             }
             Event::ReviewRecorded(review) => {
-                self.reviews.add(on, readable(&review.rating), REVIEWS_MAX, LASTING_DAYS_MAX);
+                self.reviews
+                    .add(on, readable(&review.rating), REVIEWS_MAX, LASTING_DAYS_MAX);
                 true
             }
             Event::SurveyAnswered(survey) => {
-                self.surveys.add(on, readable(&survey.score), SURVEYS_MAX, LASTING_DAYS_MAX);
+                self.surveys
+                    .add(on, readable(&survey.score), SURVEYS_MAX, LASTING_DAYS_MAX);
                 true
             }
             Event::RecognitionGiven(_) => {
@@ -206,7 +229,8 @@ impl FeatureState {
                 true
             }
             Event::OvertimeRecorded(overtime) => {
-                self.overtimes.add(on, overtime.minutes, OVERTIMES_MAX, WINDOWED_DAYS_MAX);
+                self.overtimes
+                    .add(on, overtime.minutes, OVERTIMES_MAX, WINDOWED_DAYS_MAX);
                 true
             }
             Event::ScoringObjected(_) => !std::mem::replace(&mut self.objects, true),
@@ -221,7 +245,8 @@ impl FeatureState {
     /// Facts are forgotten by their number, never by their age: one that lies years ahead must not push out today's.
     fn forget_surplus(&mut self) {
         // Leaves go first, so that the day of hire outlives them.
-        self.standing.keep_unless(STANDINGS_MAX, |before, this| before.is_employed() == this.is_employed());
+        self.standing
+            .keep_unless(STANDINGS_MAX, |before, this| before.is_employed() == this.is_employed());
         self.notices.keep_newest(NOTICES_MAX);
         self.moves.keep_newest(MOVES_MAX);
         self.managers.keep_newest(MANAGERS_MAX);
@@ -236,7 +261,12 @@ impl FeatureState {
     }
 
     pub(super) fn spell_start(&self, on: Day) -> Option<Day> {
-        let employed = self.standing.until(on).iter().rev().take_while(|(_, standing)| standing.is_employed());
+        let employed = self
+            .standing
+            .until(on)
+            .iter()
+            .rev()
+            .take_while(|(_, standing)| standing.is_employed());
         employed.last().map(|(from, _)| *from)
     }
 
@@ -266,7 +296,11 @@ impl FeatureState {
     }
 
     fn planned_end(&self, on: Day) -> Option<(Day, Standing)> {
-        self.standing.after(on).iter().find(|(_, standing)| !standing.is_employed()).copied()
+        self.standing
+            .after(on)
+            .iter()
+            .find(|(_, standing)| !standing.is_employed())
+            .copied()
     }
 
     /// How the employment that lasts on `on` ends after that day: the source of labels. A notice counts on its own day, even
@@ -276,7 +310,12 @@ impl FeatureState {
         let end = self.planned_end(day(on));
         let last_day = end.map_or(Day::MAX, |(day, _)| day);
         let mut given: Option<(Day, Voluntariness)> = None;
-        for (day, notice) in self.notices.after(day(on)).iter().take_while(|(day, _)| *day < last_day) {
+        for (day, notice) in self
+            .notices
+            .after(day(on))
+            .iter()
+            .take_while(|(day, _)| *day < last_day)
+        {
             given = match (*notice, given) {
                 (Some(word), None) => Some((*day, word)),
                 // A revised notice keeps its day; a clearer word replaces none.
@@ -293,7 +332,9 @@ impl FeatureState {
             (Some((day, standing)), given) => {
                 let noticed = given.map_or(day, |(first, _)| first);
                 match standing {
-                    Standing::Ended(Voluntariness::Unknown) => (noticed, given.map_or(Voluntariness::Unknown, |(_, word)| word)),
+                    Standing::Ended(Voluntariness::Unknown) => {
+                        (noticed, given.map_or(Voluntariness::Unknown, |(_, word)| word))
+                    }
                     Standing::Ended(word) => (noticed, word),
                     Standing::Working | Standing::OnLeave | Standing::Deleted => (day, Voluntariness::Unknown),
                 }

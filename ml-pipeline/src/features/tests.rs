@@ -1,8 +1,8 @@
 use domain::{
     Personal,
     employee::{
-        Absence, Contact, Demographics, Ended, Ending, Erasure, Event, GiveNotice, Hired, Job, Moved, Name, Note, Objection, Overtime,
-        PayChanged, Recognition, Review, Survey, Voluntariness, WeeklyMinutes,
+        Absence, Contact, Demographics, Ended, Ending, Erasure, Event, GiveNotice, Hired, Job, Moved, Name, Note,
+        Objection, Overtime, PayChanged, Recognition, Review, Survey, Voluntariness, WeeklyMinutes,
     },
     id::EmployeeId,
     money::{Currency, Money, PayPeriod, PayRate},
@@ -16,12 +16,20 @@ fn on(year: i32, month: u32, day: u32) -> Date {
 }
 
 fn manager(number: u8) -> EmployeeId {
-    format!("00000000-0000-0000-0000-0000000000{number:02}").parse().expect("an id")
+    format!("00000000-0000-0000-0000-0000000000{number:02}")
+        .parse()
+        .expect("an id")
 }
 
 fn yearly(dollars: i64) -> Personal<PayRate> {
-    let amount = Money { minor_units: dollars * 100, currency: Currency::USD };
-    Personal::Open(PayRate { amount, per: PayPeriod::Year })
+    let amount = Money {
+        minor_units: dollars * 100,
+        currency: Currency::USD,
+    };
+    Personal::Open(PayRate {
+        amount,
+        per: PayPeriod::Year,
+    })
 }
 
 fn hired(day: Date) -> Event {
@@ -38,27 +46,54 @@ fn hired(day: Date) -> Event {
 }
 
 fn pay(dollars: i64, day: Date) -> Event {
-    Event::PayChanged(PayChanged { from: None, to: yearly(dollars), reason: None, on: day })
+    Event::PayChanged(PayChanged {
+        from: None,
+        to: yearly(dollars),
+        reason: None,
+        on: day,
+    })
 }
 
 fn review(rating: Personal<u8>, day: Date) -> Event {
-    Event::ReviewRecorded(Review { on: day, rating, reviewer: None })
+    Event::ReviewRecorded(Review {
+        on: day,
+        rating,
+        reviewer: None,
+    })
 }
 
 fn survey(score: u8, day: Date) -> Event {
-    Event::SurveyAnswered(Survey { on: day, survey: "pulse".to_owned(), score: score.into() })
+    Event::SurveyAnswered(Survey {
+        on: day,
+        survey: "pulse".to_owned(),
+        score: score.into(),
+    })
 }
 
 fn absence(days: u16, day: Date) -> Event {
-    Event::AbsenceRecorded(Absence { on: day, days, kind: None })
+    Event::AbsenceRecorded(Absence {
+        on: day,
+        days,
+        kind: None,
+    })
 }
 
 fn notice(voluntariness: Voluntariness, day: Date) -> Event {
-    Event::NoticeGiven(GiveNotice { on: day, last_day: None, voluntariness })
+    Event::NoticeGiven(GiveNotice {
+        on: day,
+        last_day: None,
+        voluntariness,
+    })
 }
 
 fn terminated(voluntariness: Voluntariness, day: Date) -> Event {
-    Event::Terminated(Ending { on: day, ended: Ended { voluntariness, reason: None } })
+    Event::Terminated(Ending {
+        on: day,
+        ended: Ended {
+            voluntariness,
+            reason: None,
+        },
+    })
 }
 
 fn state(events: &[Event]) -> FeatureState {
@@ -87,12 +122,22 @@ fn bits(vector: &FeatureVector) -> Vec<u64> {
 #[test]
 fn the_table_is_whole() {
     for (index, feature) in FEATURES.iter().enumerate() {
-        assert_eq!(FeatureId::named(feature.name).map(FeatureId::index), Some(index), "{} is there twice", feature.name);
-        let shown = FeatureId::named(feature.shown_as).expect("a feature is shown as a feature").feature();
+        assert_eq!(
+            FeatureId::named(feature.name).map(FeatureId::index),
+            Some(index),
+            "{} is there twice",
+            feature.name
+        );
+        let shown = FeatureId::named(feature.shown_as)
+            .expect("a feature is shown as a feature")
+            .feature();
         assert_eq!(shown.shown_as, shown.name);
         for value in [f64::NAN, 0.0, 0.3, 1.0, 2.4, 200.0] {
             let label = feature.label(value);
-            assert!(!label.is_empty() && !label.contains("because") && !label.contains("NaN") && !label.contains("-0"), "{label}");
+            assert!(
+                !label.is_empty() && !label.contains("because") && !label.contains("NaN") && !label.contains("-0"),
+                "{label}"
+            );
         }
     }
 }
@@ -103,8 +148,14 @@ fn labels_are_plain_words_with_the_value() {
     assert_eq!(label("years_since_raise", 2.4), "no raise for 2.4 years");
     assert_eq!(label("years_since_raise", 3.0), "no raise for 3 years or more");
     assert_eq!(label("tenure_years", 0.6), "employed for 7 months");
-    assert_eq!(label("manager_change_recent", (-5.0_f64 / 16.0).exp()), "manager changed 5 weeks ago");
-    assert_eq!(label("survey_trend", -2.04), "survey score 2.0 below the average before");
+    assert_eq!(
+        label("manager_change_recent", (-5.0_f64 / 16.0).exp()),
+        "manager changed 5 weeks ago"
+    );
+    assert_eq!(
+        label("survey_trend", -2.04),
+        "survey score 2.0 below the average before"
+    );
     assert_eq!(label("absence_days", 1.0), "absent for 1 day in the last 26 weeks");
     assert_eq!(label("rating", f64::NAN), "no review on record");
     assert!(!label("pay_log", 10.9).contains("10"), "not everybody may see pay");
@@ -117,8 +168,16 @@ fn values_are_read_off_the_facts_of_the_day() {
         hired(on(2024, 7, 1)),
         pay(51_000, on(2025, 7, 1)),
         pay(50_900, on(2026, 1, 1)),
-        Event::ManagerChanged { from: Some(manager(1)), to: Some(manager(2)), on: on(2026, 6, 17) },
-        Event::Transferred(Moved { from: Job::default(), to: Job::default(), on: on(2026, 2, 1) }),
+        Event::ManagerChanged {
+            from: Some(manager(1)),
+            to: Some(manager(2)),
+            on: on(2026, 6, 17),
+        },
+        Event::Transferred(Moved {
+            from: Job::default(),
+            to: Job::default(),
+            on: on(2026, 2, 1),
+        }),
         review(4.into(), on(2026, 1, 15)),
         review(5.into(), on(2026, 6, 15)),
         survey(8, on(2025, 12, 1)),
@@ -126,8 +185,14 @@ fn values_are_read_off_the_facts_of_the_day() {
         survey(4, on(2026, 6, 24)),
         absence(3, on(2026, 6, 1)),
         absence(9, on(2025, 6, 1)),
-        Event::OvertimeRecorded(Overtime { on: on(2026, 6, 1), minutes: 90 }),
-        Event::RecognitionGiven(Recognition { on: on(2026, 6, 17), from: manager(3) }),
+        Event::OvertimeRecorded(Overtime {
+            on: on(2026, 6, 1),
+            minutes: 90,
+        }),
+        Event::RecognitionGiven(Recognition {
+            on: on(2026, 6, 17),
+            from: manager(3),
+        }),
     ];
     let value = |name| value(&events, name, today);
     close(value("tenure_years"), 730.0 / 365.25);
@@ -155,15 +220,28 @@ fn values_are_read_off_the_facts_of_the_day() {
 
 #[test]
 fn pay_is_compared_as_full_time_pay() {
-    let half = Event::HoursChanged { from: None, to: WeeklyMinutes(1_200), on: on(2026, 1, 1) };
+    let half = Event::HoursChanged {
+        from: None,
+        to: WeeklyMinutes(1_200),
+        on: on(2026, 1, 1),
+    };
     let events = [hired(on(2025, 1, 1)), half, pay(25_000, on(2026, 1, 1))];
     close(value(&events, "pay_log", on(2026, 2, 1)), 50_000.0_f64.ln());
 }
 
 #[test]
 fn what_cannot_be_read_is_missing() {
-    let unreadable = Event::PayChanged(PayChanged { from: None, to: Personal::Unreadable, reason: None, on: on(2026, 1, 1) });
-    let events = [hired(on(2025, 1, 1)), unreadable, review(Personal::Unreadable, on(2026, 1, 1))];
+    let unreadable = Event::PayChanged(PayChanged {
+        from: None,
+        to: Personal::Unreadable,
+        reason: None,
+        on: on(2026, 1, 1),
+    });
+    let events = [
+        hired(on(2025, 1, 1)),
+        unreadable,
+        review(Personal::Unreadable, on(2026, 1, 1)),
+    ];
     assert!(value(&events, "pay_log", on(2026, 2, 1)).is_nan());
     assert!(value(&events, "rating", on(2026, 2, 1)).is_nan());
     close(value(&events, "rating_low", on(2026, 2, 1)), 0.0);
@@ -173,12 +251,29 @@ fn what_cannot_be_read_is_missing() {
 fn what_the_model_must_not_know_leaves_no_trace() {
     let before = state(&[hired(on(2025, 1, 1))]);
     let on = on(2026, 1, 1);
-    let demographics = Demographics { gender: Some("f".to_owned()), date_of_birth: Some(on), ethnicity: None };
+    let demographics = Demographics {
+        gender: Some("f".to_owned()),
+        date_of_birth: Some(on),
+        ethnicity: None,
+    };
     for event in [
-        Event::DemographicsChanged { demographics: demographics.into(), on },
-        Event::ContactChanged { name: Name::default().into(), contact: Contact::default().into(), on },
-        Event::NoteWritten(Note { on, text: "looks for another job".to_owned().into() }),
-        Event::SourceFieldsKept { fields: Personal::Unreadable, on },
+        Event::DemographicsChanged {
+            demographics: demographics.into(),
+            on,
+        },
+        Event::ContactChanged {
+            name: Name::default().into(),
+            contact: Contact::default().into(),
+            on,
+        },
+        Event::NoteWritten(Note {
+            on,
+            text: "looks for another job".to_owned().into(),
+        }),
+        Event::SourceFieldsKept {
+            fields: Personal::Unreadable,
+            on,
+        },
     ] {
         let mut after = before.clone();
         assert!(!after.apply(&event));
@@ -191,16 +286,27 @@ fn a_fact_that_changes_nothing_is_no_change() {
     let mut known = state(&[hired(on(2025, 1, 1)), pay(60_000, on(2026, 1, 1))]);
     assert!(!known.apply(&pay(60_000, on(2026, 1, 1))));
     assert!(known.apply(&pay(61_000, on(2026, 1, 1))));
-    assert!(!FeatureState::default().apply(&pay(61_000, on(2026, 1, 1))), "nothing precedes the hire");
+    assert!(
+        !FeatureState::default().apply(&pay(61_000, on(2026, 1, 1))),
+        "nothing precedes the hire"
+    );
 }
 
 #[test]
 fn facts_of_the_future_do_not_count_yet_and_push_out_nothing() {
     let today = on(2026, 7, 1);
-    let mut events = vec![hired(on(2024, 7, 1)), pay(55_000, on(2026, 1, 1)), absence(2, on(2026, 6, 1))];
+    let mut events = vec![
+        hired(on(2024, 7, 1)),
+        pay(55_000, on(2026, 1, 1)),
+        absence(2, on(2026, 6, 1)),
+    ];
     let vector = bits(&state(&events).vector(today));
     events.push(pay(90_000, on(2030, 1, 1)));
-    events.push(Event::ManagerChanged { from: None, to: Some(manager(9)), on: on(2028, 1, 1) });
+    events.push(Event::ManagerChanged {
+        from: None,
+        to: Some(manager(9)),
+        on: on(2028, 1, 1),
+    });
     events.push(Event::LeaveStarted { on: on(2026, 8, 1) });
     assert_eq!(bits(&state(&events).vector(today)), vector);
     assert!(state(&events).is_at_risk(today));
@@ -240,6 +346,11 @@ fn who_is_on_notice_or_objects_is_not_at_risk() {
     assert!(state.is_at_risk(today));
     state.apply(&terminated(Voluntariness::Voluntary, on(2026, 9, 1)));
     assert!(!state.is_at_risk(today), "the end is on record already");
+    state.apply(&Event::TerminationReversed { on: on(2026, 9, 1) });
+    state.apply(&notice(Voluntariness::Unknown, on(2026, 9, 5)));
+    state.apply(&Event::SourceRecordDeleted { on: on(2026, 9, 10) });
+    state.apply(&Event::Rehired { on: on(2026, 10, 1) });
+    assert!(state.is_at_risk(on(2026, 10, 1)), "a notice ends with its employment");
 }
 
 #[test]
@@ -256,17 +367,33 @@ fn ends_are_told_by_their_reason_and_dated_by_their_notice() {
         (vec![notice(Unknown, first)], censored(first)),
         (vec![notice(Unknown, first), terminated(Voluntary, end)], left(first)),
         (vec![notice(Voluntary, first), terminated(Unknown, end)], left(first)),
-        (vec![notice(Voluntary, first), terminated(Involuntary, end)], censored(first)),
+        (
+            vec![notice(Voluntary, first), terminated(Involuntary, end)],
+            censored(first),
+        ),
         (vec![notice(Voluntary, first), withdrawn(second)], left(first)),
         (vec![notice(Unknown, first), withdrawn(second)], SpellEnd::Open),
-        (vec![notice(Unknown, first), withdrawn(second), terminated(Voluntary, end)], left(end)),
+        (
+            vec![notice(Unknown, first), withdrawn(second), terminated(Voluntary, end)],
+            left(end),
+        ),
         (vec![terminated(Voluntary, end)], left(end)),
         (vec![terminated(Voluntary, end), notice(Voluntary, first)], left(first)),
         (vec![terminated(Retirement, end)], censored(end)),
         (vec![terminated(Unknown, end)], censored(end)),
-        (vec![terminated(Voluntary, end), Event::TerminationReversed { on: end }], SpellEnd::Open),
+        (
+            vec![terminated(Voluntary, end), Event::TerminationReversed { on: end }],
+            SpellEnd::Open,
+        ),
         (vec![Event::SourceRecordDeleted { on: end }], censored(end)),
-        (vec![terminated(Involuntary, end), Event::Rehired { on: on(2026, 6, 1) }, notice(Voluntary, on(2026, 7, 1))], censored(end)),
+        (
+            vec![
+                terminated(Involuntary, end),
+                Event::Rehired { on: on(2026, 6, 1) },
+                notice(Voluntary, on(2026, 7, 1)),
+            ],
+            censored(end),
+        ),
     ];
     for (events, expected) in cases {
         let mut known = state(&[hired(on(2025, 1, 1))]);
@@ -280,7 +407,10 @@ fn ends_are_told_by_their_reason_and_dated_by_their_notice() {
 #[test]
 fn an_erased_person_has_no_state() {
     let mut state = state(&[hired(on(2025, 1, 1)), review(3.into(), on(2026, 1, 1))]);
-    assert!(state.apply(&Event::Erased(Erasure { on: on(2026, 2, 1), basis: "request".to_owned() })));
+    assert!(state.apply(&Event::Erased(Erasure {
+        on: on(2026, 2, 1),
+        basis: "request".to_owned()
+    })));
     assert!(!state.apply(&hired(on(2026, 3, 1))));
     assert!(state.is_erased() && !state.is_at_risk(on(2026, 4, 1)));
     assert_eq!(state, serde_json::from_str(r#"{"erased":true}"#).expect("a state"));
@@ -292,12 +422,34 @@ fn a_state_is_bounded_and_keeps_the_day_of_hire() {
     let mut full = state(&[hired(start)]);
     for month in 1..=300_i64 {
         let day = start + chrono::Days::new(month as u64 * 30);
-        let toggle = if month % 2 == 0 { Event::LeaveEnded { on: day } } else { Event::LeaveStarted { on: day } };
-        let manager = Event::ManagerChanged { from: None, to: Some(manager((month % 90) as u8)), on: day };
-        let moved = Event::Transferred(Moved { from: Job::default(), to: Job::default(), on: day });
+        let toggle = if month % 2 == 0 {
+            Event::LeaveEnded { on: day }
+        } else {
+            Event::LeaveStarted { on: day }
+        };
+        let manager = Event::ManagerChanged {
+            from: None,
+            to: Some(manager((month % 90) as u8)),
+            on: day,
+        };
+        let moved = Event::Transferred(Moved {
+            from: Job::default(),
+            to: Job::default(),
+            on: day,
+        });
         let overtime = Event::OvertimeRecorded(Overtime { on: day, minutes: 600 });
-        let withdrawn = Event::NoticeWithdrawn { on: day + chrono::Days::new(9) };
-        for event in [toggle, manager, moved, overtime, pay(50_000 + month, day), review(3.into(), day), survey(5, day)] {
+        let withdrawn = Event::NoticeWithdrawn {
+            on: day + chrono::Days::new(9),
+        };
+        for event in [
+            toggle,
+            manager,
+            moved,
+            overtime,
+            pay(50_000 + month, day),
+            review(3.into(), day),
+            survey(5, day),
+        ] {
             full.apply(&event);
         }
         for week in 0..4 {
@@ -319,8 +471,14 @@ fn observation() -> impl Strategy<Value = Event> {
             0 => absence(u16::from(size), day),
             1 => survey(size, day),
             2 => review(size.into(), day),
-            3 => Event::OvertimeRecorded(Overtime { on: day, minutes: u16::from(size) * 60 }),
-            _ => Event::RecognitionGiven(Recognition { on: day, from: manager(1) }),
+            3 => Event::OvertimeRecorded(Overtime {
+                on: day,
+                minutes: u16::from(size) * 60,
+            }),
+            _ => Event::RecognitionGiven(Recognition {
+                on: day,
+                from: manager(1),
+            }),
         }
     })
 }

@@ -60,7 +60,10 @@ impl<T: PartialEq> Timeline<T> {
 
     /// The fact of exactly this day.
     pub fn fact_on(&self, day: Day) -> Option<&T> {
-        self.until(day).last().filter(|(from, _)| *from == day).map(|(_, value)| value)
+        self.until(day)
+            .last()
+            .filter(|(from, _)| *from == day)
+            .map(|(_, value)| value)
     }
 
     /// The facts up to and including `day`, oldest first.

@@ -4,39 +4,58 @@ use super::{MANAGER_WEEKS, PROMOTION_YEARS_CAP, RAISE_YEARS_CAP, RECOGNITION_WEE
 
 /// For inputs that are shown as another one.
 pub fn unnamed(value: f64) -> String {
-    format!("{value:.2}")
+    known(value, "not on record", |value| format!("{value:.2}"))
 }
 
 pub fn tenure(years: f64) -> String {
-    known(years, "length of employment unknown", |years| format!("employed for {}", span(years)))
+    known(years, "length of employment unknown", |years| {
+        format!("employed for {}", span(years))
+    })
 }
 
 pub fn years_since_raise(years: f64) -> String {
-    known(years, "no pay on record", |years| waited("raise", years, RAISE_YEARS_CAP))
+    known(years, "no pay on record", |years| {
+        waited("raise", years, RAISE_YEARS_CAP)
+    })
 }
 
 pub fn last_raise(size: f64) -> String {
-    known(size, "no raise on record", |size| format!("last raise was {:.1} %", size * 100.0))
+    known(size, "no raise on record", |size| {
+        format!("last raise was {:.1} %", size * 100.0)
+    })
 }
 
 pub fn years_since_promotion(years: f64) -> String {
-    known(years, "no promotion on record", |years| waited("promotion", years, PROMOTION_YEARS_CAP))
+    known(years, "no promotion on record", |years| {
+        waited("promotion", years, PROMOTION_YEARS_CAP)
+    })
 }
 
 pub fn manager_change(recent: f64) -> String {
-    ago(recent, MANAGER_WEEKS, "manager changed", "no change of manager on record")
+    ago(
+        recent,
+        MANAGER_WEEKS,
+        "manager changed",
+        "no change of manager on record",
+    )
 }
 
 pub fn managers(count: f64) -> String {
-    known(count, "no manager on record", |count| format!("{} so far", counted(count, "manager")))
+    known(count, "no manager on record", |count| {
+        format!("{} so far", counted(count, "manager"))
+    })
 }
 
 pub fn rating(rating: f64) -> String {
-    known(rating, "no review on record", |rating| format!("last review rating {rating:.0} of 5"))
+    known(rating, "no review on record", |rating| {
+        format!("last review rating {rating:.0} of 5")
+    })
 }
 
 pub fn survey_score(score: f64) -> String {
-    known(score, "no survey answer on record", |score| format!("last survey score {score:.0} of 10"))
+    known(score, "no survey answer on record", |score| {
+        format!("last survey score {score:.0} of 10")
+    })
 }
 
 pub fn survey_trend(points: f64) -> String {
@@ -44,7 +63,11 @@ pub fn survey_trend(points: f64) -> String {
         if points.abs() < 0.05 {
             "survey score as before".to_owned()
         } else {
-            format!("survey score {:.1} {} the average before", points.abs(), if points < 0.0 { "below" } else { "above" })
+            format!(
+                "survey score {:.1} {} the average before",
+                points.abs(),
+                if points < 0.0 { "below" } else { "above" }
+            )
         }
     })
 }
@@ -60,19 +83,30 @@ pub fn survey_weeks(weeks: f64) -> String {
 }
 
 pub fn absence_days(days: f64) -> String {
-    known(days, "absences unknown", |days| format!("absent for {} in the last 26 weeks", counted(days, "day")))
+    known(days, "absences unknown", |days| {
+        format!("absent for {} in the last 26 weeks", counted(days, "day"))
+    })
 }
 
 pub fn overtime_minutes(minutes: f64) -> String {
-    known(minutes, "overtime unknown", |minutes| format!("{:.0} hours of overtime in the last 13 weeks", minutes / 60.0))
+    known(minutes, "overtime unknown", |minutes| {
+        format!("{:.0} hours of overtime in the last 13 weeks", minutes / 60.0)
+    })
 }
 
 pub fn recognition(recent: f64) -> String {
-    ago(recent, RECOGNITION_WEEKS, "last recognised by a colleague", "no recognition on record")
+    ago(
+        recent,
+        RECOGNITION_WEEKS,
+        "last recognised by a colleague",
+        "no recognition on record",
+    )
 }
 
 pub fn assessment_score(score: f64) -> String {
-    known(score, "no assessment on record", |score| format!("last assessment score {score:.0} %"))
+    known(score, "no assessment on record", |score| {
+        format!("last assessment score {score:.0} %")
+    })
 }
 
 pub fn on_leave(is: f64) -> String {
@@ -80,7 +114,9 @@ pub fn on_leave(is: f64) -> String {
 }
 
 pub fn weekly_hours(hours: f64) -> String {
-    known(hours, "no weekly hours on record", |hours| format!("works {hours:.0} hours a week"))
+    known(hours, "no weekly hours on record", |hours| {
+        format!("works {hours:.0} hours a week")
+    })
 }
 
 /// Without the amount: not everybody who may see a risk may see pay.
@@ -89,7 +125,9 @@ pub fn pay(log: f64) -> String {
 }
 
 pub fn transfers(count: f64) -> String {
-    known(count, "transfers unknown", |count| format!("{} in the last year", counted(count, "transfer")))
+    known(count, "transfers unknown", |count| {
+        format!("{} in the last year", counted(count, "transfer"))
+    })
 }
 
 pub fn january(is: f64) -> String {
@@ -101,11 +139,19 @@ pub fn december(is: f64) -> String {
 }
 
 pub fn after_bonus(is: f64) -> String {
-    either(is, "in the weeks after bonuses (weeks 10 to 15)", "not in the weeks after bonuses")
+    either(
+        is,
+        "in the weeks after bonuses (weeks 10 to 15)",
+        "not in the weeks after bonuses",
+    )
 }
 
 fn known(value: f64, missing: &str, words: impl FnOnce(f64) -> String) -> String {
-    if value.is_finite() { words(value) } else { missing.to_owned() }
+    if value.is_finite() {
+        words(value)
+    } else {
+        missing.to_owned()
+    }
 }
 
 fn either(is: f64, yes: &str, no: &str) -> String {
@@ -124,7 +170,11 @@ fn waited(what: &str, years: f64, cap: f64) -> String {
 
 /// A fading value, told as the time that it has been fading for.
 fn ago(recent: f64, scale: f64, event: &str, never: &str) -> String {
-    if recent > 0.0 { format!("{event} {}", since(-recent.ln() * scale)) } else { never.to_owned() }
+    if recent > 0.0 {
+        format!("{event} {}", since(-recent.ln() * scale))
+    } else {
+        never.to_owned()
+    }
 }
 
 fn since(weeks: f64) -> String {
@@ -139,7 +189,11 @@ fn since(weeks: f64) -> String {
 
 fn span(years: f64) -> String {
     let months = years * 12.0;
-    if months < 18.0 { counted(months, "month") } else { format!("{years:.1} years") }
+    if months < 18.0 {
+        counted(months, "month")
+    } else {
+        format!("{years:.1} years")
+    }
 }
 
 fn counted(count: f64, what: &str) -> String {

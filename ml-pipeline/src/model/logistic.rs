@@ -64,14 +64,23 @@ impl Logistic {
         if positives == 0 || positives == rows.len() {
             return Err(FitError::OneOutcome);
         }
-        let mut model = Self { alpha: fitting.alpha, intercept: 0.0, columns: prepare(rows, fitting) };
+        let mut model = Self {
+            alpha: fitting.alpha,
+            intercept: 0.0,
+            columns: prepare(rows, fitting),
+        };
         if model.columns.is_empty() {
             return Err(FitError::NoColumns);
         }
         let width = model.columns.iter().map(Column::width).sum();
         let mut values = Vec::with_capacity(rows.len() * width);
         for (x, _) in rows {
-            values.extend(model.columns.iter().flat_map(|column| column.standardised(x[column.feature.index()])));
+            values.extend(
+                model
+                    .columns
+                    .iter()
+                    .flat_map(|column| column.standardised(x[column.feature.index()])),
+            );
         }
         debug_assert!(values.iter().all(|value| value.is_finite()));
         let labels: Vec<i32> = rows.iter().map(|(_, y)| i32::from(*y)).collect();
@@ -111,11 +120,16 @@ impl Column {
     }
 
     fn standardised_value(&self, value: Option<f64>) -> f64 {
-        value.map_or(0.0, |value| (value.clamp(self.range.0, self.range.1) - self.mean) / self.deviation)
+        value.map_or(0.0, |value| {
+            (value.clamp(self.range.0, self.range.1) - self.mean) / self.deviation
+        })
     }
 
     fn contribution(&self, value: Option<f64>) -> f64 {
-        let flag = self.missing.as_ref().map_or(0.0, |flag| flag.weight * flag.standardised(value.is_none()));
+        let flag = self
+            .missing
+            .as_ref()
+            .map_or(0.0, |flag| flag.weight * flag.standardised(value.is_none()));
         self.weight * self.standardised_value(value) + flag
     }
 }
@@ -132,7 +146,11 @@ fn prepare(rows: &[(&[f64], bool)], fitting: &Fitting) -> Vec<Column> {
     let mut columns = Vec::new();
     for feature in FeatureId::all().filter(|feature| !fitting.exclusions.contains(feature)) {
         let of = |x: &[f64]| x[feature.index()];
-        let known: Vec<f64> = rows.iter().map(|(x, _)| of(x)).filter(|value| value.is_finite()).collect();
+        let known: Vec<f64> = rows
+            .iter()
+            .map(|(x, _)| of(x))
+            .filter(|value| value.is_finite())
+            .collect();
         if known.is_empty() {
             continue;
         }
@@ -149,7 +167,9 @@ fn prepare(rows: &[(&[f64], bool)], fitting: &Fitting) -> Vec<Column> {
         if flagged {
             patterns.push(pattern);
         }
-        let (low, high) = known.iter().fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(*value), high.max(*value)));
+        let (low, high) = known.iter().fold((f64::MAX, f64::MIN), |(low, high), value| {
+            (low.min(*value), high.max(*value))
+        });
         columns.push(Column {
             feature,
             weight: 0.0,
@@ -178,11 +198,17 @@ fn solve(values: Vec<f64>, height: usize, width: usize, labels: &Vec<i32>, alpha
     let parameters = LogisticRegressionParameters::default().with_alpha(alpha);
     // smartcore's line search panics when it does not converge; that must not take the process along.
     let fit = std::panic::catch_unwind(|| Fit::fit(&x, labels, parameters));
-    let fit = fit.map_err(|_| FitError::Solver("the line search did not converge".to_owned()))?.map_err(failed)?;
+    let fit = fit
+        .map_err(|_| FitError::Solver("the line search did not converge".to_owned()))?
+        .map_err(failed)?;
     // Its classes are in order, so the weights are those of the outcome 1.
     let weights: Vec<f64> = (0..width).map(|column| *fit.coefficients().get((0, column))).collect();
     let intercept = *fit.intercept().get((0, 0));
-    if weights.iter().chain([&intercept]).all(|weight| weight.is_finite()) { Ok(Solution { weights, intercept }) } else { Err(FitError::NotFinite) }
+    if weights.iter().chain([&intercept]).all(|weight| weight.is_finite()) {
+        Ok(Solution { weights, intercept })
+    } else {
+        Err(FitError::NotFinite)
+    }
 }
 
 #[cfg(test)]

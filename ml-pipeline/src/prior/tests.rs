@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
-    dataset::Dataset,
-    features::{FEATURES, FeatureId},
+    dataset::{Dataset, History},
+    features::{FEATURES, FeatureId, FeatureState},
     metrics,
     train::{HORIZON_DAYS, judge},
 };
@@ -22,13 +22,26 @@ fn the_committed_prior_is_whole_and_knows_these_features() {
     let prior = prior().expect("a whole artifact: if features changed, make it anew with UPDATE_GOLDEN=1");
     assert!(prior.card.pooled_prior && prior.card.evaluation.beats_base_rate());
     assert_eq!(prior.card.horizon_days, HORIZON_DAYS);
-    let mut names: Vec<&str> = prior.card.features.iter().chain(&prior.card.exclusions).map(String::as_str).collect();
+    let mut names: Vec<&str> = prior
+        .card
+        .features
+        .iter()
+        .chain(&prior.card.exclusions)
+        .map(String::as_str)
+        .collect();
     let mut expected: Vec<&str> = FEATURES.iter().map(|feature| feature.name).collect();
     names.sort_unstable();
     expected.sort_unstable();
     assert_eq!(names, expected);
-    assert!(prior.card.exclusions.contains(&"pay_log".to_owned()), "a currency's level says nothing in another company");
-    assert_eq!(prior.to_json().expect("json"), PRIOR, "the committed file is laid out as written");
+    assert!(
+        prior.card.exclusions.contains(&"pay_log".to_owned()),
+        "a currency's level says nothing in another company"
+    );
+    assert_eq!(
+        prior.to_json().expect("json"),
+        PRIOR,
+        "the committed file is laid out as written"
+    );
 }
 
 #[test]
@@ -36,11 +49,15 @@ fn a_smaller_prior_ranks_people_of_another_seed() {
     if update_golden() {
         return;
     }
-    let small = build(&company(1, 500), &mut |_| {}).expect("enough data");
-    let again = build(&company(1, 500), &mut |_| {}).expect("enough data");
-    assert_eq!(small.to_json().expect("json"), again.to_json().expect("json"), "the same data gives the same bytes");
+    let small = build(&company(2, 800), &mut |_| {}).expect("enough data");
+    let again = build(&company(2, 800), &mut |_| {}).expect("enough data");
+    assert_eq!(
+        small.to_json().expect("json"),
+        again.to_json().expect("json"),
+        "the same data gives the same bytes"
+    );
 
-    let fresh = company(99, 700);
+    let fresh = company(99, 1_500);
     let rows = Dataset::build(&fresh.histories(), HORIZON_DAYS, fresh.ends_on(), &mut |_| {});
     let auc = metrics::roc_auc(&judge(&small.model, &rows)).expect("both outcomes");
     assert!(auc > 0.60, "AUC on a fresh seed is {auc}");
@@ -53,7 +70,7 @@ fn the_committed_prior_ranks_people_of_another_seed() {
         return;
     }
     let model = prior().expect("a whole artifact").model;
-    let fresh = company(7, 700);
+    let fresh = company(7, 1_500);
     let rows = Dataset::build(&fresh.histories(), HORIZON_DAYS, fresh.ends_on(), &mut |_| {});
     let judged = judge(&model, &rows);
     let auc = metrics::roc_auc(&judged).expect("both outcomes");
@@ -65,7 +82,43 @@ fn the_committed_prior_ranks_people_of_another_seed() {
         judged.len(),
         metrics::brier(&judged)
     );
-    assert!(auc > 0.60 && lift > 1.3 && (0.8..1.25).contains(&ratio) && error < 0.02, "AUC {auc}, lift {lift}, O/E {ratio}, ECE {error}");
+    assert!(
+        auc > 0.60 && lift > 1.3 && (0.8..1.25).contains(&ratio) && error < 0.02,
+        "AUC {auc}, lift {lift}, O/E {ratio}, ECE {error}"
+    );
     let used = |name| model.features().contains(&FeatureId::named(name).expect("a feature"));
     assert!(used("tenure_years") && used("survey_score"));
+}
+
+/// The scorer takes events as they come: one person must cost next to nothing.
+#[test]
+fn scoring_one_person_takes_microseconds() {
+    if update_golden() {
+        return;
+    }
+    let model = prior().expect("a whole artifact").model;
+    let company = company(7, 50);
+    let states: Vec<FeatureState> = company.histories().iter().map(folded).collect();
+    let round = || {
+        let begin = std::time::Instant::now();
+        let sum: f64 = states
+            .iter()
+            .map(|state| model.predict(&state.vector(company.ends_on())).probability)
+            .sum();
+        assert!(sum > 0.0);
+        begin.elapsed() / u32::try_from(states.len()).expect("few")
+    };
+    let fastest = (0..50).map(|_| round()).min().expect("a round");
+    println!("one prediction from a state: {fastest:?}");
+    // Unoptimised code is some ten times slower.
+    let limit = if cfg!(debug_assertions) { 200 } else { 20 };
+    assert!(fastest < std::time::Duration::from_micros(limit), "{fastest:?}");
+}
+
+fn folded(history: &History) -> FeatureState {
+    let mut state = FeatureState::default();
+    for recorded in &history.events {
+        state.apply(&recorded.event);
+    }
+    state
 }

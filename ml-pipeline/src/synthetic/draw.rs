@@ -17,10 +17,12 @@ impl Random {
             let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             mixed ^ (mixed >> 31)
         };
-        Self { state: [next(), next(), next(), next()] }
+        Self {
+            state: [next(), next(), next(), next()],
+        }
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         let [a, b, c, d] = &mut self.state;
         let result = a.wrapping_add(*d).rotate_left(23).wrapping_add(*a);
         let shifted = *b << 17;
@@ -35,7 +37,7 @@ impl Random {
 
     /// In [0, 1).
     pub fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+        (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     pub fn happens(&mut self, probability: f64) -> bool {
@@ -86,9 +88,11 @@ mod tests {
     #[test]
     fn a_seed_keeps_its_meaning() {
         let mut random = Random::seeded(0);
-        assert_eq!(random.next(), 0x5317_5d61_490b_23df);
+        assert_eq!(random.bits(), 0x5317_5d61_490b_23df);
         let mut random = Random::seeded(7);
-        let (mean, gamma) = (0..20_000).fold((0.0, 0.0), |(n, g), _| (n + random.normal(), g + random.gamma(1.0 / 0.35)));
+        let (mean, gamma) = (0..20_000).fold((0.0, 0.0), |(n, g), _| {
+            (n + random.normal(), g + random.gamma(1.0 / 0.35))
+        });
         assert!((mean / 20_000.0).abs() < 0.02 && (gamma / 20_000.0 - 1.0).abs() < 0.02);
     }
 }

@@ -7,10 +7,12 @@ use super::*;
 use crate::{features::FeatureState, prior};
 
 fn exits(histories: &[History], voluntary: bool) -> usize {
-    let is_exit = |recorded: &&Recorded| {
-        matches!(&recorded.event, Event::Terminated(ending) if (ending.ended.voluntariness == Voluntariness::Voluntary) == voluntary)
-    };
-    histories.iter().flat_map(|history| &history.events).filter(is_exit).count()
+    let is_exit = |recorded: &&Recorded| matches!(&recorded.event, Event::Terminated(ending) if (ending.ended.voluntariness == Voluntariness::Voluntary) == voluntary);
+    histories
+        .iter()
+        .flat_map(|history| &history.events)
+        .filter(is_exit)
+        .count()
 }
 
 #[test]
@@ -20,12 +22,27 @@ fn people_come_and_go_at_the_usual_rates() {
     let per_year = |count: usize| count as f64 / (1_500.0 * 3.0);
     let (voluntary, other) = (per_year(exits(&histories, true)), per_year(exits(&histories, false)));
     let events: usize = histories.iter().map(|history| history.events.len()).sum();
-    println!("voluntary {voluntary:.3}, other {other:.3}, people {}, events {events}", histories.len());
+    println!(
+        "voluntary {voluntary:.3}, other {other:.3}, people {}, events {events}",
+        histories.len()
+    );
     assert!((0.11..0.15).contains(&voluntary), "{voluntary}");
     assert!((0.02..0.06).contains(&other), "{other}");
-    assert!(histories.iter().flat_map(|history| &history.events).any(|recorded| matches!(recorded.event, Event::Rehired { .. })));
-    let late = |recorded: &&Recorded| recorded.known_on > recorded.event.effective_on() && recorded.known_on > company.begins_on;
-    let share = histories.iter().flat_map(|history| &history.events).filter(late).count() as f64 / events as f64;
+    assert!(
+        histories
+            .iter()
+            .flat_map(|history| &history.events)
+            .any(|recorded| matches!(recorded.event, Event::Rehired { .. }))
+    );
+    let late = |recorded: &&Recorded| {
+        recorded.known_on > recorded.event.effective_on() && recorded.known_on > company.begins_on
+    };
+    let share = histories
+        .iter()
+        .flat_map(|history| &history.events)
+        .filter(late)
+        .count() as f64
+        / events as f64;
     assert!((0.02..0.12).contains(&share), "{share}");
 }
 
@@ -40,13 +57,23 @@ fn the_domain_and_the_features_agree_on_who_works_here() {
     let company = prior::company(11, 60);
     for history in company.histories() {
         let employee = Employee::fold(history.events.iter().map(|recorded| &recorded.event));
-        let Employee::OnFile(file) = employee else { panic!("everybody was hired") };
+        let Employee::OnFile(file) = employee else {
+            panic!("everybody was hired")
+        };
         let mut state = FeatureState::default();
         for recorded in &history.events {
             state.apply(&recorded.event);
         }
-        for day in company.begins_on.iter_days().step_by(5).take_while(|day| *day < company.ends_on()) {
-            let employed = file.standing.at(day).is_some_and(domain::employee::Standing::is_employed);
+        for day in company
+            .begins_on
+            .iter_days()
+            .step_by(5)
+            .take_while(|day| *day < company.ends_on())
+        {
+            let employed = file
+                .standing
+                .at(day)
+                .is_some_and(domain::employee::Standing::is_employed);
             assert_eq!(state.employed_since(day).is_some(), employed, "{day}");
         }
     }

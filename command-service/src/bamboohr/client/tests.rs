@@ -29,7 +29,13 @@ impl Vendor {
 async fn vendor(script: Script) -> Vendor {
     type Seen = Arc<Mutex<Vec<String>>>;
     async fn answer(State((script, seen)): State<(Script, Seen)>, request: Request) -> Answer<Body> {
-        let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("-");
+        let header = |name: &str| {
+            request
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or("-")
+        };
         assert_eq!(header("authorization"), "Basic a2V5Ong=", "key:x");
         assert_eq!(header("accept"), "application/json");
         let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
@@ -41,8 +47,16 @@ async fn vendor(script: Script) -> Vendor {
     let address = listener.local_addr().expect("an address");
     let router = Router::new().fallback(answer).with_state((script, seen.clone()));
     tokio::spawn(async move { axum::serve(listener, router).await });
-    let client = Client::new(&format!("http://{address}/"), "acme", "key".into(), http_client().expect("a client"));
-    Vendor { client: client.expect("an address"), seen }
+    let client = Client::new(
+        &format!("http://{address}/"),
+        "acme",
+        "key".into(),
+        http_client().expect("a client"),
+    );
+    Vendor {
+        client: client.expect("an address"),
+        seen,
+    }
 }
 
 fn ok(body: impl ToString) -> Answer<Body> {
@@ -50,8 +64,14 @@ fn ok(body: impl ToString) -> Answer<Body> {
 }
 
 fn status(status: u16, headers: &[(&str, &str)]) -> Answer<Body> {
-    let answer = headers.iter().fold(Answer::builder().status(status), |answer, (name, value)| answer.header(*name, *value));
-    answer.body(Body::from("Ada Rossi, ada@example.com")).expect("an answer")
+    let answer = headers
+        .iter()
+        .fold(Answer::builder().status(status), |answer, (name, value)| {
+            answer.header(*name, *value)
+        });
+    answer
+        .body(Body::from("Ada Rossi, ada@example.com"))
+        .expect("an answer")
 }
 
 #[tokio::test]
@@ -61,19 +81,44 @@ async fn an_employee_is_asked_for_by_fields_and_404_is_nobody() {
         _ => status(404, &[]),
     })
     .await;
-    let ada = vendor.client.employee("42", &["firstName", "jobTitle"]).await.expect("an answer").expect("Ada");
+    let ada = vendor
+        .client
+        .employee("42", &["firstName", "jobTitle"])
+        .await
+        .expect("an answer")
+        .expect("Ada");
     assert_eq!(ada["firstName"], "Ada");
-    assert_eq!(vendor.client.employee("43", &["firstName"]).await.expect("an answer"), None);
-    assert_eq!(vendor.seen()[0], "/api/v1/employees/42?fields=firstName%2CjobTitle&onlyCurrent=true");
-    assert!(matches!(vendor.client.employee("../users", &["a"]).await, Err(ClientProblem::BadEmployeeId(_))));
+    assert_eq!(
+        vendor.client.employee("43", &["firstName"]).await.expect("an answer"),
+        None
+    );
+    assert_eq!(
+        vendor.seen()[0],
+        "/api/v1/employees/42?fields=firstName%2CjobTitle&onlyCurrent=true"
+    );
+    assert!(matches!(
+        vendor.client.employee("../users", &["a"]).await,
+        Err(ClientProblem::BadEmployeeId(_))
+    ));
 }
 
 #[tokio::test]
 async fn many_fields_are_asked_for_in_parts() {
     let vendor = vendor(|_, query| ok(json!({query.len().to_string(): "x"}))).await;
-    let names: Vec<String> = (0..=FIELDS_PER_REQUEST_MAX).map(|number| format!("field{number}")).collect();
+    let names: Vec<String> = (0..=FIELDS_PER_REQUEST_MAX)
+        .map(|number| format!("field{number}"))
+        .collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    assert_eq!(vendor.client.employee("42", &names).await.expect("an answer").expect("someone").len(), 2);
+    assert_eq!(
+        vendor
+            .client
+            .employee("42", &names)
+            .await
+            .expect("an answer")
+            .expect("someone")
+            .len(),
+        2
+    );
     assert_eq!(vendor.seen().len(), 2);
 }
 
@@ -84,15 +129,45 @@ async fn refused_fields_are_left_out_once() {
         false => ok(json!({"firstName": "Ada"})),
     })
     .await;
-    assert!(named.client.employee("42", &["firstName", "customFoo", "customBar"]).await.expect("an answer").is_some());
-    assert_eq!(named.seen()[1], "/api/v1/employees/42?fields=firstName%2CcustomBar&onlyCurrent=true");
+    assert!(
+        named
+            .client
+            .employee("42", &["firstName", "customFoo", "customBar"])
+            .await
+            .expect("an answer")
+            .is_some()
+    );
+    assert_eq!(
+        named.seen()[1],
+        "/api/v1/employees/42?fields=firstName%2CcustomBar&onlyCurrent=true"
+    );
 
-    let unnamed = vendor(|_, query| if query.contains("custom") { status(406, &[]) } else { ok(json!({"a": 1})) }).await;
-    assert!(unnamed.client.employee("42", &["firstName", "customFoo"]).await.expect("an answer").is_some());
-    assert_eq!(unnamed.seen()[1], "/api/v1/employees/42?fields=firstName&onlyCurrent=true");
+    let unnamed = vendor(|_, query| {
+        if query.contains("custom") {
+            status(406, &[])
+        } else {
+            ok(json!({"a": 1}))
+        }
+    })
+    .await;
+    assert!(
+        unnamed
+            .client
+            .employee("42", &["firstName", "customFoo"])
+            .await
+            .expect("an answer")
+            .is_some()
+    );
+    assert_eq!(
+        unnamed.seen()[1],
+        "/api/v1/employees/42?fields=firstName&onlyCurrent=true"
+    );
 
     let never = vendor(|_, _| status(400, &[])).await;
-    assert!(matches!(never.client.employee("42", &["firstName", "x"]).await, Err(ClientProblem::Unexpected { status: 400, .. })));
+    assert!(matches!(
+        never.client.employee("42", &["firstName", "x"]).await,
+        Err(ClientProblem::Unexpected { status: 400, .. })
+    ));
     assert_eq!(never.seen().len(), 2, "once more, not for ever");
     assert!(never.client.employee("42", &["customFoo"]).await.is_err());
 }
@@ -112,7 +187,10 @@ async fn tables_are_read_for_one_and_for_all() {
     assert_eq!(rows(Whose::All, Table::Compensation).await.expect("rows"), 2);
     assert_eq!(rows(Whose::One("43"), Table::EmploymentStatus).await.expect("rows"), 0);
     assert_eq!(rows(Whose::One("44"), Table::JobInfo).await.expect("rows"), 0);
-    assert!(matches!(rows(Whose::One("45"), Table::JobInfo).await, Err(ClientProblem::BadAnswer { .. })));
+    assert!(matches!(
+        rows(Whose::One("45"), Table::JobInfo).await,
+        Err(ClientProblem::BadAnswer { .. })
+    ));
 }
 
 #[tokio::test]
@@ -124,14 +202,29 @@ async fn changes_are_asked_for_with_an_overlap() {
         _ => ok(json!({"latest": "2026-02-01T00:00:00Z", "employees": []})),
     })
     .await;
-    let changes = vendor.client.changed_since(moment("2026-01-31T18:42:00Z").expect("a moment")).await.expect("changes");
+    let changes = vendor
+        .client
+        .changed_since(moment("2026-01-31T18:42:00Z").expect("a moment"))
+        .await
+        .expect("changes");
     assert_eq!(changes.cursor, moment("2026-02-01T00:00:00Z"));
-    let kinds: Vec<_> = changes.employees.iter().map(|changed| (changed.remote_id.as_str(), changed.kind)).collect();
+    let kinds: Vec<_> = changes
+        .employees
+        .iter()
+        .map(|changed| (changed.remote_id.as_str(), changed.kind))
+        .collect();
     assert_eq!(kinds, [("123", Kind::Created), ("9", Kind::Deleted)]);
     assert_eq!(changes.employees[0].at, moment("2026-01-31T18:44:00Z"));
-    let none = vendor.client.changed_since(DateTime::UNIX_EPOCH).await.expect("changes");
+    let none = vendor
+        .client
+        .changed_since(DateTime::UNIX_EPOCH)
+        .await
+        .expect("changes");
     assert!(none.employees.is_empty() && none.cursor.is_some());
-    assert_eq!(vendor.seen()[1], "/api/v1/employees/changed?since=1970-01-01T00%3A00%3A00Z");
+    assert_eq!(
+        vendor.seen()[1],
+        "/api/v1/employees/changed?since=1970-01-01T00%3A00%3A00Z"
+    );
 }
 
 #[tokio::test]
@@ -141,7 +234,10 @@ async fn everybody_comes_from_the_changes_or_else_from_the_directory() {
     })
     .await;
     let roster = full.client.employee_ids().await.expect("a roster");
-    assert_eq!((roster.remote_ids, roster.includes_former), (vec!["1".to_owned()], true));
+    assert_eq!(
+        (roster.remote_ids, roster.includes_former),
+        (vec!["1".to_owned()], true)
+    );
 
     let shy = vendor(|path, _| match path {
         "/api/v1/employees/directory" => ok(json!({"fields": [], "employees": [
@@ -150,14 +246,27 @@ async fn everybody_comes_from_the_changes_or_else_from_the_directory() {
     })
     .await;
     let roster = shy.client.employee_ids().await.expect("a roster");
-    assert_eq!((roster.remote_ids, roster.includes_former), (vec!["3".to_owned(), "7".to_owned()], false));
-    let names: Vec<_> = shy.client.directory().await.expect("people").into_iter().filter_map(|p| p.display_name).collect();
+    assert_eq!(
+        (roster.remote_ids, roster.includes_former),
+        (vec!["3".to_owned(), "7".to_owned()], false)
+    );
+    let names: Vec<_> = shy
+        .client
+        .directory()
+        .await
+        .expect("people")
+        .into_iter()
+        .filter_map(|p| p.display_name)
+        .collect();
     assert_eq!(names, ["Ada Rossi", "Bo Li"]);
 
     let empty = vendor(|_, _| status(404, &[])).await;
     assert_eq!(empty.client.directory().await.expect("nobody"), vec![]);
     let limited = vendor(|_, _| status(429, &[])).await;
-    assert!(limited.client.employee_ids().await.expect_err("limited").is_retryable(), "no half import under a limit");
+    assert!(
+        limited.client.employee_ids().await.expect_err("limited").is_retryable(),
+        "no half import under a limit"
+    );
 }
 
 #[tokio::test]
@@ -176,15 +285,29 @@ async fn every_refusal_has_its_meaning_and_never_repeats_a_body() {
     ] {
         let headers = HeaderMap::from_iter([
             (RETRY_AFTER, "30".parse().expect("a header")),
-            ("x-bamboohr-error-message".parse().expect("a name"), "Bad ada@example.com 123-45-6789 value".parse().expect("a header")),
-            ("x-bamboohr-request-id".parse().expect("a name"), "req-1".parse().expect("a header")),
+            (
+                "x-bamboohr-error-message".parse().expect("a name"),
+                "Bad ada@example.com 123-45-6789 value".parse().expect("a header"),
+            ),
+            (
+                "x-bamboohr-request-id".parse().expect("a name"),
+                "req-1".parse().expect("a header"),
+            ),
         ]);
         let problem = refusal("an employee", StatusCode::from_u16(code).expect("a status"), &headers);
         assert_eq!((problem.cause(), problem.is_retryable()), (cause, retryable), "{code}");
-        assert_eq!(problem.retry_after().is_some(), matches!(cause, "rate-limited" | "unavailable"), "{code}");
+        assert_eq!(
+            problem.retry_after().is_some(),
+            matches!(cause, "rate-limited" | "unavailable"),
+            "{code}"
+        );
         let text = problem.to_string();
         assert!(!text.contains("example.com") && !text.contains("6789"), "{text}");
-        assert_eq!(text.contains("Bad … … value") && text.contains("req-1"), cause == "unexpected", "{text}");
+        assert_eq!(
+            text.contains("Bad … … value") && text.contains("req-1"),
+            cause == "unexpected",
+            "{text}"
+        );
     }
     let vendor = vendor(|_, _| status(418, &[])).await;
     let problem = vendor.client.employee("42", &["firstName"]).await.expect_err("refused");
@@ -197,19 +320,32 @@ async fn a_limit_behind_status_200_and_broken_answers_are_seen() {
         ok(json!({"error": {"code": 429, "message": "Over rate limit, please try again in 60 seconds"}}))
     })
     .await;
-    let problem = disguised.client.employee("42", &["firstName"]).await.expect_err("limited");
+    let problem = disguised
+        .client
+        .employee("42", &["firstName"])
+        .await
+        .expect_err("limited");
     assert_eq!(problem.retry_after(), Some(Duration::from_secs(60)));
     let xml = vendor(|_, _| ok("<employee/>")).await;
-    assert!(matches!(xml.client.employee("42", &["firstName"]).await, Err(ClientProblem::BadAnswer { .. })));
+    assert!(matches!(
+        xml.client.employee("42", &["firstName"]).await,
+        Err(ClientProblem::BadAnswer { .. })
+    ));
     let large = vendor(|_, _| ok(" ".repeat(ANSWER_BYTES_MAX + 1))).await;
-    assert!(matches!(large.client.directory().await, Err(ClientProblem::TooLarge { .. })));
+    assert!(matches!(
+        large.client.directory().await,
+        Err(ClientProblem::TooLarge { .. })
+    ));
 }
 
 #[tokio::test]
 async fn a_silent_or_absent_vendor_is_worth_another_try() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let base = format!("http://{}", listener.local_addr().expect("an address"));
-    let hasty = reqwest::Client::builder().timeout(Duration::from_millis(100)).build().expect("a client");
+    let hasty = reqwest::Client::builder()
+        .timeout(Duration::from_millis(100))
+        .build()
+        .expect("a client");
     let client = Client::new(&base, "acme", "key".into(), hasty).expect("an address");
     let problem = client.employee("4242", &["firstName"]).await.expect_err("silence");
     assert!(matches!(problem, ClientProblem::Timeout) && problem.is_retryable());
@@ -227,7 +363,10 @@ fn only_https_addresses_are_taken_except_on_this_machine() {
         ("https://acme.bamboohr.com/", "https://acme.bamboohr.com/api/v1/"),
         ("http://localhost:9000", "http://localhost:9000/api/v1/"),
         ("http://[::1]:9000/vendor", "http://[::1]:9000/vendor/api/v1/"),
-        ("https://api.bamboohr.com/api/gateway.php/acme", "https://api.bamboohr.com/api/gateway.php/acme/v1/"),
+        (
+            "https://api.bamboohr.com/api/gateway.php/acme",
+            "https://api.bamboohr.com/api/gateway.php/acme/v1/",
+        ),
     ] {
         assert_eq!(api_address(base).map(String::from).as_deref(), Some(expected));
     }
@@ -243,15 +382,25 @@ fn only_https_addresses_are_taken_except_on_this_machine() {
         assert_eq!(api_address(base), None, "{base}");
     }
     assert!(api_address(&default_base_url("acme")).is_some());
-    let secret = Client::new("https://key:hush@acme.example", "acme", "key".into(), http_client().expect("a client"));
+    let secret = Client::new(
+        "https://key:hush@acme.example",
+        "acme",
+        "key".into(),
+        http_client().expect("a client"),
+    );
     assert!(!secret.expect_err("refused").to_string().contains("hush"));
 }
 
 #[test]
 fn waiting_grows_is_capped_and_honours_retry_after() {
-    let backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(30) };
+    let backoff = Backoff {
+        first: Duration::from_secs(1),
+        longest: Duration::from_secs(30),
+    };
     let seconds = |attempt, fraction, asked: Option<u64>| {
-        backoff.delay(attempt, fraction, asked.map(Duration::from_secs)).as_secs_f64()
+        backoff
+            .delay(attempt, fraction, asked.map(Duration::from_secs))
+            .as_secs_f64()
     };
     for (attempt, fraction, asked, expected) in [
         (0, 0.0, None, 0.5),
@@ -266,24 +415,48 @@ fn waiting_grows_is_capped_and_honours_retry_after() {
         (4, 1.0, Some(2), 17.0),
         (0, 0.0, Some(1_000_000), 3600.0),
     ] {
-        assert!((seconds(attempt, fraction, asked) - expected).abs() < 1e-9, "{attempt} {fraction} {asked:?}");
+        assert!(
+            (seconds(attempt, fraction, asked) - expected).abs() < 1e-9,
+            "{attempt} {fraction} {asked:?}"
+        );
     }
 }
 
 #[test]
 fn retry_after_is_read_as_seconds_or_as_a_date() {
     let headers = |pairs: &[(reqwest::header::HeaderName, &'static str)]| -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.clone(), reqwest::header::HeaderValue::from_static(value))).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (name.clone(), reqwest::header::HeaderValue::from_static(value)))
+            .collect()
     };
     let date = "Wed, 21 Oct 2026 07:28:00 GMT";
     for (given, expected) in [
         (headers(&[(RETRY_AFTER, "30")]), Some(30)),
-        (headers(&[(RETRY_AFTER, date), (DATE, "Wed, 21 Oct 2026 07:27:15 GMT")]), Some(45)),
-        (headers(&[(RETRY_AFTER, date), (DATE, "Wed, 21 Oct 2026 07:30:00 GMT")]), Some(0)),
+        (
+            headers(&[(RETRY_AFTER, date), (DATE, "Wed, 21 Oct 2026 07:27:15 GMT")]),
+            Some(45),
+        ),
+        (
+            headers(&[(RETRY_AFTER, date), (DATE, "Wed, 21 Oct 2026 07:30:00 GMT")]),
+            Some(0),
+        ),
         (headers(&[(RETRY_AFTER, date)]), None),
         (headers(&[(RETRY_AFTER, "soon")]), None),
         (headers(&[]), None),
     ] {
         assert_eq!(retry_after(&given), expected.map(Duration::from_secs));
     }
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_because_it_would_carry_the_key_away() {
+    let vendor = vendor(|_, _| status(302, &[("Location", "/elsewhere")])).await;
+    let problem = vendor
+        .client
+        .employee("42", &["firstName"])
+        .await
+        .expect_err("a redirect");
+    assert!(matches!(problem, ClientProblem::Redirected { status: 302 }));
+    assert_eq!(vendor.seen().len(), 1);
 }

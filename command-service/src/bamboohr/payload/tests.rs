@@ -39,7 +39,11 @@ fn event_based_samples() -> Vec<(Option<&'static str>, &'static str, Vec<Notific
         company_id: Some("12345".into()),
         ..told("67890", Kind::Updated)
     };
-    let no_changes = |kind| Notification { changed_fields: vec![], kind, ..updated.clone() };
+    let no_changes = |kind| Notification {
+        changed_fields: vec![],
+        kind,
+        ..updated.clone()
+    };
     vec![
         (
             JSON,
@@ -56,7 +60,11 @@ fn event_based_samples() -> Vec<(Option<&'static str>, &'static str, Vec<Notific
             r#"{"type":"employee.deleted","timestamp":1769884920,"data":{"companyId":"12345","employeeId":"67890"},"new":{"a":[1]}}"#,
             vec![no_changes(Kind::Deleted)],
         ),
-        (JSON, r#"{"type":"employee.promoted","data":{"employeeId":"67890"}}"#, vec![told("67890", Kind::Updated)]),
+        (
+            JSON,
+            r#"{"type":"employee.promoted","data":{"employeeId":"67890"}}"#,
+            vec![told("67890", Kind::Updated)],
+        ),
         (
             FORM,
             "type=employee.updated&timestamp=2026-01-31T18%3A42%3A00%2B0000&data[companyId]=12345&data[employeeId]=67890&data[changedFields][0]=firstName",
@@ -65,7 +73,10 @@ fn event_based_samples() -> Vec<(Option<&'static str>, &'static str, Vec<Notific
         (
             FORM,
             "type=employee.updated&data%5BemployeeId%5D=67890&data%5BchangedFields%5D%5B%5D=a&data%5BchangedFields%5D%5B%5D=b",
-            vec![Notification { changed_fields: vec!["a".into(), "b".into()], ..told("67890", Kind::Updated) }],
+            vec![Notification {
+                changed_fields: vec!["a".into(), "b".into()],
+                ..told("67890", Kind::Updated)
+            }],
         ),
         (
             JSON,
@@ -77,7 +88,10 @@ fn event_based_samples() -> Vec<(Option<&'static str>, &'static str, Vec<Notific
 
 /// Field-based, both formats, today's and older tenants'.
 fn field_based_samples() -> Vec<(Option<&'static str>, &'static str, Vec<Notification>)> {
-    let tefi = Notification { fields: fields(&[("First name", "Tefi")]), ..told("12345", Kind::Updated) };
+    let tefi = Notification {
+        fields: fields(&[("First name", "Tefi")]),
+        ..told("12345", Kind::Updated)
+    };
     let john = Notification {
         changed_fields: vec!["First name".into()],
         fields: fields(&[("First name", "John")]),
@@ -94,7 +108,11 @@ fn field_based_samples() -> Vec<(Option<&'static str>, &'static str, Vec<Notific
                 ..told("12345", Kind::Updated)
             }],
         ),
-        (JSON, r#"{"employees":[{"id":12345,"fields":{"First name":{"value":"Tefi"}}}]}"#, vec![tefi]),
+        (
+            JSON,
+            r#"{"employees":[{"id":12345,"fields":{"First name":{"value":"Tefi"}}}]}"#,
+            vec![tefi],
+        ),
         (
             JSON,
             r#"{"employees":[{"id":"1","action":"Created","changedFields":[],"fields":[]},{"id":"2","action":"Deleted","fields":{}},
@@ -108,9 +126,17 @@ fn field_based_samples() -> Vec<(Option<&'static str>, &'static str, Vec<Notific
                 },
             ],
         ),
-        (JSON, r#"{"type":"employee_with_fields.deleted","employees":{"7":{"fields":[]}}}"#, vec![told("7", Kind::Deleted)]),
+        (
+            JSON,
+            r#"{"type":"employee_with_fields.deleted","employees":{"7":{"fields":[]}}}"#,
+            vec![told("7", Kind::Deleted)],
+        ),
         (JSON, r#"{"employees":[]}"#, vec![]),
-        (FORM, "employees[12345][changedFields][0]=First+name&employees[12345][First+name]=John", vec![john.clone()]),
+        (
+            FORM,
+            "employees[12345][changedFields][0]=First+name&employees[12345][First+name]=John",
+            vec![john.clone()],
+        ),
         (
             FORM,
             "employees%5B12345%5D%5BchangedFields%5D%5B0%5D=First+name&employees%5B12345%5D%5BFirst+name%5D=John",
@@ -121,11 +147,18 @@ fn field_based_samples() -> Vec<(Option<&'static str>, &'static str, Vec<Notific
             "employees[1][action]=Created&employees[2][fields][Job+Title]=Chef&employees[2][timestamp]=1769884920",
             vec![
                 told("1", Kind::Created),
-                Notification { fields: fields(&[("Job Title", "Chef")]), at: moment(AT), ..told("2", Kind::Updated) },
+                Notification {
+                    fields: fields(&[("Job Title", "Chef")]),
+                    at: moment(AT),
+                    ..told("2", Kind::Updated)
+                },
             ],
         ),
         (FORM, "employees[0][id]=77&employees[0][Job+Title]=Chef", {
-            vec![Notification { fields: fields(&[("Job Title", "Chef")]), ..told("77", Kind::Updated) }]
+            vec![Notification {
+                fields: fields(&[("Job Title", "Chef")]),
+                ..told("77", Kind::Updated)
+            }]
         }),
     ]
 }
@@ -153,14 +186,19 @@ fn company_events_name_nobody() {
         let expected = Ok(Message::Company { kind: kind.into() });
         let json = format!(r#"{{"type":"{kind}","timestamp":"{AT}","data":{{"companyId":"12345"}}}}"#);
         assert_eq!(parse(JSON, json.as_bytes()), expected);
-        assert_eq!(parse(FORM, format!("type={kind}&data[companyId]=12345").as_bytes()), expected);
+        assert_eq!(
+            parse(FORM, format!("type={kind}&data[companyId]=12345").as_bytes()),
+            expected
+        );
     }
 }
 
 #[test]
 fn what_is_no_webhook_says_why() {
     use PayloadProblem::{BadEmployeeId, BrokenJson, Empty, UnknownEvent, UnknownShape};
-    let shape = |content_type: Option<&str>| UnknownShape { content_type: content_type.map(Into::into) };
+    let shape = |content_type: Option<&str>| UnknownShape {
+        content_type: content_type.map(Into::into),
+    };
     for (content_type, body, problem) in [
         (None, "", Empty),
         (JSON, " \n", Empty),
@@ -171,9 +209,21 @@ fn what_is_no_webhook_says_why() {
         (JSON, "[[]]", shape(JSON)),
         (FORM, "hello=world", shape(FORM)),
         (Some("text/html"), "<html>", shape(Some("text/html"))),
-        (JSON, r#"{"type":"candidate.created","data":{}}"#, UnknownEvent("candidate.created".into())),
-        (JSON, r#"{"type":"employee.updated","data":{}}"#, BadEmployeeId { index: 1 }),
-        (JSON, r#"{"employees":[{"id":"1"},{"id":"../2"}]}"#, BadEmployeeId { index: 2 }),
+        (
+            JSON,
+            r#"{"type":"candidate.created","data":{}}"#,
+            UnknownEvent("candidate.created".into()),
+        ),
+        (
+            JSON,
+            r#"{"type":"employee.updated","data":{}}"#,
+            BadEmployeeId { index: 1 },
+        ),
+        (
+            JSON,
+            r#"{"employees":[{"id":"1"},{"id":"../2"}]}"#,
+            BadEmployeeId { index: 2 },
+        ),
         (FORM, "employees[..][First+name]=John", BadEmployeeId { index: 1 }),
     ] {
         assert_eq!(parse(content_type, body.as_bytes()), Err(problem), "{body}");
@@ -183,14 +233,23 @@ fn what_is_no_webhook_says_why() {
 #[test]
 fn limits_hold() {
     let batch = |people: usize| {
-        let people: Vec<_> = (0..people).map(|id| serde_json::json!({"id": id, "action": "Updated"})).collect();
+        let people: Vec<_> = (0..people)
+            .map(|id| serde_json::json!({"id": id, "action": "Updated"}))
+            .collect();
         parse(JSON, serde_json::json!({"employees": people}).to_string().as_bytes())
     };
     assert!(matches!(batch(EMPLOYEES_MAX), Ok(Message::Employees(all)) if all.len() == EMPLOYEES_MAX));
-    assert_eq!(batch(EMPLOYEES_MAX + 1), Err(PayloadProblem::TooManyEmployees { found: EMPLOYEES_MAX + 1 }));
+    assert_eq!(
+        batch(EMPLOYEES_MAX + 1),
+        Err(PayloadProblem::TooManyEmployees {
+            found: EMPLOYEES_MAX + 1
+        })
+    );
 
     let person = |fields: usize, value: usize| {
-        let fields: BTreeMap<_, _> = (0..fields).map(|field| (field.to_string(), "x".repeat(value))).collect();
+        let fields: BTreeMap<_, _> = (0..fields)
+            .map(|field| (field.to_string(), "x".repeat(value)))
+            .collect();
         let person = serde_json::json!({"employees": [{"id": 1, "fields": fields}]});
         parse(JSON, person.to_string().as_bytes()).map(|_| ())
     };
@@ -198,7 +257,10 @@ fn limits_hold() {
     let found = FIELDS_PER_EMPLOYEE_MAX + 1;
     assert_eq!(person(found, 1), Err(PayloadProblem::TooManyFields { index: 1, found }));
     assert_eq!(person(1, VALUE_BYTES_MAX), Ok(()));
-    assert_eq!(person(1, VALUE_BYTES_MAX + 1), Err(PayloadProblem::TooLong { index: 1 }));
+    assert_eq!(
+        person(1, VALUE_BYTES_MAX + 1),
+        Err(PayloadProblem::TooLong { index: 1 })
+    );
 
     let bytes = BODY_BYTES_MAX + 1;
     assert_eq!(parse(JSON, &vec![b' '; bytes]), Err(PayloadProblem::TooLarge { bytes }));
@@ -211,13 +273,19 @@ fn a_notification_hides_its_values_and_reads_back() {
     };
     assert!(!format!("{notification:?}").contains("Bryony"));
     let stored = serde_json::to_string(notification).expect("json");
-    assert_eq!(&serde_json::from_str::<Notification>(&stored).expect("read back"), notification);
+    assert_eq!(
+        &serde_json::from_str::<Notification>(&stored).expect("read back"),
+        notification
+    );
 }
 
 /// Nothing that can be sent makes the reader panic: random bytes, and recorded bodies with random damage.
 #[test]
 fn noise_never_panics() {
-    let seed: u64 = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_121);
+    let seed: u64 = std::env::var("SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or(20_261_121);
     println!("SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let samples = [event_based_samples(), field_based_samples()].concat();
@@ -225,8 +293,9 @@ fn noise_never_panics() {
     for _ in 0..20_000 {
         let noise: Vec<u8> = (0..random.random_range(0..200)).map(|_| random.random()).collect();
         let _ = parse(None, &noise);
-        let grammar: Vec<u8> =
-            (0..random.random_range(0..80)).map(|_| GRAMMAR[random.random_range(0..GRAMMAR.len())]).collect();
+        let grammar: Vec<u8> = (0..random.random_range(0..80))
+            .map(|_| GRAMMAR[random.random_range(0..GRAMMAR.len())])
+            .collect();
         let _ = parse(FORM, &grammar);
         let mut damaged = samples[random.random_range(0..samples.len())].1.as_bytes().to_vec();
         for _ in 0..random.random_range(1..6) {
@@ -240,7 +309,10 @@ fn noise_never_panics() {
         let _ = parse(JSON, &damaged);
     }
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-    assert!(matches!(parse(JSON, deep.as_bytes()), Err(PayloadProblem::BrokenJson { .. })));
+    assert!(matches!(
+        parse(JSON, deep.as_bytes()),
+        Err(PayloadProblem::BrokenJson { .. })
+    ));
     let deep_form = format!("employees{}=1", "[a]".repeat(50_000));
     let _ = parse(FORM, deep_form.as_bytes());
 }

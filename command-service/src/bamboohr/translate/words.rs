@@ -25,7 +25,9 @@ pub(super) fn text(value: &Value) -> Option<String> {
             (Some(Value::Object(_)) | None, _) => None,
             (Some(amount), currency) => {
                 let amount = text(amount)?;
-                let currency = currency.map(str::trim).filter(|code| !code.is_empty() && !amount.is_empty());
+                let currency = currency
+                    .map(str::trim)
+                    .filter(|code| !code.is_empty() && !amount.is_empty());
                 Some(currency.map_or_else(|| amount.clone(), |currency| format!("{amount} {currency}")))
             }
         },
@@ -35,7 +37,10 @@ pub(super) fn text(value: &Value) -> Option<String> {
 
 /// A name without its spelling: `First Name`, `firstName` and `first_name` are one.
 pub(super) fn canonical(name: &str) -> String {
-    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    name.chars()
+        .filter(|c| c.is_alphanumeric())
+        .flat_map(char::to_lowercase)
+        .collect()
 }
 
 /// A day: `2024-03-01`, also with a time behind it. `Ok(None)` for the ways in which BambooHR writes "no day".
@@ -46,7 +51,11 @@ pub(super) fn date(text: &str) -> Result<Option<Date>, ()> {
         return Ok(None);
     }
     let date = Date::parse_from_str(day, "%Y-%m-%d").map_err(|_| ())?;
-    if (YEAR_MIN..=9999).contains(&date.year()) { Ok(Some(date)) } else { Err(()) }
+    if (YEAR_MIN..=9999).contains(&date.year()) {
+        Ok(Some(date))
+    } else {
+        Err(())
+    }
 }
 
 /// A rate such as `55000.00 USD`, `USD 55,000`, `$55000` or `55000.00`. `None` if there is none. The flag: it was rounded
@@ -63,9 +72,14 @@ pub(super) fn rate(text: &str) -> Result<Option<(Money, bool)>, NotMoney> {
     } else {
         DEFAULT_CURRENCY
     };
-    let amount = text.trim_matches(|c: char| c.is_ascii_alphabetic() || c.is_whitespace() || matches!(c, '$' | '€' | '£'));
+    let amount =
+        text.trim_matches(|c: char| c.is_ascii_alphabetic() || c.is_whitespace() || matches!(c, '$' | '€' | '£'));
     if amount.is_empty() {
-        return if letters.is_empty() && text.is_empty() { Ok(None) } else { Err(NotMoney::Amount) };
+        return if letters.is_empty() && text.is_empty() {
+            Ok(None)
+        } else {
+            Err(NotMoney::Amount)
+        };
     }
     if !thousands_fit(amount) || amount.starts_with('-') {
         return Err(NotMoney::Amount);
@@ -82,7 +96,9 @@ fn thousands_fit(amount: &str) -> bool {
     let mut groups = whole.split(',');
     let first = groups.next().unwrap_or_default().len();
     let grouped = whole.contains(',');
-    groups.all(|group| group.len() == 3) && (!grouped || (1..=3).contains(&first)) && !amount[whole.len()..].contains(',')
+    groups.all(|group| group.len() == 3)
+        && (!grouped || (1..=3).contains(&first))
+        && !amount[whole.len()..].contains(',')
 }
 
 /// Half up. Only called for amounts with more decimals than the currency has.
@@ -90,7 +106,10 @@ fn rounded(amount: &str, currency: Currency) -> Result<Money, NotMoney> {
     let digits = currency.minor_digits() as usize;
     let (whole, fraction) = amount.split_once('.').ok_or(NotMoney::Amount)?;
     let up = fraction.as_bytes().get(digits).is_some_and(|digit| *digit >= b'5');
-    let mut money = Money::parse(&format!("{whole}.{}", fraction.get(..digits).unwrap_or_default()), currency)?;
+    let mut money = Money::parse(
+        &format!("{whole}.{}", fraction.get(..digits).unwrap_or_default()),
+        currency,
+    )?;
     money.minor_units = money.minor_units.checked_add(i64::from(up)).ok_or(NotMoney::TooLarge)?;
     Ok(money)
 }
@@ -131,7 +150,11 @@ pub(super) fn weekly_minutes(hours: &str) -> Result<Option<WeeklyMinutes>, ()> {
         return Ok(None);
     }
     // The range makes the cast exact; NaN and infinity are outside.
-    if (1.0..=MINUTES_PER_WEEK_MAX).contains(&minutes) { Ok(Some(WeeklyMinutes(minutes as u16))) } else { Err(()) }
+    if (1.0..=MINUTES_PER_WEEK_MAX).contains(&minutes) {
+        Ok(Some(WeeklyMinutes(minutes as u16)))
+    } else {
+        Err(())
+    }
 }
 
 /// What a row of employmentStatus means.
@@ -158,7 +181,10 @@ pub(super) fn status(label: &str) -> Status {
 /// type that says "voluntary".
 pub(super) fn voluntariness(kind: &str, reason: &str) -> Voluntariness {
     match (word_of(kind), word_of(reason)) {
-        (Voluntariness::Voluntary | Voluntariness::Unknown, exact @ (Voluntariness::Retirement | Voluntariness::Death)) => exact,
+        (
+            Voluntariness::Voluntary | Voluntariness::Unknown,
+            exact @ (Voluntariness::Retirement | Voluntariness::Death),
+        ) => exact,
         (Voluntariness::Unknown, by_reason) => by_reason,
         (by_kind, _) => by_kind,
     }
@@ -187,7 +213,12 @@ mod tests {
     #[test]
     fn days_are_read_and_no_day_is_none() {
         let day = Date::from_ymd_opt(2024, 3, 1);
-        for text in ["2024-03-01", "2024-03-01T00:00:00+00:00", "2024-03-01 12:00:00", " 2024-03-01 "] {
+        for text in [
+            "2024-03-01",
+            "2024-03-01T00:00:00+00:00",
+            "2024-03-01 12:00:00",
+            " 2024-03-01 ",
+        ] {
             assert_eq!(date(text), Ok(day), "{text}");
         }
         for text in ["", "0000-00-00", "0000-00-00T00:00:00"] {
@@ -217,7 +248,17 @@ mod tests {
             let read = rate(text).expect("a rate").map(|(money, _)| money.to_string());
             assert_eq!(read.as_deref(), amount, "{text}");
         }
-        for text in ["55000,00", "5,50,00", "-3", "n/a", "USD", "12 DOLLARS", "1.2.3", "99999999999999999999", "1.000,00"] {
+        for text in [
+            "55000,00",
+            "5,50,00",
+            "-3",
+            "n/a",
+            "USD",
+            "12 DOLLARS",
+            "1.2.3",
+            "99999999999999999999",
+            "1.000,00",
+        ] {
             assert!(rate(text).is_err(), "{text}");
         }
         assert!(matches!(rate("17.3125"), Ok(Some((_, true)))));
@@ -247,8 +288,17 @@ mod tests {
         ] {
             assert_eq!(period(paid_per, pay_type), expected, "{paid_per}/{pay_type}");
         }
-        for (text, minutes) in [("40", Ok(Some(2_400))), ("37.5", Ok(Some(2_250))), ("", Ok(None)), ("0", Ok(None))] {
-            assert_eq!(weekly_minutes(text), minutes.map(|m: Option<u16>| m.map(WeeklyMinutes)), "{text}");
+        for (text, minutes) in [
+            ("40", Ok(Some(2_400))),
+            ("37.5", Ok(Some(2_250))),
+            ("", Ok(None)),
+            ("0", Ok(None)),
+        ] {
+            assert_eq!(
+                weekly_minutes(text),
+                minutes.map(|m: Option<u16>| m.map(WeeklyMinutes)),
+                "{text}"
+            );
         }
         for text in ["169", "-1", "NaN", "inf", "forty"] {
             assert_eq!(weekly_minutes(text), Err(()), "{text}");

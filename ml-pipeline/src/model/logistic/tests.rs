@@ -4,7 +4,11 @@ use super::*;
 use crate::{features::FEATURES, synthetic::Random};
 
 fn fitting(alpha: f64) -> Fitting {
-    Fitting { alpha, exclusions: vec![], missing_flags: true }
+    Fitting {
+        alpha,
+        exclusions: vec![],
+        missing_flags: true,
+    }
 }
 
 /// Rows in which the log-odds are -1 + 2 x0 - x1, x2 is missing more often for leavers, and x3 is noise that is never seen.
@@ -33,28 +37,59 @@ fn fit(rows: &[(Vec<f64>, bool)], fitting: &Fitting) -> Result<Logistic, FitErro
 fn known_coefficients_are_found() {
     let model = fit(&rows(4_000), &fitting(0.0)).expect("a model");
     let slope = |index: usize| {
-        let column = model.columns.iter().find(|column| column.feature.index() == index).expect("a column");
+        let column = model
+            .columns
+            .iter()
+            .find(|column| column.feature.index() == index)
+            .expect("a column");
         column.weight / column.deviation
     };
     assert!((slope(0) - 2.0).abs() < 0.15, "{}", slope(0));
     assert!((slope(1) + 0.1).abs() < 0.015, "{}", slope(1));
-    let flags: Vec<usize> = model.columns.iter().filter(|column| column.missing.is_some()).map(|column| column.feature.index()).collect();
+    let flags: Vec<usize> = model
+        .columns
+        .iter()
+        .filter(|column| column.missing.is_some())
+        .map(|column| column.feature.index())
+        .collect();
     assert_eq!(flags, [2], "missing together, flagged once; infinite is missing");
-    assert!(model.columns.iter().all(|column| ![3, 4].contains(&column.feature.index())), "empty and constant columns are dropped");
+    assert!(
+        model
+            .columns
+            .iter()
+            .all(|column| ![3, 4].contains(&column.feature.index())),
+        "empty and constant columns are dropped"
+    );
 }
 
 #[test]
 fn the_penalty_shrinks() {
     let rows = rows(500);
-    let size = |alpha| fit(&rows, &fitting(alpha)).expect("a model").columns.iter().map(|column| column.weight.powi(2)).sum::<f64>();
+    let size = |alpha| {
+        fit(&rows, &fitting(alpha))
+            .expect("a model")
+            .columns
+            .iter()
+            .map(|column| column.weight.powi(2))
+            .sum::<f64>()
+    };
     assert!(size(0.0) > size(10.0) && size(10.0) > size(1_000.0));
 }
 
 #[test]
 fn exclusions_and_flags_are_obeyed() {
-    let excluding = Fitting { alpha: 1.0, exclusions: FeatureId::all().take(1).collect(), missing_flags: false };
+    let excluding = Fitting {
+        alpha: 1.0,
+        exclusions: FeatureId::all().take(1).collect(),
+        missing_flags: false,
+    };
     let model = fit(&rows(500), &excluding).expect("a model");
-    assert!(model.columns.iter().all(|column| column.feature.index() != 0 && column.missing.is_none()));
+    assert!(
+        model
+            .columns
+            .iter()
+            .all(|column| column.feature.index() != 0 && column.missing.is_none())
+    );
 }
 
 #[test]
@@ -69,7 +104,10 @@ fn nothing_to_learn_is_an_error() {
 fn the_same_data_makes_the_same_bytes() {
     let json = || serde_json::to_string(&fit(&rows(300), &fitting(1.0)).expect("a model")).expect("json");
     assert_eq!(json(), json());
-    assert_eq!(serde_json::from_str::<Logistic>(&json()).expect("a model"), fit(&rows(300), &fitting(1.0)).expect("a model"));
+    assert_eq!(
+        serde_json::from_str::<Logistic>(&json()).expect("a model"),
+        fit(&rows(300), &fitting(1.0)).expect("a model")
+    );
 }
 
 proptest! {

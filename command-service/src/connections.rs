@@ -1,0 +1,136 @@
+//! Connections as the log knows them, cached: webhooks are verified also while Postgres is away.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+
+use domain::{
+    Aggregate, StreamId,
+    connection::{BambooHr, Connection, Event, Secrets},
+    id::{ConnectionId, TenantId},
+};
+use infra::{
+    database::{Access, Database, DatabaseError},
+    event_log,
+    route,
+    sealing::{Keyring, Place, SealingError, open_payload},
+};
+use schemas::codec::AnyEvent;
+
+/// A cached connection is read again after this, when the database is there.
+const FRESH: Duration = Duration::from_secs(30);
+
+/// A connection that is alive.
+#[derive(Clone)]
+pub struct Live {
+    pub tenant: TenantId,
+    pub id: ConnectionId,
+    pub vendor: BambooHr,
+    pub secrets: Secrets,
+    pub freshness_seconds: u32,
+    /// Whether an import went through once.
+    pub synchronised: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionsError {
+    #[error("the connection could not be looked up")]
+    Database(#[from] DatabaseError),
+    #[error("the connection's secrets could not be opened")]
+    Sealing(#[from] SealingError),
+    #[error("the connection's history does not read")]
+    Unreadable,
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Connections {
+    database: Database,
+    keyring: Keyring,
+    cached: Arc<RwLock<HashMap<ConnectionId, (Live, Instant)>>>,
+}
+
+impl Connections {
+    #[must_use]
+    pub fn new(database: Database, keyring: Keyring) -> Self {
+        Self { database, keyring, cached: Arc::default() }
+    }
+
+    /// Reads every connection once, so that webhooks are accepted if Postgres goes away later. Answers how many there are.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn warm(&self) -> Result<Vec<Live>, ConnectionsError> {
+        let routes = self.database.transact(Access::Read, &[], |connection| Box::pin(route::all(connection))).await?;
+        let mut live = Vec::new();
+        for (id, tenant) in routes {
+            self.keyring.tenant(tenant).await?;
+            live.extend(self.read(tenant, id).await?);
+        }
+        Ok(live)
+    }
+
+    /// The connection, if it is alive: fresh when the database is there, else as last seen.
+    ///
+    /// # Errors
+    /// When it was never seen and the database fails.
+    pub async fn find(&self, id: ConnectionId) -> Result<Option<Live>, ConnectionsError> {
+        let cached = self.cached.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        match cached {
+            Some((live, read_at)) if read_at.elapsed() < FRESH => Ok(Some(live)),
+            Some((live, _)) => match self.refresh(id).await {
+                Ok(fresh) => Ok(fresh),
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, connection = %id, "connection {id} could not be refreshed: the last known keys are used");
+                    Ok(Some(live))
+                }
+            },
+            None => self.refresh(id).await,
+        }
+    }
+
+    /// Reads the connection from the log.
+    ///
+    /// # Errors
+    /// When the database fails or the history cannot be read.
+    pub async fn refresh(&self, id: ConnectionId) -> Result<Option<Live>, ConnectionsError> {
+        let tenant = self.database.transact(Access::Read, &[], move |connection| Box::pin(route::tenant_of(connection, id))).await?;
+        match tenant {
+            Some(tenant) => self.read(tenant, id).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn read(&self, tenant: TenantId, id: ConnectionId) -> Result<Option<Live>, ConnectionsError> {
+        let stream = StreamId::new(tenant, Connection::KIND, id);
+        let events = self
+            .database
+            .transact(Access::Read, &[tenant], move |connection| Box::pin(async move { event_log::read_streams(connection, &[stream]).await }))
+            .await?;
+        let keys = self.keyring.subjects(&[(tenant, stream.id)]).await?;
+        let (mut state, mut synchronised) = (Connection::default(), false);
+        for event in events {
+            let mut payload = serde_json::from_slice(&event.data).map_err(|_| ConnectionsError::Unreadable)?;
+            open_payload(keys.get(&(tenant, stream.id)), Place { stream: &stream, event_id: event.event_id, schema_version: event.schema_version }, &mut payload);
+            let AnyEvent::Connection(event) = AnyEvent::decode(&event.event_type, event.schema_version, payload).map_err(|_| ConnectionsError::Unreadable)? else {
+                return Err(ConnectionsError::Unreadable);
+            };
+            synchronised |= matches!(event, Event::Synchronised { .. });
+            state = state.evolve(&event);
+        }
+        let live = match state {
+            Connection::Live { vendor, secrets, freshness_seconds, .. } => {
+                secrets.into_open().map(|secrets| Live { tenant, id, vendor, secrets, freshness_seconds, synchronised })
+            }
+            Connection::Unknown | Connection::Disconnected => None,
+        };
+        let mut cached = self.cached.write().unwrap_or_else(PoisonError::into_inner);
+        match &live {
+            Some(live) => drop(cached.insert(id, (live.clone(), Instant::now()))),
+            None => drop(cached.remove(&id)),
+        }
+        Ok(live)
+    }
+}

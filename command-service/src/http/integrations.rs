@@ -1,0 +1,131 @@
+//! `POST /v1/integrations/bamboohr`: connects an account.
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use domain::{
+    Personal,
+    connection::{self, BambooHr, FRESHNESS_SECONDS_DEFAULT, Secrets},
+    id::{CommandId, ConnectionId},
+    policy::Permission,
+};
+use infra::{
+    clock,
+    database::Access,
+    outcome::{self, Verdict},
+};
+use schemas::codec::AnyCommand;
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use super::{COMMAND_BYTES_MAX, WAIT_DEFAULT};
+use crate::{
+    CommandService, actor_name,
+    bamboohr::client::{Client, default_base_url},
+    importer,
+    intake::{self, Content, Submission},
+    problem::Problem,
+};
+
+pub fn router() -> Router<CommandService> {
+    Router::new().route("/v1/integrations/bamboohr", post(connect_bamboohr))
+}
+
+/// How to reach an account, and how to know its webhooks.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectBambooHr {
+    /// The first part of the account's address.
+    company_domain: String,
+    /// Of a user who may see the fields that you want to import.
+    api_key: String,
+    /// The private keys of the account's webhooks; several while you change over from one to the next.
+    webhook_keys: Vec<String>,
+    /// Only for another address than `https://{company_domain}.bamboohr.com`.
+    base_url: Option<String>,
+    /// How old a webhook may be; 10,800 unless said otherwise.
+    freshness_seconds: Option<u32>,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Connected {
+    #[schema(value_type = String, format = Uuid)]
+    id: ConnectionId,
+    /// Give this address to BambooHR.
+    webhook_url: String,
+}
+
+/// Connects a BambooHR account, or changes its keys; its people are imported in the background.
+#[utoipa::path(
+    post, path = "/v1/integrations/bamboohr",
+    request_body = ConnectBambooHr,
+    responses(
+        (status = 201, body = Connected),
+        (status = 400, body = inline(super::ProblemDocument)),
+        (status = 401, body = inline(super::ProblemDocument)),
+        (status = 403, body = inline(super::ProblemDocument)),
+        (status = 503, body = inline(super::ProblemDocument)),
+    ),
+    security(("bearer" = []))
+)]
+pub async fn connect_bamboohr(State(service): State<CommandService>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+    let actor = super::actor(&service.verifier, &headers).await?;
+    if !actor.may(Permission::ManageConnections) {
+        return Err(Problem::forbidden(format!("The role {} may not connect an HRIS", actor.role.name())));
+    }
+    let body = axum::body::to_bytes(body, COMMAND_BYTES_MAX).await.map_err(|_| Problem::bad_request("The request is too large"))?;
+    let request: ConnectBambooHr = serde_json::from_slice(&body).map_err(|error| Problem::bad_request(format!("The request does not read: {error}")))?;
+
+    let base_url = request.base_url.unwrap_or_else(|| default_base_url(&request.company_domain)).trim_end_matches('/').to_owned();
+    // Refuses addresses to which the API key must not be sent.
+    Client::new(&base_url, &request.company_domain, request.api_key.clone().into(), service.http.clone()).map_err(|problem| Problem::bad_request(problem.to_string()))?;
+    let id = ConnectionId::derive(actor.tenant, "bamboohr", &request.company_domain);
+    let command = connection::Command::Connect {
+        vendor: BambooHr { company_domain: request.company_domain, base_url },
+        secrets: Personal::Open(Secrets { api_key: request.api_key, webhook_keys: request.webhook_keys }),
+        freshness_seconds: request.freshness_seconds.unwrap_or(FRESHNESS_SECONDS_DEFAULT),
+        on: clock::today(),
+    };
+    // Connecting is idempotent by itself (the same again changes nothing), so each request is a command of its own.
+    let command_id = CommandId::from_uuid(clock::new_id());
+    let submission = Submission {
+        id: command_id,
+        stream: intake::connection_stream(actor.tenant, id),
+        actor: actor_name(&actor),
+        correlation: command_id.uuid(),
+        backfill: false,
+        fingerprint: None,
+        content: Content::Command(Box::new(AnyCommand::Connection(command))),
+    };
+    intake::submit(&service.interactive, &service.keyring, vec![submission]).await?;
+    let tenant = actor.tenant;
+    let deadline = std::time::Instant::now() + WAIT_DEFAULT * 2;
+    let verdict = loop {
+        let found = service
+            .database
+            .transact(Access::Read, &[tenant], move |c| Box::pin(async move { outcome::find(c, &[(tenant, command_id)]).await }))
+            .await?;
+        if let Some(outcome) = found.into_iter().next() {
+            break outcome.verdict;
+        }
+        if std::time::Instant::now() > deadline {
+            return Err(Problem::unavailable("The connection was taken in but is not made yet. Send the same request again."));
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    };
+    if let Verdict::Rejected { rule } = verdict {
+        return Err(Problem::bad_request(rule));
+    }
+    if let Some(live) = service.connections.refresh(id).await?
+        && !live.synchronised
+    {
+        importer::start(service.clone(), live, CancellationToken::new());
+    }
+    let connected = Connected { id, webhook_url: format!("{}/v1/webhooks/{id}", service.public_url) };
+    Ok((StatusCode::CREATED, Json(connected)).into_response())
+}

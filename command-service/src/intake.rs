@@ -1,0 +1,114 @@
+//! Into `tenure.intake`: sealed with the tenant's key, acknowledged by Kafka before anybody is told "accepted".
+
+use domain::{Kind, StreamId, id::CommandId};
+use infra::{
+    broker::{BrokerError, Outgoing, Producer},
+    clock,
+    sealing::{Keyring, SealingError},
+};
+use schemas::{
+    codec::AnyCommand,
+    envelope::{IntakeHeader, IntakeKind, Provenance},
+    topics,
+};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::bamboohr::payload::Notification;
+
+/// What a notification record holds, sealed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Notified {
+    pub connection: domain::id::ConnectionId,
+    pub notification: Notification,
+}
+
+/// What an unreadable record holds, sealed: the message as it came.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Unreadable {
+    pub content_type: Option<String>,
+    /// Base64 would do; as bytes of JSON numbers it would be four times the size.
+    pub body: String,
+    /// What was wrong, without anything personal.
+    pub problem: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum IntakeError {
+    #[error("the intake could not seal")]
+    Seal(#[from] SealingError),
+    #[error("the intake could not be written")]
+    Broker(#[from] BrokerError),
+    #[error("a record did not serialise")]
+    Encode(#[source] serde_json::Error),
+}
+
+/// A record before it is sealed.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    pub id: CommandId,
+    pub stream: StreamId,
+    pub actor: String,
+    pub correlation: Uuid,
+    pub backfill: bool,
+    pub fingerprint: Option<String>,
+    pub content: Content,
+}
+
+#[derive(Debug, Clone)]
+pub enum Content {
+    Command(Box<AnyCommand>),
+    Notification(Box<Notified>),
+    Unreadable(Unreadable),
+}
+
+/// Where an intake record's value belongs.
+#[must_use]
+pub fn place(id: CommandId) -> String {
+    infra::outbox::place(id)
+}
+
+/// Seals and sends; everything is durable when this answers well.
+///
+/// # Errors
+/// When sealing fails or Kafka does not confirm. Sending again under the same ids is harmless.
+pub async fn submit(producer: &Producer, keyring: &Keyring, submissions: Vec<Submission>) -> Result<(), IntakeError> {
+    let mut records = Vec::with_capacity(submissions.len());
+    for submission in submissions {
+        records.push(record(keyring, submission).await?);
+    }
+    producer.send_all(records).await?;
+    fail::fail_point!("after-intake-ack");
+    Ok(())
+}
+
+async fn record(keyring: &Keyring, submission: Submission) -> Result<Outgoing, IntakeError> {
+    let (kind, plain) = match &submission.content {
+        Content::Command(command) => (IntakeKind::Command, serde_json::to_vec(command)),
+        Content::Notification(notified) => (IntakeKind::Notification, serde_json::to_vec(notified)),
+        Content::Unreadable(unreadable) => (IntakeKind::Unreadable, serde_json::to_vec(unreadable)),
+    };
+    let plain = plain.map_err(IntakeError::Encode)?;
+    let value = keyring.tenant(submission.stream.tenant).await?.seal(&place(submission.id), &plain)?;
+    let header = IntakeHeader {
+        kind,
+        id: submission.id,
+        stream: submission.stream,
+        accepted_at: clock::now(),
+        provenance: Provenance {
+            actor: submission.actor,
+            correlation: submission.correlation,
+            causation: submission.id,
+            backfill: submission.backfill,
+            traceparent: None,
+        },
+        fingerprint: submission.fingerprint,
+    };
+    Ok(Outgoing { topic: topics::INTAKE, key: topics::key(&submission.stream), headers: header.headers(), value })
+}
+
+/// The stream of a connection, for what belongs to no person.
+#[must_use]
+pub fn connection_stream(tenant: domain::id::TenantId, connection: domain::id::ConnectionId) -> StreamId {
+    StreamId::new(tenant, Kind::Connection, connection)
+}

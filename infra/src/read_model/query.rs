@@ -1,0 +1,439 @@
+//! What the query API asks of the read models. Reads only; every statement names its tenant, and row-level security
+//! refuses the others.
+
+use domain::{
+    Timestamp,
+    id::{EmployeeId, TenantId},
+    risk::{Band, Factor},
+};
+use sqlx::{FromRow, Postgres, QueryBuilder, Row, postgres::PgRow, types::Json};
+use uuid::Uuid;
+
+use super::{
+    employee::{EmployeeRow, Status},
+    risk::{RiskHistoryRow, RiskRow},
+};
+use crate::database::{Connection, DatabaseError, Doing};
+
+/// Which employees are asked for. What is not named does not matter.
+#[derive(Clone, PartialEq, Default)]
+pub struct Filter {
+    /// Part of the name, in any case.
+    pub name_part: Option<String>,
+    pub department: Option<String>,
+    pub location: Option<String>,
+    pub bands: Vec<Band>,
+    pub manager: Option<EmployeeId>,
+    pub statuses: Vec<Status>,
+    /// The asker's reach: only people whose manager this is.
+    pub team_of: Option<EmployeeId>,
+}
+
+/// How a list is sorted. Ties are broken by id, so that every order is total.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// By name; the nameless (erased) come last.
+    Name,
+    Id,
+    /// The highest probability first; those without a score come last.
+    Risk,
+}
+
+/// A place in an ordered list: the sort key of an entry.
+#[derive(Clone, PartialEq)]
+pub enum Key {
+    /// The name in lower case, as the database folds it.
+    Name(Option<String>, EmployeeId),
+    Id(EmployeeId),
+    Risk(Option<f64>, EmployeeId),
+}
+
+/// Which piece of an ordered list is asked for.
+#[derive(Clone, PartialEq)]
+pub struct Page {
+    pub order: Order,
+    /// The piece that ends before `from` (or at the end), instead of the one that begins after it.
+    pub backwards: bool,
+    pub from: Option<Key>,
+    pub limit: i64,
+    /// Whether each entry brings its current score along.
+    pub with_risk: bool,
+}
+
+/// One entry of a list.
+#[derive(Clone, PartialEq)]
+pub struct FoundRow {
+    pub employee: EmployeeRow,
+    pub name_key: Option<String>,
+    /// `None` as well when scores were not asked for.
+    pub risk: Option<RiskRow>,
+}
+
+impl FoundRow {
+    /// Where this entry is in a list of that order.
+    #[must_use]
+    pub fn key(&self, order: Order) -> Key {
+        let id = EmployeeId::from_uuid(self.employee.id);
+        match order {
+            Order::Name => Key::Name(self.name_key.clone(), id),
+            Order::Id => Key::Id(id),
+            Order::Risk => Key::Risk(self.risk.as_ref().map(|risk| risk.probability), id),
+        }
+    }
+}
+
+impl FromRow<'_, PgRow> for FoundRow {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let employee = EmployeeRow::from_row(row)?;
+        let probability: Option<f64> = match row.try_get("risk_probability") {
+            Ok(probability) => probability,
+            Err(sqlx::Error::ColumnNotFound(_)) => None,
+            Err(error) => return Err(error),
+        };
+        let risk = match probability {
+            None => None,
+            Some(probability) => Some(RiskRow {
+                tenant: employee.tenant,
+                employee: employee.id,
+                probability,
+                horizon_days: row.try_get("risk_horizon_days")?,
+                band: row.try_get("risk_band")?,
+                factors: row.try_get::<Json<Vec<Factor>>, _>("risk_factors")?,
+                model: row.try_get("risk_model")?,
+                scored_at: row.try_get("risk_scored_at")?,
+                position: row.try_get("risk_position")?,
+            }),
+        };
+        Ok(Self { name_key: row.try_get("name_key")?, employee, risk })
+    }
+}
+
+const EMPLOYEE_COLUMNS: &str = "e.*, lower(e.display_name) as name_key";
+const RISK_COLUMNS: &str = ", r.probability as risk_probability, r.horizon_days as risk_horizon_days, r.band as risk_band, \
+     r.factors as risk_factors, r.model as risk_model, r.scored_at as risk_scored_at, r.position as risk_position";
+
+/// An order has two stretches: entries that have its sort key, then those that lack it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stretch {
+    Keyed,
+    Keyless,
+}
+
+/// A page of a tenant's employees, in the order of the list whichever way it is read.
+///
+/// # Errors
+/// When the database fails.
+pub async fn employees(connection: &mut Connection, tenant: TenantId, filter: &Filter, page: &Page) -> Result<Vec<FoundRow>, DatabaseError> {
+    let stretches: &[Stretch] = match (page.order, page.backwards) {
+        (Order::Id, _) => &[Stretch::Keyed],
+        (Order::Name | Order::Risk, false) => &[Stretch::Keyed, Stretch::Keyless],
+        (Order::Name | Order::Risk, true) => &[Stretch::Keyless, Stretch::Keyed],
+    };
+    let begun_in = page.from.as_ref().map(|key| match key {
+        Key::Name(None, _) | Key::Risk(None, _) => Stretch::Keyless,
+        Key::Name(Some(_), _) | Key::Risk(Some(_), _) | Key::Id(_) => Stretch::Keyed,
+    });
+    let mut rows: Vec<FoundRow> = Vec::new();
+    let mut from = page.from.as_ref();
+    for &stretch in stretches.iter().skip_while(|stretch| begun_in.is_some_and(|begun| begun != **stretch)) {
+        let missing = page.limit - i64::try_from(rows.len()).unwrap_or(i64::MAX);
+        if missing <= 0 {
+            break;
+        }
+        let mut query = page_query(tenant, filter, page, stretch, from.take(), missing);
+        rows.extend(query.build_query_as::<FoundRow>().fetch_all(&mut *connection).await.doing("list employees")?);
+    }
+    if page.backwards {
+        rows.reverse();
+    }
+    Ok(rows)
+}
+
+fn page_query(tenant: TenantId, filter: &Filter, page: &Page, stretch: Stretch, from: Option<&Key>, limit: i64) -> QueryBuilder<Postgres> {
+    let joins_risk = page.with_risk || page.order == Order::Risk || !filter.bands.is_empty();
+    let mut query = QueryBuilder::new("select ");
+    query.push(EMPLOYEE_COLUMNS);
+    if joins_risk {
+        query.push(RISK_COLUMNS);
+    }
+    push_from(&mut query, tenant, filter, joins_risk, page.order == Order::Risk && stretch == Stretch::Keyed);
+    match (page.order, stretch) {
+        (Order::Name, Stretch::Keyed) => query.push(" and e.display_name is not null"),
+        (Order::Name, Stretch::Keyless) => query.push(" and e.display_name is null"),
+        (Order::Risk, Stretch::Keyless) => query.push(" and r.employee is null"),
+        (Order::Risk, Stretch::Keyed) | (Order::Id, _) => &mut query,
+    };
+    let (past, descending) = if page.backwards { ("<", " desc") } else { (">", "") };
+    match from {
+        Some(Key::Name(Some(name), id)) => {
+            query.push(format_args!(" and (lower(e.display_name), e.id) {past} ("));
+            query.push_bind(name.clone()).push(", ").push_bind(Uuid::from(*id)).push(")");
+        }
+        Some(Key::Risk(Some(probability), id)) => {
+            // Falling by probability, rising by id: no row comparison says that. The first condition is the index's.
+            let (until, beyond) = if page.backwards { (">=", ">") } else { ("<=", "<") };
+            query.push(format_args!(" and r.probability {until} ")).push_bind(*probability);
+            query.push(format_args!(" and (r.probability {beyond} ")).push_bind(*probability);
+            query.push(format_args!(" or r.employee {past} ")).push_bind(Uuid::from(*id)).push(")");
+        }
+        Some(Key::Name(None, id) | Key::Risk(None, id) | Key::Id(id)) => {
+            query.push(format_args!(" and e.id {past} ")).push_bind(Uuid::from(*id));
+        }
+        None => {}
+    }
+    match (page.order, stretch) {
+        (Order::Name, Stretch::Keyed) => query.push(format_args!(" order by lower(e.display_name){descending}, e.id{descending}")),
+        (Order::Risk, Stretch::Keyed) => {
+            query.push(format_args!(" order by r.probability{}, r.employee{descending}", if page.backwards { "" } else { " desc" }))
+        }
+        (_, Stretch::Keyless) | (Order::Id, _) => query.push(format_args!(" order by e.id{descending}")),
+    };
+    query.push(" limit ").push_bind(limit);
+    query
+}
+
+fn push_from(query: &mut QueryBuilder<Postgres>, tenant: TenantId, filter: &Filter, joins_risk: bool, scored_only: bool) {
+    query.push(" from employee e");
+    if joins_risk {
+        let join = if scored_only || !filter.bands.is_empty() { "join" } else { "left join" };
+        query.push(format_args!(" {join} risk r on r.tenant = e.tenant and r.employee = e.id"));
+    }
+    query.push(" where e.tenant = ").push_bind(Uuid::from(tenant));
+    if joins_risk && (scored_only || !filter.bands.is_empty()) {
+        query.push(" and r.tenant = ").push_bind(Uuid::from(tenant));
+    }
+    if let Some(part) = &filter.name_part {
+        query.push(" and lower(e.display_name) like '%' || lower(").push_bind(escaped(part)).push(") || '%'");
+    }
+    if let Some(department) = &filter.department {
+        query.push(" and e.department = ").push_bind(department.clone());
+    }
+    if let Some(location) = &filter.location {
+        query.push(" and e.location = ").push_bind(location.clone());
+    }
+    if !filter.bands.is_empty() {
+        query.push(" and r.band = any(").push_bind(filter.bands.iter().map(|band| band.name()).collect::<Vec<_>>()).push(")");
+    }
+    for manager in [filter.manager, filter.team_of].into_iter().flatten() {
+        query.push(" and e.manager = ").push_bind(Uuid::from(manager));
+    }
+    if !filter.statuses.is_empty() {
+        query.push(" and e.status = any(").push_bind(filter.statuses.iter().map(|status| status.name()).collect::<Vec<_>>()).push(")");
+    }
+}
+
+/// `LIKE` takes `%`, `_` and `\` as signs of its own.
+fn escaped(part: &str) -> String {
+    part.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
+}
+
+/// How many employees a filter finds.
+///
+/// # Errors
+/// When the database fails.
+pub async fn count_employees(connection: &mut Connection, tenant: TenantId, filter: &Filter) -> Result<i64, DatabaseError> {
+    let mut query = QueryBuilder::new("select count(*)");
+    push_from(&mut query, tenant, filter, !filter.bands.is_empty(), false);
+    query.build_query_scalar().fetch_one(connection).await.doing("count employees")
+}
+
+/// These employees, as far as they exist in the asker's reach, in any order.
+///
+/// # Errors
+/// When the database fails.
+pub async fn employees_by_id(
+    connection: &mut Connection,
+    tenant: TenantId,
+    ids: &[EmployeeId],
+    filter: &Filter,
+    with_risk: bool,
+) -> Result<Vec<FoundRow>, DatabaseError> {
+    let mut query = QueryBuilder::new("select ");
+    query.push(EMPLOYEE_COLUMNS);
+    if with_risk {
+        query.push(RISK_COLUMNS);
+    }
+    push_from(&mut query, tenant, filter, with_risk, false);
+    query.push(" and e.id = any(").push_bind(ids.iter().map(|id| Uuid::from(*id)).collect::<Vec<_>>()).push(")");
+    query.build_query_as().fetch_all(connection).await.doing("find employees")
+}
+
+/// Whose team is asked for, from where, and how much of it.
+#[derive(Clone, PartialEq)]
+pub struct TeamPage {
+    pub manager: EmployeeId,
+    /// The last name (lower case) and id of the page before; in the order of ids the name is not looked at.
+    pub after: Option<(Option<String>, EmployeeId)>,
+    pub limit: i64,
+}
+
+/// Pages of several teams in one statement: the index of the page, and the entry.
+///
+/// # Errors
+/// When the database fails.
+pub async fn teams(connection: &mut Connection, tenant: TenantId, pages: &[TeamPage], by_name: bool) -> Result<Vec<(usize, FoundRow)>, DatabaseError> {
+    let mut query = QueryBuilder::new("select u.page, e.* from unnest(");
+    query.push_bind(pages.iter().map(|page| Uuid::from(page.manager)).collect::<Vec<_>>()).push("::uuid[], ");
+    query.push_bind(pages.iter().map(|page| page.after.as_ref().and_then(|(name, _)| name.clone())).collect::<Vec<_>>()).push("::text[], ");
+    query.push_bind(pages.iter().map(|page| page.after.as_ref().map(|(_, id)| Uuid::from(*id))).collect::<Vec<_>>()).push("::uuid[], ");
+    query.push_bind(pages.iter().map(|page| page.limit).collect::<Vec<_>>());
+    query.push("::bigint[]) with ordinality as u(manager, after_name, after_id, lim, page) cross join lateral (select ");
+    query.push(EMPLOYEE_COLUMNS).push(" from employee e where e.tenant = ").push_bind(Uuid::from(tenant));
+    query.push(" and e.manager = u.manager and (u.after_id is null or ");
+    if by_name {
+        // The nameless are last; among them the id decides.
+        query.push(
+            "case when u.after_name is null then e.display_name is null and e.id > u.after_id
+                  else e.display_name is null or (lower(e.display_name), e.id) > (u.after_name, u.after_id) end)
+             order by lower(e.display_name) nulls last, e.id",
+        );
+    } else {
+        query.push("e.id > u.after_id) order by e.id");
+    }
+    query.push(" limit u.lim) e order by u.page").push(if by_name { ", e.name_key nulls last, e.id" } else { ", e.id" });
+    let rows: Vec<PgRow> = query.build().fetch_all(connection).await.doing("list teams")?;
+    rows.iter()
+        .map(|row| {
+            let page: i64 = row.try_get("page").doing("list teams")?;
+            Ok((usize::try_from(page - 1).unwrap_or(usize::MAX), FoundRow::from_row(row).doing("list teams")?))
+        })
+        .collect()
+}
+
+/// What a risk overview is grouped by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grouping {
+    Department,
+    Location,
+    Band,
+    Manager,
+}
+
+/// Figures over one group of employed people.
+#[derive(Debug, Clone, PartialEq, FromRow)]
+pub struct GroupRow {
+    /// The department's or location's name, the band's, the manager's id; none: people who have none.
+    pub key: Option<String>,
+    pub headcount: i64,
+    pub scored: i64,
+    /// Over those who are scored.
+    pub average: Option<f64>,
+    pub low: i64,
+    pub medium: i64,
+    pub high: i64,
+    pub critical: i64,
+}
+
+/// Risk by group, over everyone who is employed.
+///
+/// # Errors
+/// When the database fails.
+pub async fn risk_overview(connection: &mut Connection, tenant: TenantId, grouping: Grouping) -> Result<Vec<GroupRow>, DatabaseError> {
+    let key = match grouping {
+        Grouping::Department => "e.department",
+        Grouping::Location => "e.location",
+        Grouping::Band => "r.band",
+        Grouping::Manager => "e.manager::text",
+    };
+    let employed: Vec<&str> = Status::ALL.into_iter().filter(|status| status.is_employed()).map(Status::name).collect();
+    let mut query = QueryBuilder::new("select ");
+    query.push(key);
+    query.push(
+        " as key, count(*) as headcount, count(r.employee) as scored, avg(r.probability) as average,
+          count(*) filter (where r.band = 'LOW') as low, count(*) filter (where r.band = 'MEDIUM') as medium,
+          count(*) filter (where r.band = 'HIGH') as high, count(*) filter (where r.band = 'CRITICAL') as critical
+          from employee e left join risk r on r.tenant = e.tenant and r.employee = e.id where e.tenant = ",
+    );
+    query.push_bind(Uuid::from(tenant)).push(" and e.status = any(").push_bind(employed).push(") group by 1 order by 1 nulls last");
+    query.build_query_as().fetch_all(connection).await.doing("read the risk overview")
+}
+
+/// Heads of one department or team.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct HeadsRow {
+    /// The department's name or the manager's id.
+    pub key: String,
+    pub headcount: i64,
+    pub on_leave: i64,
+    pub on_notice: i64,
+    pub departed: i64,
+}
+
+/// A tenant's departments by name.
+///
+/// # Errors
+/// When the database fails.
+pub async fn departments(connection: &mut Connection, tenant: TenantId) -> Result<Vec<HeadsRow>, DatabaseError> {
+    sqlx::query_as("select department as key, headcount, on_leave, on_notice, departed from department_stats where tenant = $1 order by department")
+        .bind(Uuid::from(tenant))
+        .fetch_all(connection)
+        .await
+        .doing("list departments")
+}
+
+/// A tenant's teams by their managers' ids.
+///
+/// # Errors
+/// When the database fails.
+pub async fn team_heads(connection: &mut Connection, tenant: TenantId) -> Result<Vec<HeadsRow>, DatabaseError> {
+    sqlx::query_as("select manager::text as key, headcount, on_leave, on_notice, departed from team_stats where tenant = $1 order by manager")
+        .bind(Uuid::from(tenant))
+        .fetch_all(connection)
+        .await
+        .doing("count teams")
+}
+
+/// A person's assessments before the log position `before` (exclusive), newest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn risk_history(
+    connection: &mut Connection,
+    tenant: TenantId,
+    employee: EmployeeId,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<Vec<RiskHistoryRow>, DatabaseError> {
+    sqlx::query_as("select * from risk_history where tenant = $1 and employee = $2 and position < $3 order by position desc limit $4")
+        .bind(Uuid::from(tenant))
+        .bind(Uuid::from(employee))
+        .bind(before.unwrap_or(i64::MAX))
+        .bind(limit)
+        .fetch_all(connection)
+        .await
+        .doing("read a risk's history")
+}
+
+/// The last position of the log, and when it was recorded.
+///
+/// # Errors
+/// When the database fails.
+pub async fn log_head(connection: &mut Connection) -> Result<(i64, Timestamp), DatabaseError> {
+    sqlx::query_as("select position, recorded_at from log_head").fetch_one(connection).await.doing("read the log's head")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn like_signs_are_taken_literally() {
+        assert_eq!(escaped(r"50%_\"), r"50\%\_\\");
+    }
+
+    /// Values never become part of a statement, so that few statements are prepared and none is injected.
+    #[test]
+    fn filters_are_bound_not_pasted() {
+        let filter = Filter {
+            name_part: Some("x'; drop".into()),
+            department: Some("y'".into()),
+            bands: vec![Band::High],
+            statuses: vec![Status::Active],
+            ..Filter::default()
+        };
+        let page = Page { order: Order::Name, backwards: false, from: None, limit: 10, with_risk: true };
+        let query = page_query(TenantId::from_uuid(Uuid::nil()), &filter, &page, Stretch::Keyed, None, 10);
+        let sql = query.into_string();
+        assert!(!sql.contains("drop") && !sql.contains("y'") && !sql.contains("HIGH"), "{sql}");
+    }
+}
