@@ -178,6 +178,24 @@ impl SubjectKey {
     }
 }
 
+impl SubjectKey {
+    /// Seals bytes that belong to `place`.
+    ///
+    /// # Errors
+    /// When encryption fails.
+    pub fn seal_bytes(&self, place: &str, plain: &[u8]) -> Result<Vec<u8>, SealingError> {
+        self.0.seal(place, plain)
+    }
+
+    /// Opens bytes that were sealed for `place`.
+    ///
+    /// # Errors
+    /// When they were changed, moved, or sealed under another key.
+    pub fn open_bytes(&self, place: &str, sealed: &[u8]) -> Result<Vec<u8>, SealingError> {
+        self.0.open(place, sealed)
+    }
+}
+
 /// Replaces every sealed value of `payload` by the open one, or, without the right key, by the marker of the unreadable.
 /// Never fails: unreadable is a value.
 pub fn open_payload(key: Option<&SubjectKey>, place: Place<'_>, payload: &mut Value) {

@@ -17,6 +17,8 @@ create table employee (
     status             text    not null,
     hired_on           date    not null,
     left_on            date,
+    -- Notice given and not withdrawn.
+    notice_on          date,
     last_day           date,
     weekly_minutes     integer,
     objects_to_scoring boolean not null,

@@ -73,6 +73,8 @@ pub struct EmployeeRow {
     pub status: String,
     pub hired_on: Date,
     pub left_on: Option<Date>,
+    /// Notice given and not withdrawn.
+    pub notice_on: Option<Date>,
     pub last_day: Option<Date>,
     pub weekly_minutes: Option<i32>,
     pub objects_to_scoring: bool,
@@ -104,7 +106,7 @@ pub async fn load(connection: &mut Connection, employees: &[(TenantId, Uuid)]) -
 /// # Errors
 /// When the database fails.
 pub async fn due(connection: &mut Connection, today: Date, limit: i64) -> Result<Vec<EmployeeRow>, DatabaseError> {
-    sqlx::query_as("select * from employee where next_change_on <= $1 order by tenant, id limit $2")
+    sqlx::query_as("select * from employee where next_change_on <= $1 order by tenant, id limit $2 for update")
         .bind(today)
         .bind(limit)
         .fetch_all(connection)
@@ -122,14 +124,14 @@ pub async fn upsert(connection: &mut Connection, rows: &[EmployeeRow]) -> Result
     }
     sqlx::query(
         "insert into employee (tenant, id, connection, remote_id, display_name, work_email, work_phone, mobile_phone, job_title, department,
-                               division, location, manager, status, hired_on, left_on, last_day, weekly_minutes, objects_to_scoring, next_change_on, position)
+                               division, location, manager, status, hired_on, left_on, notice_on, last_day, weekly_minutes, objects_to_scoring, next_change_on, position)
          select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
-                              $11::text[], $12::text[], $13::uuid[], $14::text[], $15::date[], $16::date[], $17::date[], $18::integer[], $19::boolean[], $20::date[], $21::bigint[])
+                              $11::text[], $12::text[], $13::uuid[], $14::text[], $15::date[], $16::date[], $17::date[], $18::date[], $19::integer[], $20::boolean[], $21::date[], $22::bigint[])
          on conflict (tenant, id) do update set
             connection = excluded.connection, remote_id = excluded.remote_id, display_name = excluded.display_name, work_email = excluded.work_email,
             work_phone = excluded.work_phone, mobile_phone = excluded.mobile_phone, job_title = excluded.job_title, department = excluded.department,
             division = excluded.division, location = excluded.location, manager = excluded.manager, status = excluded.status,
-            hired_on = excluded.hired_on, left_on = excluded.left_on, last_day = excluded.last_day, weekly_minutes = excluded.weekly_minutes,
+            hired_on = excluded.hired_on, left_on = excluded.left_on, notice_on = excluded.notice_on, last_day = excluded.last_day, weekly_minutes = excluded.weekly_minutes,
             objects_to_scoring = excluded.objects_to_scoring, next_change_on = excluded.next_change_on, position = excluded.position",
     )
     .bind(rows.iter().map(|r| r.tenant).collect::<Vec<_>>())
@@ -148,6 +150,7 @@ pub async fn upsert(connection: &mut Connection, rows: &[EmployeeRow]) -> Result
     .bind(rows.iter().map(|r| r.status.as_str()).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.hired_on).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.left_on).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.notice_on).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.last_day).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.weekly_minutes).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.objects_to_scoring).collect::<Vec<_>>())

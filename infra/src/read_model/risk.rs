@@ -38,6 +38,12 @@ pub struct RiskHistoryRow {
     pub scored_position: i64,
 }
 
+/// Wraps factors for their JSON column.
+#[must_use]
+pub const fn json(factors: Vec<Factor>) -> Json<Vec<Factor>> {
+    Json(factors)
+}
+
 /// The current scores of `employees`.
 ///
 /// # Errors

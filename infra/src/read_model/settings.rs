@@ -100,3 +100,8 @@ pub async fn upsert_connection(connection: &mut Connection, row: &ConnectionRow)
     .doing("write a connection")
     .map(drop)
 }
+
+/// Wraps a value for a JSON column.
+pub const fn json<T>(value: T) -> Json<T> {
+    Json(value)
+}

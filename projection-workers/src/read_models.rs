@@ -1,0 +1,463 @@
+//! The projections that people query, all in one transaction per batch: a page never shows half of an event.
+
+use std::collections::BTreeMap;
+
+use domain::{
+    Date, Kind, StreamId, connection, employee,
+    id::TenantId,
+    risk, tenant,
+};
+use futures_util::future::BoxFuture;
+use infra::{
+    clock,
+    database::{Access, Connection, Database, DatabaseError},
+    read_model::{
+        employee::{self as employee_table, EmployeeRow, Status},
+        risk::{self as risk_table, RiskHistoryRow},
+        settings::{self, ConnectionRow, SettingsRow},
+        stats::{self, Changes, Counts},
+        timeline::{self, TimelineRow},
+        version as version_table,
+    },
+    route,
+};
+use schemas::codec::AnyEvent;
+use uuid::Uuid;
+
+use crate::{
+    runner::{Opened, Projection},
+    version::{Attribute, Standing, Versions},
+};
+
+/// Employees whose day has come that one transaction takes.
+const DUE_MAX: i64 = 500;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct ReadModels {
+    database: Database,
+}
+
+impl ReadModels {
+    #[must_use]
+    pub const fn new(database: Database) -> Self {
+        Self { database }
+    }
+}
+
+impl Projection for ReadModels {
+    const NAME: &'static str = "read-models";
+
+    fn apply<'c>(&'c self, connection: &'c mut Connection, events: &'c [Opened]) -> BoxFuture<'c, Result<(), DatabaseError>> {
+        Box::pin(async move {
+            let mut people = People::load(connection, events).await?;
+            let mut history = Vec::new();
+            let mut timelines = Vec::new();
+            let mut erased = Vec::new();
+            for opened in events {
+                let stream = opened.stored.stream;
+                match &opened.event {
+                    AnyEvent::Employee(event) => {
+                        people.take(opened, event);
+                        timelines.push(timeline_row(opened));
+                        if matches!(event, employee::Event::Erased(_)) {
+                            erased.push((stream.tenant, stream.id));
+                        }
+                    }
+                    AnyEvent::Risk(event) => {
+                        timelines.push(timeline_row(opened));
+                        history.extend(history_row(opened, event));
+                    }
+                    AnyEvent::Tenant(event) => tenant_settings(connection, opened, event).await?,
+                    AnyEvent::Connection(event) => connection_row(connection, opened, event).await?,
+                }
+            }
+            people.store(connection, clock::today()).await?;
+            timeline::add(connection, &timelines).await?;
+            risk_table::add_history(connection, &history).await?;
+            if !erased.is_empty() {
+                risk_table::clear_history(connection, &erased).await?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Future-dated facts become true when their day comes.
+    fn tick<'c>(&'c self, owns: &'c (dyn Fn(&StreamId) -> bool + Send + Sync)) -> BoxFuture<'c, Result<(), DatabaseError>> {
+        Box::pin(async move {
+            let tenants = self.database.transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection))).await?;
+            let today = clock::today();
+            let due = self
+                .database
+                .transact(Access::Write, &tenants, move |connection| Box::pin(async move { employee_table::due(connection, today, DUE_MAX).await }))
+                .await?;
+            let due: Vec<EmployeeRow> =
+                due.into_iter().filter(|row| owns(&StreamId::new(TenantId::from_uuid(row.tenant), Kind::Employee, row.id))).collect();
+            if due.is_empty() {
+                return Ok(());
+            }
+            self.database
+                .transact(Access::Write, &tenants, move |connection| {
+                    Box::pin(async move {
+                        let people = People::of_rows(connection, due).await?;
+                        people.store(connection, today).await
+                    })
+                })
+                .await
+        })
+    }
+}
+
+/// One person: the row as it was and is, and the versions.
+struct Person {
+    before: Option<EmployeeRow>,
+    row: Option<EmployeeRow>,
+    versions: Versions,
+}
+
+/// The people whom a batch concerns, by tenant and id.
+struct People(BTreeMap<(Uuid, Uuid), Person>);
+
+impl People {
+    async fn load(connection: &mut Connection, events: &[Opened]) -> Result<Self, DatabaseError> {
+        let mut wanted: Vec<(TenantId, Uuid)> =
+            events.iter().map(|opened| opened.stored.stream).filter(|stream| stream.kind == Kind::Employee).map(|stream| (stream.tenant, stream.id)).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        if wanted.is_empty() {
+            return Ok(Self(BTreeMap::new()));
+        }
+        let rows = employee_table::load(connection, &wanted).await?;
+        let mut people = Self::of_rows(connection, rows).await?;
+        for (tenant, id) in wanted {
+            people.0.entry((tenant.into(), id)).or_insert_with(|| Person { before: None, row: None, versions: Versions::default() });
+        }
+        Ok(people)
+    }
+
+    async fn of_rows(connection: &mut Connection, rows: Vec<EmployeeRow>) -> Result<Self, DatabaseError> {
+        let ids: Vec<(TenantId, Uuid)> = rows.iter().map(|row| (TenantId::from_uuid(row.tenant), row.id)).collect();
+        let mut versions: BTreeMap<(Uuid, Uuid), Vec<_>> = BTreeMap::new();
+        for version in version_table::load_believed(connection, &ids).await? {
+            versions.entry((version.tenant, version.employee)).or_default().push(version);
+        }
+        let person = |row: EmployeeRow| {
+            let key = (row.tenant, row.id);
+            let versions = Versions::stored(versions.remove(&key).unwrap_or_default());
+            (key, Person { before: Some(row.clone()), row: Some(row), versions })
+        };
+        Ok(Self(rows.into_iter().map(person).collect()))
+    }
+
+    fn take(&mut self, opened: &Opened, event: &employee::Event) {
+        let stream = opened.stored.stream;
+        let who = (Uuid::from(stream.tenant), stream.id);
+        let Some(person) = self.0.get_mut(&who) else { return };
+        // A position that the row has seen already: this event was applied, when a batch was taken one by one.
+        if person.row.as_ref().is_some_and(|row| row.position >= opened.stored.position) {
+            return;
+        }
+        let facts = facts(event);
+        if !facts.is_empty() {
+            person.versions.take(who, event.effective_on(), &facts, opened.stored.recorded_at, opened.stored.position);
+        }
+        if let employee::Event::Hired(hired) = event
+            && person.row.is_none()
+        {
+            person.row = Some(hired_row(who, hired));
+        }
+        if let Some(row) = &mut person.row {
+            details(row, event);
+            row.position = opened.stored.position;
+        }
+    }
+
+    /// Writes everybody as they are on `today`, and what that changes in the counts.
+    async fn store(self, connection: &mut Connection, today: Date) -> Result<(), DatabaseError> {
+        let mut changes = Changes::default();
+        let (mut rows, mut closed, mut added) = (Vec::new(), Vec::new(), Vec::new());
+        for person in self.0.into_values() {
+            let Some(mut row) = person.row else { continue };
+            as_of_today(&mut row, &person.versions, today);
+            if let Some(before) = &person.before {
+                count(&mut changes, before, -1);
+            }
+            count(&mut changes, &row, 1);
+            if person.before.as_ref() != Some(&row) {
+                rows.push(row);
+            }
+            let (ended, new) = person.versions.changes();
+            closed.extend(ended);
+            added.extend(new);
+        }
+        employee_table::upsert(connection, &rows).await?;
+        version_table::replace(connection, &closed, &added).await?;
+        stats::apply(connection, &changes).await
+    }
+}
+
+fn hired_row(who: (Uuid, Uuid), hired: &employee::Hired) -> EmployeeRow {
+    EmployeeRow {
+        tenant: who.0,
+        id: who.1,
+        connection: hired.source.as_ref().map(|source| source.connection.into()),
+        remote_id: hired.source.as_ref().map(|source| source.remote_id.clone()),
+        display_name: None,
+        work_email: None,
+        work_phone: None,
+        mobile_phone: None,
+        job_title: None,
+        department: None,
+        division: None,
+        location: None,
+        manager: None,
+        status: Status::Prehire.name().to_owned(),
+        hired_on: hired.on,
+        left_on: None,
+        notice_on: None,
+        last_day: None,
+        weekly_minutes: None,
+        objects_to_scoring: false,
+        next_change_on: None,
+        position: 0,
+    }
+}
+
+/// What an event says of attributes that have versions.
+fn facts(event: &employee::Event) -> Vec<Attribute> {
+    match event {
+        employee::Event::Hired(hired) => {
+            let mut facts = vec![
+                Attribute::Standing(Standing::Working),
+                Attribute::Job(hired.job.clone()),
+                Attribute::Manager(hired.manager.map(Uuid::from)),
+            ];
+            facts.extend(hired.hours.map(|hours| Attribute::Hours(i32::from(hours.0))));
+            facts
+        }
+        employee::Event::Rehired { .. } | employee::Event::LeaveEnded { .. } | employee::Event::TerminationReversed { .. } => {
+            vec![Attribute::Standing(Standing::Working)]
+        }
+        employee::Event::LeaveStarted { .. } => vec![Attribute::Standing(Standing::OnLeave)],
+        employee::Event::Terminated(_) => vec![Attribute::Standing(Standing::Ended)],
+        employee::Event::SourceRecordDeleted { .. } => vec![Attribute::Standing(Standing::Deleted)],
+        employee::Event::Transferred(moved) | employee::Event::Promoted(moved) => vec![Attribute::Job(moved.to.clone())],
+        employee::Event::ManagerChanged { to, .. } => vec![Attribute::Manager(to.map(Uuid::from))],
+        employee::Event::HoursChanged { to, .. } => vec![Attribute::Hours(i32::from(to.0))],
+        employee::Event::PayChanged(_)
+        | employee::Event::NoticeGiven(_)
+        | employee::Event::NoticeWithdrawn { .. }
+        | employee::Event::ContactChanged { .. }
+        | employee::Event::DemographicsChanged { .. }
+        | employee::Event::SourceFieldsKept { .. }
+        | employee::Event::AssessmentCompleted(_)
+        | employee::Event::ReviewRecorded(_)
+        | employee::Event::SurveyAnswered(_)
+        | employee::Event::RecognitionGiven(_)
+        | employee::Event::AbsenceRecorded(_)
+        | employee::Event::OvertimeRecorded(_)
+        | employee::Event::NoteWritten(_)
+        | employee::Event::ScoringObjected(_)
+        | employee::Event::ScoringObjectionWithdrawn(_)
+        | employee::Event::Erased(_) => vec![],
+    }
+}
+
+/// What an event says of columns that have no versions.
+fn details(row: &mut EmployeeRow, event: &employee::Event) {
+    match event {
+        employee::Event::Hired(hired) => {
+            row.hired_on = hired.on;
+            contact(row, hired.name.open(), hired.contact.open());
+        }
+        employee::Event::ContactChanged { name, contact: to, .. } => contact(row, name.open(), to.open()),
+        employee::Event::NoticeGiven(notice) => {
+            row.notice_on = Some(notice.on);
+            row.last_day = notice.last_day;
+        }
+        employee::Event::NoticeWithdrawn { .. } | employee::Event::Rehired { .. } | employee::Event::TerminationReversed { .. } => {
+            row.notice_on = None;
+            row.last_day = None;
+        }
+        employee::Event::Terminated(ending) => {
+            row.notice_on = None;
+            row.last_day = ending.on.pred_opt();
+        }
+        employee::Event::ScoringObjected(_) => row.objects_to_scoring = true,
+        employee::Event::ScoringObjectionWithdrawn(_) => row.objects_to_scoring = false,
+        employee::Event::Erased(_) => {
+            contact(row, None, None);
+            row.remote_id = None;
+            Status::Erased.name().clone_into(&mut row.status);
+        }
+        employee::Event::Transferred(_)
+        | employee::Event::Promoted(_)
+        | employee::Event::ManagerChanged { .. }
+        | employee::Event::PayChanged(_)
+        | employee::Event::HoursChanged { .. }
+        | employee::Event::LeaveStarted { .. }
+        | employee::Event::LeaveEnded { .. }
+        | employee::Event::SourceRecordDeleted { .. }
+        | employee::Event::DemographicsChanged { .. }
+        | employee::Event::SourceFieldsKept { .. }
+        | employee::Event::AssessmentCompleted(_)
+        | employee::Event::ReviewRecorded(_)
+        | employee::Event::SurveyAnswered(_)
+        | employee::Event::RecognitionGiven(_)
+        | employee::Event::AbsenceRecorded(_)
+        | employee::Event::OvertimeRecorded(_)
+        | employee::Event::NoteWritten(_) => {}
+    }
+}
+
+fn contact(row: &mut EmployeeRow, name: Option<&employee::Name>, contact: Option<&employee::Contact>) {
+    row.display_name = name.map(employee::Name::display);
+    row.work_email = contact.and_then(|contact| contact.work_email.clone());
+    row.work_phone = contact.and_then(|contact| contact.work_phone.clone());
+    row.mobile_phone = contact.and_then(|contact| contact.mobile_phone.clone());
+}
+
+/// Brings the row to what is true today.
+fn as_of_today(row: &mut EmployeeRow, versions: &Versions, today: Date) {
+    row.next_change_on = versions.next_change(today);
+    let standing = versions.on(today).map_or(Standing::Unknown, |version| Standing::from_name(&version.standing));
+    // Before the first day people are shown with what they will be.
+    let version = versions.on(today).or_else(|| versions.on(row.hired_on));
+    if let Some(version) = version {
+        row.job_title.clone_from(&version.job_title);
+        row.department.clone_from(&version.department);
+        row.division.clone_from(&version.division);
+        row.location.clone_from(&version.location);
+        row.manager = version.manager;
+        row.weekly_minutes = version.weekly_minutes;
+    }
+    row.left_on = match standing {
+        Standing::Ended => versions.since(today, |version| version.standing == Standing::Ended.name()),
+        Standing::Unknown | Standing::Working | Standing::OnLeave | Standing::Deleted => None,
+    };
+    if row.status == Status::Erased.name() {
+        return;
+    }
+    let status = match standing {
+        Standing::Unknown => Status::Prehire,
+        Standing::Working | Standing::OnLeave if row.notice_on.is_some() => Status::OnNotice,
+        Standing::Working => Status::Active,
+        Standing::OnLeave => Status::OnLeave,
+        Standing::Ended => Status::Left,
+        Standing::Deleted => Status::Deleted,
+    };
+    status.name().clone_into(&mut row.status);
+}
+
+/// Adds (or takes away) one person to the counts of the department and the team.
+fn count(changes: &mut Changes, row: &EmployeeRow, sign: i64) {
+    let status = Status::from_name(&row.status);
+    let is = |wanted: Status| i64::from(status == Some(wanted));
+    let counts = Counts {
+        headcount: i64::from(status.is_some_and(Status::is_employed)),
+        on_leave: is(Status::OnLeave),
+        on_notice: is(Status::OnNotice),
+        departed: is(Status::Left),
+    };
+    if let Some(department) = &row.department {
+        changes.departments.entry((row.tenant, department.clone())).or_default().add(counts, sign);
+    }
+    if let Some(manager) = row.manager {
+        changes.teams.entry((row.tenant, manager)).or_default().add(counts, sign);
+    }
+}
+
+fn timeline_row(opened: &Opened) -> TimelineRow {
+    let stored = &opened.stored;
+    TimelineRow {
+        tenant: stored.stream.tenant.into(),
+        // A risk's stream has its employee's id.
+        employee: stored.stream.id,
+        position: stored.position,
+        kind: stored.stream.kind.name().to_owned(),
+        stream_id: stored.stream.id,
+        event_id: stored.event_id.into(),
+        event_type: stored.event_type.clone(),
+        schema_version: stored.schema_version,
+        effective_on: stored.effective_on,
+        recorded_at: stored.recorded_at,
+        actor: stored.provenance.actor.clone(),
+        data: stored.data.clone(),
+    }
+}
+
+fn history_row(opened: &Opened, event: &risk::Event) -> Option<RiskHistoryRow> {
+    match event {
+        risk::Event::RiskAssessed(assessment) => {
+            let score = assessment.score.open();
+            Some(RiskHistoryRow {
+                tenant: opened.stored.stream.tenant.into(),
+                employee: opened.stored.stream.id,
+                position: opened.stored.position,
+                probability: score.map(|score| score.probability),
+                horizon_days: i16::try_from(assessment.horizon_days).unwrap_or(i16::MAX),
+                band: assessment.band.name().to_owned(),
+                factors: risk_table::json(score.map(|score| score.factors.clone()).unwrap_or_default()),
+                model: assessment.model.clone(),
+                scored_at: assessment.scored_at,
+                scored_position: assessment.position,
+            })
+        }
+        risk::Event::HumanReviewRecorded(_) => None,
+    }
+}
+
+async fn tenant_settings(connection: &mut Connection, opened: &Opened, event: &tenant::Event) -> Result<(), DatabaseError> {
+    let of = opened.stored.stream.tenant;
+    let known = settings::load(connection, of).await?;
+    let mut row = known.unwrap_or_else(|| SettingsRow {
+        tenant: of.into(),
+        name: String::new(),
+        bands: settings::json(tenant::Bands::default()),
+        model: None,
+        position: 0,
+    });
+    match event {
+        tenant::Event::Created { name, .. } => name.clone_into(&mut row.name),
+        tenant::Event::SettingsChanged { bands, .. } => row.bands = settings::json(*bands),
+        tenant::Event::ModelPromoted { model, .. } => row.model = Some(model.clone()),
+    }
+    row.position = opened.stored.position;
+    settings::upsert(connection, &row).await
+}
+
+async fn connection_row(connection: &mut Connection, opened: &Opened, event: &connection::Event) -> Result<(), DatabaseError> {
+    let stored = &opened.stored;
+    let known = settings::load_connection(connection, stored.stream.tenant, stored.stream.id).await?;
+    let mut row = known.unwrap_or_else(|| ConnectionRow {
+        tenant: stored.stream.tenant.into(),
+        id: stored.stream.id,
+        vendor: "bamboohr".to_owned(),
+        company_domain: String::new(),
+        status: "CONNECTED".to_owned(),
+        last_cause: None,
+        synchronised_at: None,
+        employees: None,
+        position: 0,
+    });
+    match event {
+        connection::Event::Connected { vendor, .. } => {
+            vendor.company_domain.clone_into(&mut row.company_domain);
+            "CONNECTED".clone_into(&mut row.status);
+            row.last_cause = None;
+        }
+        connection::Event::Synchronised { employees, .. } => {
+            "CONNECTED".clone_into(&mut row.status);
+            row.last_cause = None;
+            row.synchronised_at = Some(stored.recorded_at);
+            row.employees = Some(i64::from(*employees));
+        }
+        connection::Event::Failed { cause, .. } => {
+            "FAILING".clone_into(&mut row.status);
+            row.last_cause = Some(cause.clone());
+        }
+        connection::Event::Disconnected { .. } => "DISCONNECTED".clone_into(&mut row.status),
+    }
+    row.position = stored.position;
+    settings::upsert_connection(connection, &row).await
+}

@@ -1,0 +1,404 @@
+//! Runs a projection: batches of events become rows, with the checkpoint, in one transaction.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use domain::{Kind, StreamId, Timestamp};
+use futures_util::future::BoxFuture;
+use infra::{
+    broker::{self, BrokerError, Delivery, Member, Record},
+    checkpoint::{self, Checkpoint, Step},
+    clock,
+    database::{Access, Connection, DatabaseError},
+    event_log,
+    parked::{self, Parked, UNKNOWN_TENANT},
+    route,
+    sealing::{Place, SealingError, Subject, SubjectKey, open_payload},
+};
+use schemas::{codec::AnyEvent, envelope::StoredEvent, topics};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::ProjectionWorkers;
+
+/// Events of one transaction at most.
+pub const BATCH_EVENTS_MAX: usize = 2_000;
+const RETRY_DELAY: Duration = Duration::from_millis(250);
+/// How often a projection gets to do what time alone asks for, and re-drives are looked for.
+const TICK: Duration = Duration::from_secs(1);
+const REDRIVE_MAX: i64 = 1_000;
+
+/// An event with its personal values opened (or unreadable).
+#[derive(Debug, Clone)]
+pub struct Opened {
+    pub stored: Arc<StoredEvent>,
+    pub event: AnyEvent,
+}
+
+/// Turns events into rows.
+pub trait Projection: Clone + Send + Sync + 'static {
+    /// The consumer group, and the name in the checkpoints. Never changes.
+    const NAME: &'static str;
+
+    /// Applies events (in the order of each stream) within the caller's transaction.
+    fn apply<'c>(&'c self, connection: &'c mut Connection, events: &'c [Opened]) -> BoxFuture<'c, Result<(), DatabaseError>>;
+
+    /// What time alone asks for: called about once a second, between batches, for streams of the partitions that this
+    /// process owns.
+    fn tick<'c>(&'c self, owns: &'c (dyn Fn(&StreamId) -> bool + Send + Sync)) -> BoxFuture<'c, Result<(), DatabaseError>>;
+
+    /// Told after a commit.
+    fn committed(&self) {}
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RunnerError {
+    #[error("the projection's database work failed")]
+    Database(#[from] DatabaseError),
+    #[error("the projection could not open events")]
+    Sealing(#[from] SealingError),
+    #[error("the projection could not consume")]
+    Broker(#[from] BrokerError),
+    #[error("the projection's partitions cannot be read: {0}")]
+    Broken(String),
+    #[error("the projection's input ended")]
+    Ended,
+}
+
+impl RunnerError {
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Database(error) | Self::Sealing(SealingError::Database(error)) => error.is_transient(),
+            Self::Sealing(_) | Self::Broker(_) | Self::Broken(_) | Self::Ended => false,
+        }
+    }
+}
+
+/// Runs until shut down. Losing a partition to another process ends it with an error: start it again.
+///
+/// # Errors
+/// When it cannot go on by itself.
+pub async fn run<P: Projection>(workers: ProjectionWorkers, projection: P, shutdown: CancellationToken) -> Result<(), RunnerError> {
+    let member = Member { group: P::NAME, topic: topics::EVENTS, instance: format!("{}-{}", workers.instance, P::NAME) };
+    let own = shutdown.child_token();
+    let _stop_consuming = own.clone().drop_guard();
+    let partitions = workers.bulk.partitions(topics::EVENTS).await?;
+    let mut deliveries = broker::consume(&workers.brokers, member, workers.database.clone(), own)?;
+    let mut runner = Runner { workers, projection, owned: BTreeMap::new(), partitions };
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut arrived = Vec::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return Ok(()),
+            _tick = tick.tick() => runner.tick().await?,
+            count = deliveries.recv_many(&mut arrived, BATCH_EVENTS_MAX) => {
+                if count == 0 {
+                    return if shutdown.is_cancelled() { Ok(()) } else { Err(RunnerError::Ended) };
+                }
+                runner.handle(arrived.drain(..), &shutdown).await?;
+            }
+        }
+    }
+}
+
+struct Runner<P> {
+    workers: ProjectionWorkers,
+    projection: P,
+    owned: BTreeMap<i32, Checkpoint>,
+    partitions: i32,
+}
+
+/// A batch on its way: what to apply, what to park, where the checkpoints go.
+#[derive(Clone, Default)]
+struct Batch {
+    events: Vec<Opened>,
+    parked: Vec<Parked>,
+    steps: Vec<Step>,
+}
+
+impl<P: Projection> Runner<P> {
+    async fn handle(&mut self, deliveries: impl Iterator<Item = Delivery>, shutdown: &CancellationToken) -> Result<(), RunnerError> {
+        let mut records = Vec::new();
+        for delivery in deliveries {
+            match delivery {
+                Delivery::Record(record) => {
+                    if self.owned.get(&record.partition).is_some_and(|checkpoint| record.offset >= checkpoint.next_offset) {
+                        records.push(record);
+                    }
+                }
+                Delivery::Assigned(checkpoint) => {
+                    self.process(std::mem::take(&mut records), shutdown).await?;
+                    self.owned.insert(checkpoint.partition, checkpoint);
+                }
+                Delivery::Revoked(partition) => {
+                    self.process(std::mem::take(&mut records), shutdown).await?;
+                    self.owned.remove(&partition);
+                }
+                Delivery::Broken(cause) => return Err(RunnerError::Broken(cause)),
+            }
+        }
+        self.process(records, shutdown).await
+    }
+
+    /// Processes records, however long the database is away.
+    async fn process(&mut self, records: Vec<Record>, shutdown: &CancellationToken) -> Result<(), RunnerError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let mut told = false;
+        while !shutdown.is_cancelled() {
+            match self.try_process(&records).await {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_transient() => {
+                    if !told {
+                        tracing::warn!(error = &error as &dyn std::error::Error, projection = P::NAME, "{} waits for the database", P::NAME);
+                        told = true;
+                    }
+                    tokio::time::sleep(RETRY_DELAY).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn try_process(&mut self, records: &[Record]) -> Result<(), RunnerError> {
+        let started = Instant::now();
+        let batch = self.read(records).await?;
+        let (count, steps) = (batch.events.len(), batch.steps.clone());
+        match self.commit(batch.clone()).await {
+            Ok(()) => {}
+            // A panic cuts the task off; a broken value is an error that no retry mends. Find out which event it is.
+            Err(RunnerError::Database(error @ (DatabaseError::CutOff | DatabaseError::Corrupt(_) | DatabaseError::Failed { .. })))
+                if matches!(error, DatabaseError::CutOff) || !error.is_transient() =>
+            {
+                tracing::error!(error = &error as &dyn std::error::Error, projection = P::NAME, "{} meets an event that it cannot apply", P::NAME);
+                self.one_by_one(batch).await?;
+            }
+            Err(error) => return Err(error),
+        }
+        for step in &steps {
+            if let Some(owned) = self.owned.get_mut(&step.from.partition) {
+                (owned.next_offset, owned.position) = (step.next_offset, step.position);
+            }
+        }
+        self.projection.committed();
+        metrics::histogram!("tenure_projection_batch_seconds", "projection" => P::NAME).record(started.elapsed().as_secs_f64());
+        metrics::histogram!("tenure_projection_batch_size", "projection" => P::NAME).record(count as f64);
+        metrics::counter!("tenure_projected_events_total", "projection" => P::NAME).increment(count as u64);
+        Ok(())
+    }
+
+    /// Applies a batch's events each in a transaction of its own, parking those that fail, and then moves the checkpoint.
+    /// Applying again after a crash in between is harmless: rows carry the position that they have seen.
+    async fn one_by_one(&self, mut batch: Batch) -> Result<(), RunnerError> {
+        let mut held: HashSet<StreamId> = HashSet::new();
+        for opened in std::mem::take(&mut batch.events) {
+            let stream = opened.stored.stream;
+            if held.contains(&stream) {
+                batch.parked.push(self.park_event(&opened.stored, "waits behind a parked event of its stream".to_owned()));
+                continue;
+            }
+            let alone = Batch { events: vec![opened.clone()], ..Batch::default() };
+            match self.commit(alone).await {
+                Ok(()) => {}
+                Err(RunnerError::Database(error)) if error.is_transient() && !matches!(error, DatabaseError::CutOff) => return Err(error.into()),
+                Err(RunnerError::Database(error @ DatabaseError::Fenced(_))) => return Err(error.into()),
+                Err(error) => {
+                    held.insert(stream);
+                    batch.parked.push(self.park_event(&opened.stored, format!("{} cannot apply it: {error}", P::NAME)));
+                }
+            }
+        }
+        self.commit(batch).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<(), RunnerError> {
+        let tenants = event_log::tenants_of((batch.events.iter().map(|opened| opened.stored.stream.tenant)).chain(batch.parked.iter().map(|item| item.stream.tenant)));
+        let projection = self.projection.clone();
+        self.workers
+            .database
+            .transact(Access::Write, &tenants, move |connection| {
+                Box::pin(async move {
+                    projection.apply(connection, &batch.events).await?;
+                    parked::park(connection, &batch.parked).await?;
+                    fail::fail_point!("mid-projection");
+                    if batch.steps.is_empty() { Ok(()) } else { checkpoint::advance(connection, P::NAME, topics::EVENTS, &batch.steps).await }
+                })
+            })
+            .await?;
+        fail::fail_point!("after-projection");
+        Ok(())
+    }
+
+    /// Reads, opens and decodes. What repeats an earlier position is skipped; what cannot be read is parked, with what
+    /// follows it on its stream.
+    async fn read(&self, records: &[Record]) -> Result<Batch, RunnerError> {
+        let mut batch = Batch::default();
+        let mut seen: HashMap<i32, (i64, Option<Timestamp>)> = HashMap::new();
+        let mut stored = Vec::with_capacity(records.len());
+        for record in records {
+            let Some(owned) = self.owned.get(&record.partition) else { continue };
+            let (position, recorded_at) = seen.entry(record.partition).or_insert((owned.position, None));
+            match StoredEvent::read(record.envelope(), &record.value) {
+                Ok(event) if event.position > *position => {
+                    (*position, *recorded_at) = (event.position, Some(event.recorded_at));
+                    stored.push((Arc::new(event), record));
+                }
+                Ok(_) => metrics::counter!("tenure_projection_repeats_total", "projection" => P::NAME).increment(1),
+                Err(error) => {
+                    let nowhere = StreamId::new(UNKNOWN_TENANT, Kind::Tenant, Uuid::nil());
+                    batch.parked.push(self.park(nowhere, record.partition, record.offset, 0, error.to_string(), record.headers_text(), record.value.clone()));
+                }
+            }
+        }
+        batch.steps = self.steps(records, &seen);
+        let streams: HashSet<StreamId> = stored.iter().map(|(event, _)| event.stream).collect();
+        let mut held = self.held(streams.iter().copied().collect()).await?;
+        let keys = self.keys(stored.iter().map(|(event, _)| event.as_ref())).await?;
+        for (event, record) in stored {
+            let cause = if held.contains(&event.stream) {
+                "waits behind a parked event of its stream".to_owned()
+            } else {
+                match open(&event, &keys) {
+                    Ok(opened) => {
+                        batch.events.push(Opened { stored: event, event: opened });
+                        continue;
+                    }
+                    Err(cause) => cause,
+                }
+            };
+            held.insert(event.stream);
+            batch.parked.push(self.park(event.stream, record.partition, record.offset, event.position, cause, record.headers_text(), record.value.clone()));
+        }
+        Ok(batch)
+    }
+
+    fn steps(&self, records: &[Record], seen: &HashMap<i32, (i64, Option<Timestamp>)>) -> Vec<Step> {
+        let mut last: BTreeMap<i32, i64> = BTreeMap::new();
+        for record in records {
+            let upto = last.entry(record.partition).or_insert(record.offset);
+            *upto = record.offset.max(*upto);
+        }
+        last.into_iter()
+            .filter_map(|(partition, offset)| {
+                let from = *self.owned.get(&partition)?;
+                let (position, recorded_at) = seen.get(&partition).copied().unwrap_or((from.position, None));
+                Some(Step { from, next_offset: offset + 1, position, recorded_at })
+            })
+            .collect()
+    }
+
+    async fn held(&self, streams: Vec<StreamId>) -> Result<HashSet<StreamId>, RunnerError> {
+        let tenants = event_log::tenants_of(streams.iter().map(|stream| stream.tenant));
+        Ok(self
+            .workers
+            .database
+            .transact(Access::Read, &tenants, move |connection| Box::pin(async move { parked::held_streams(connection, P::NAME, &streams).await }))
+            .await?)
+    }
+
+    async fn keys(&self, events: impl Iterator<Item = &StoredEvent>) -> Result<HashMap<Subject, SubjectKey>, RunnerError> {
+        let mut subjects: Vec<Subject> = events.map(|event| (event.stream.tenant, event.stream.id)).collect();
+        subjects.sort_unstable();
+        subjects.dedup();
+        Ok(self.workers.keyring.subjects(&subjects).await?)
+    }
+
+    async fn tick(&mut self) -> Result<(), RunnerError> {
+        let done = async {
+            self.redrive().await?;
+            let (owned, partitions) = (&self.owned, self.partitions);
+            let owns = move |stream: &StreamId| owned.contains_key(&topics::partition(topics::key(stream).as_bytes(), partitions));
+            self.projection.tick(&owns).await?;
+            Ok::<(), RunnerError>(())
+        };
+        match done.await {
+            Err(error) if error.is_transient() => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Applies parked events whose retry was asked for, with what waits behind them, in order.
+    async fn redrive(&self) -> Result<(), RunnerError> {
+        if self.owned.is_empty() {
+            return Ok(());
+        }
+        let mut tenants = self.workers.database.transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection))).await?;
+        tenants.push(UNKNOWN_TENANT);
+        let partitions: Vec<i32> = self.owned.keys().copied().collect();
+        let again = self
+            .workers
+            .database
+            .transact(Access::Read, &tenants, move |connection| Box::pin(async move { parked::to_retry(connection, P::NAME, &partitions, REDRIVE_MAX).await }))
+            .await?;
+        let mut held: HashSet<StreamId> = HashSet::new();
+        for item in again {
+            if held.contains(&item.stream) {
+                continue;
+            }
+            let read = StoredEvent::read(item.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())), &item.value).map_err(|error| error.to_string());
+            let keys = self.workers.keyring.subjects(&[(item.stream.tenant, item.stream.id)]).await?;
+            let outcome = match read.and_then(|event| open(&event, &keys).map(|opened| Opened { stored: Arc::new(event), event: opened })) {
+                Ok(opened) => self.commit_redriven(opened, &item).await,
+                Err(cause) => Err(cause),
+            };
+            if let Err(cause) = outcome {
+                held.insert(item.stream);
+                let (tenant, again) = (item.stream.tenant, Parked { cause, ..item });
+                self.workers.database.transact(Access::Write, &[tenant], move |connection| Box::pin(async move { parked::park(connection, &[again]).await })).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn commit_redriven(&self, opened: Opened, item: &Parked) -> Result<(), String> {
+        let (projection, tenant, id) = (self.projection.clone(), item.stream.tenant, item.id);
+        let tenants = [tenant];
+        let done = self.workers.database.transact(Access::Write, &tenants, move |connection| {
+            Box::pin(async move {
+                projection.apply(connection, &[opened]).await?;
+                parked::resolve(connection, &[(tenant, id)]).await
+            })
+        });
+        done.await.map_err(|error| format!("{} cannot apply it: {error}", P::NAME))
+    }
+
+    fn park_event(&self, event: &StoredEvent, cause: String) -> Parked {
+        let partition = topics::partition(topics::key(&event.stream).as_bytes(), self.partitions);
+        let headers = event.headers().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        self.park(event.stream, partition, 0, event.position, cause, headers, event.data.clone())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the columns of one row")]
+    fn park(&self, stream: StreamId, partition: i32, offset: i64, position: i64, cause: String, headers: BTreeMap<String, String>, value: Vec<u8>) -> Parked {
+        tracing::error!(projection = P::NAME, %stream, position, cause, "{} parked the event at position {position}: {cause}", P::NAME);
+        let place = if position > 0 { format!("position {position}") } else { format!("{partition}/{offset}") };
+        Parked {
+            id: Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{}|{}|{place}", P::NAME, topics::EVENTS).as_bytes()),
+            consumer: P::NAME.to_owned(),
+            stream,
+            topic: topics::EVENTS.to_owned(),
+            partition,
+            offset,
+            position,
+            cause,
+            headers,
+            value,
+            parked_at: clock::now(),
+        }
+    }
+}
+
+/// Opens and decodes, or says why not.
+fn open(event: &StoredEvent, keys: &HashMap<Subject, SubjectKey>) -> Result<AnyEvent, String> {
+    let mut payload = serde_json::from_slice(&event.data).map_err(|_| "the payload is not JSON".to_owned())?;
+    let key = keys.get(&(event.stream.tenant, event.stream.id));
+    open_payload(key, Place { stream: &event.stream, event_id: event.event_id, schema_version: event.schema_version }, &mut payload);
+    AnyEvent::decode(&event.event_type, event.schema_version, payload).map_err(|error| error.to_string())
+}

@@ -1,0 +1,351 @@
+//! Live scores: fold the event into the person's features, predict, show, and tell history what is news.
+//!
+//! The fold and the features are `ml-pipeline`'s, the same that training uses. A score is a function of the events up to a
+//! position, the model and the day on which the last of them was recorded: the same again gives the same bytes.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use domain::{
+    Date, Kind, Personal, StreamId, Timestamp, employee,
+    id::{CommandId, TenantId},
+    risk::{self, Assessment, Factor, Score},
+    tenant::Bands,
+};
+use futures_util::future::BoxFuture;
+use infra::{
+    clock,
+    database::{Access, Connection, Database, DatabaseError},
+    model_registry,
+    outbox::{self, Outgoing},
+    read_model::{
+        risk::{self as risk_table, FeatureStateRow, RiskRow},
+        settings,
+    },
+    route,
+    sealing::{Keyring, SealingError, SubjectKey},
+};
+use ml_pipeline::{artifact::Artifact, explain, features::FeatureState, prior};
+use schemas::codec::{AnyCommand, AnyEvent};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::runner::{Opened, Projection};
+
+/// Reasons that a score carries.
+pub const FACTORS_MAX: usize = 5;
+/// People who are scored in one transaction when a model or the bands change.
+const RESCORE_CHUNK: i64 = 500;
+const ACTOR: &str = "scorer";
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Scorer {
+    database: Database,
+    keyring: Keyring,
+    prior: Arc<Artifact>,
+    /// What each tenant is scored with.
+    scoring: Arc<Mutex<HashMap<TenantId, Arc<Scoring>>>>,
+    /// Rung when commands wait in the outbox.
+    outgoing: Arc<Notify>,
+}
+
+/// A model and the bands to sort its probabilities into.
+struct Scoring {
+    artifact: Arc<Artifact>,
+    bands: Bands,
+}
+
+/// What the scorer remembers of a person, sealed with the person's key.
+#[derive(Clone, Serialize, Deserialize, Default)]
+struct Memory {
+    features: FeatureState,
+    /// The last score that was sent to history.
+    told: Option<Assessment>,
+}
+
+impl Scorer {
+    /// # Errors
+    /// When the shared prior that ships with the product does not read.
+    pub fn new(database: Database, keyring: Keyring, outgoing: Arc<Notify>) -> Result<Self, ml_pipeline::artifact::ArtifactError> {
+        Ok(Self { database, keyring, prior: Arc::new(prior::prior()?), scoring: Arc::default(), outgoing })
+    }
+
+    /// What `tenant` is scored with: from memory, or as the settings say.
+    async fn scoring(&self, connection: &mut Connection, tenant: TenantId) -> Result<Arc<Scoring>, DatabaseError> {
+        if let Some(scoring) = self.remembered(tenant) {
+            return Ok(scoring);
+        }
+        let settings = settings::load(connection, tenant).await?;
+        let bands = settings.as_ref().map_or_else(Bands::default, |settings| settings.bands.0);
+        let artifact = match settings.and_then(|settings| settings.model) {
+            Some(version) => match model_registry::load(connection, tenant, &version).await? {
+                Some(bytes) => match std::str::from_utf8(&bytes).ok().map(Artifact::from_json) {
+                    Some(Ok(artifact)) => Arc::new(artifact),
+                    Some(Err(_)) | None => {
+                        tracing::error!(%tenant, version, "the model {version} does not read: the shared prior is used");
+                        Arc::clone(&self.prior)
+                    }
+                },
+                None => {
+                    tracing::error!(%tenant, version, "the model {version} is not in the registry: the shared prior is used");
+                    Arc::clone(&self.prior)
+                }
+            },
+            None => Arc::clone(&self.prior),
+        };
+        let scoring = Arc::new(Scoring { artifact, bands });
+        self.scoring.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant, Arc::clone(&scoring));
+        Ok(scoring)
+    }
+
+    fn remembered(&self, tenant: TenantId) -> Option<Arc<Scoring>> {
+        self.scoring.lock().unwrap_or_else(PoisonError::into_inner).get(&tenant).cloned()
+    }
+}
+
+impl Projection for Scorer {
+    const NAME: &'static str = "scorer";
+
+    fn apply<'c>(&'c self, connection: &'c mut Connection, events: &'c [Opened]) -> BoxFuture<'c, Result<(), DatabaseError>> {
+        Box::pin(async move {
+            let mut people: BTreeMap<(TenantId, Uuid), Vec<(&Opened, &employee::Event)>> = BTreeMap::new();
+            for opened in events {
+                if let AnyEvent::Employee(event) = &opened.event {
+                    people.entry((opened.stored.stream.tenant, opened.stored.stream.id)).or_default().push((opened, event));
+                }
+            }
+            if people.is_empty() {
+                return Ok(());
+            }
+            let ids: Vec<(TenantId, Uuid)> = people.keys().copied().collect();
+            let keys = self.keyring.subjects(&ids).await.map_err(unavailable)?;
+            let mut memories = self.memories(connection, &ids, &keys).await?;
+            let mut round = Round::default();
+            for ((tenant, employee), events) in people {
+                let (mut memory, seen) = memories.remove(&(tenant, employee)).unwrap_or_default();
+                let mut relevant = false;
+                let mut last = None;
+                for (opened, event) in events {
+                    if opened.stored.position <= seen {
+                        continue; // applied already, when a batch was taken one by one
+                    }
+                    relevant |= memory.features.apply(event);
+                    last = Some((opened, event));
+                }
+                let Some((opened, event)) = last else { continue };
+                let who = Who { tenant, employee, position: opened.stored.position, key: keys.get(&(tenant, employee)) };
+                if matches!(event, employee::Event::Erased(_)) || memory.features.is_erased() {
+                    round.forget.push((tenant, employee));
+                    continue;
+                }
+                if relevant {
+                    let scoring = self.scoring(connection, tenant).await?;
+                    round.score(&scoring, &who, &mut memory, opened.stored.recorded_at, opened.stored.provenance.correlation);
+                }
+                round.remember(&who, &memory)?;
+            }
+            round.store(connection, &self.keyring).await
+        })
+    }
+
+    /// Scores a tenant's people anew when its model or bands are others than those that they were scored with.
+    fn tick<'c>(&'c self, owns: &'c (dyn Fn(&StreamId) -> bool + Send + Sync)) -> BoxFuture<'c, Result<(), DatabaseError>> {
+        Box::pin(async move {
+            let tenants = self.database.transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection))).await?;
+            for tenant in tenants {
+                let settings = self.database.transact(Access::Read, &[tenant], move |connection| Box::pin(settings::load(connection, tenant))).await?;
+                let Some(settings) = settings else { continue };
+                let wanted = (settings.model.unwrap_or_else(|| self.prior.version.clone()), settings.bands.0);
+                match self.remembered(tenant) {
+                    Some(used) if (used.artifact.version.as_str(), used.bands) == (wanted.0.as_str(), wanted.1) => {}
+                    // First sight of this tenant in this process: only people with another model's score are scored anew.
+                    used => {
+                        self.scoring.lock().unwrap_or_else(PoisonError::into_inner).remove(&tenant);
+                        let everybody = used.is_some_and(|used| used.bands != wanted.1);
+                        self.rescore(tenant, everybody, owns).await?;
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn committed(&self) {
+        self.outgoing.notify_one();
+    }
+}
+
+impl Scorer {
+    async fn rescore(&self, tenant: TenantId, everybody: bool, owns: &(dyn Fn(&StreamId) -> bool + Send + Sync)) -> Result<(), DatabaseError> {
+        let started = Instant::now();
+        let (mut after, mut count) = (None, 0);
+        loop {
+            let page = self.database.transact(Access::Read, &[tenant], move |connection| Box::pin(risk_table::page_states(connection, tenant, after, RESCORE_CHUNK))).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.employee);
+            let mine: Vec<(TenantId, Uuid)> =
+                page.iter().map(|row| row.employee).filter(|employee| owns(&StreamId::new(tenant, Kind::Employee, *employee))).map(|employee| (tenant, employee)).collect();
+            let scorer = self.clone();
+            count += self
+                .database
+                .transact(Access::Write, &[tenant], move |connection| Box::pin(async move { scorer.rescore_chunk(connection, tenant, mine, everybody).await }))
+                .await?;
+        }
+        if count > 0 {
+            self.outgoing.notify_one();
+            tracing::info!(%tenant, people = count, seconds = started.elapsed().as_secs_f64(), "{count} people were scored anew");
+        }
+        Ok(())
+    }
+
+    async fn rescore_chunk(&self, connection: &mut Connection, tenant: TenantId, people: Vec<(TenantId, Uuid)>, everybody: bool) -> Result<usize, DatabaseError> {
+        let scoring = self.scoring(connection, tenant).await?;
+        let current: HashMap<Uuid, String> = risk_table::load(connection, &people).await?.into_iter().map(|row| (row.employee, row.model)).collect();
+        let keys = self.keyring.subjects(&people).await.map_err(unavailable)?;
+        let memories = self.memories(connection, &people, &keys).await?;
+        let mut round = Round::default();
+        let now = clock::now();
+        for ((_, employee), (mut memory, position)) in memories {
+            let is_current = current.get(&employee).is_none_or(|model| *model == scoring.artifact.version);
+            if !everybody && is_current {
+                continue;
+            }
+            let who = Who { tenant, employee, position, key: keys.get(&(tenant, employee)) };
+            round.score(&scoring, &who, &mut memory, now, clock::new_id());
+            round.remember(&who, &memory)?;
+        }
+        let count = round.memories.len();
+        round.store(connection, &self.keyring).await?;
+        Ok(count)
+    }
+
+    /// What is remembered of people, with the position up to which it was told. What cannot be opened is forgotten.
+    async fn memories(&self, connection: &mut Connection, people: &[(TenantId, Uuid)], keys: &HashMap<(TenantId, Uuid), SubjectKey>) -> Result<HashMap<(TenantId, Uuid), (Memory, i64)>, DatabaseError> {
+        let rows = risk_table::load_states(connection, people).await?;
+        Ok(rows
+            .into_iter()
+            .filter_map(|row| {
+                let who = (TenantId::from_uuid(row.tenant), row.employee);
+                let plain = keys.get(&who)?.open_bytes(&place(who), &row.state).ok()?;
+                let memory = serde_json::from_slice(&plain).ok()?;
+                Some((who, (memory, row.position)))
+            })
+            .collect())
+    }
+}
+
+fn place((tenant, employee): (TenantId, Uuid)) -> String {
+    format!("{tenant}|feature state|{employee}")
+}
+
+/// Keys that cannot be fetched are the database's fault; a key that does not fit is nobody's and shows up as such.
+fn unavailable(error: SealingError) -> DatabaseError {
+    match error {
+        SealingError::Database(error) => error,
+        _ => DatabaseError::Corrupt("key"),
+    }
+}
+
+/// Whom a score is about, and up to where the log was read for it.
+struct Who<'k> {
+    tenant: TenantId,
+    employee: Uuid,
+    position: i64,
+    key: Option<&'k SubjectKey>,
+}
+
+/// Everything that one transaction writes.
+#[derive(Default)]
+struct Round {
+    memories: Vec<FeatureStateRow>,
+    risks: Vec<RiskRow>,
+    /// No longer scored: gone, on notice, objecting.
+    unscored: Vec<(TenantId, Uuid)>,
+    forget: Vec<(TenantId, Uuid)>,
+    /// News for history: the command's id, its stream, the command, what it is part of.
+    news: Vec<(CommandId, StreamId, AnyCommand, Uuid)>,
+}
+
+impl Round {
+    fn score(&mut self, scoring: &Scoring, who: &Who<'_>, memory: &mut Memory, at: Timestamp, correlation: Uuid) {
+        let started = Instant::now();
+        let on: Date = at.date_naive();
+        if !memory.features.is_at_risk(on) || who.key.is_none() {
+            self.unscored.push((who.tenant, who.employee));
+            return;
+        }
+        let vector = memory.features.vector(on);
+        let prediction = scoring.artifact.model.predict(&vector);
+        let factors: Vec<Factor> = explain::factors(&prediction, &vector, FACTORS_MAX);
+        let band = scoring.bands.band(prediction.probability);
+        let horizon_days = scoring.artifact.card.horizon_days;
+        let version = &scoring.artifact.version;
+        self.risks.push(RiskRow {
+            tenant: who.tenant.into(),
+            employee: who.employee,
+            probability: prediction.probability,
+            horizon_days: i16::try_from(horizon_days).unwrap_or(i16::MAX),
+            band: band.name().to_owned(),
+            factors: risk_table::json(factors.clone()),
+            model: version.clone(),
+            scored_at: at,
+            position: who.position,
+        });
+        let assessment = Assessment {
+            model: version.clone(),
+            position: who.position,
+            scored_at: at,
+            horizon_days,
+            band,
+            score: Personal::Open(Score { probability: prediction.probability, factors }),
+        };
+        if memory.told.as_ref().is_none_or(|last| risk::is_news(last, &assessment)) {
+            memory.told = Some(assessment.clone());
+            let id = CommandId::derive(who.tenant, ACTOR, &format!("{}|{version}|{}|{}", who.employee, who.position, band.name()));
+            let stream = StreamId::new(who.tenant, Kind::Risk, who.employee);
+            self.news.push((id, stream, AnyCommand::Risk(risk::Command::Assess(assessment)), correlation));
+        }
+        metrics::histogram!("tenure_scoring_seconds").record(started.elapsed().as_secs_f64());
+    }
+
+    fn remember(&mut self, who: &Who<'_>, memory: &Memory) -> Result<(), DatabaseError> {
+        let Some(key) = who.key else { return Ok(()) }; // nothing personal was ever sealed for this person, or it is gone
+        let plain = serde_json::to_vec(memory).map_err(|_| DatabaseError::Corrupt("feature state"))?;
+        let state = key.seal_bytes(&place((who.tenant, who.employee)), &plain).map_err(unavailable)?;
+        self.memories.push(FeatureStateRow { tenant: who.tenant.into(), employee: who.employee, state, position: who.position });
+        Ok(())
+    }
+
+    async fn store(self, connection: &mut Connection, keyring: &Keyring) -> Result<(), DatabaseError> {
+        risk_table::upsert_states(connection, &self.memories).await?;
+        risk_table::upsert(connection, &self.risks).await?;
+        let gone: Vec<(TenantId, Uuid)> = self.unscored.iter().chain(&self.forget).copied().collect();
+        if !gone.is_empty() {
+            risk_table::remove(connection, &gone).await?;
+        }
+        if !self.forget.is_empty() {
+            risk_table::remove_states(connection, &self.forget).await?;
+        }
+        let mut outgoing = Vec::with_capacity(self.news.len());
+        for (id, stream, command, correlation) in self.news {
+            let plain = serde_json::to_vec(&command).map_err(|_| DatabaseError::Corrupt("command"))?;
+            let keys = keyring.tenant(stream.tenant).await.map_err(unavailable)?;
+            let command = keys.seal(&outbox::place(id), &plain).map_err(unavailable)?;
+            outgoing.push(Outgoing { id, stream, command, actor: ACTOR.to_owned(), correlation });
+        }
+        outbox::add(connection, &outgoing).await?;
+        let mut changed: BTreeMap<TenantId, Vec<Uuid>> = BTreeMap::new();
+        for row in &self.risks {
+            changed.entry(TenantId::from_uuid(row.tenant)).or_default().push(row.employee);
+        }
+        for (tenant, employees) in changed {
+            risk_table::announce(connection, tenant, &employees).await?;
+        }
+        Ok(())
+    }
+}

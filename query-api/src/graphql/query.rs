@@ -1,0 +1,91 @@
+//! The root of all questions. Every field names what it takes; `tests.rs` proves each against each role.
+
+use async_graphql::{Context, ID, Object};
+use domain::policy::Permission;
+
+use super::{
+    employee::{self, Employee, EmployeeConnection, EmployeeFilter, ViewerInfo},
+    heads::{self, Department, Team},
+    overview::{self, RiskOverview},
+    scalar::{EmployeeOrder, Grouping},
+    tenant::{self, Connection, Status, Tenant},
+};
+use crate::{
+    access::{May, Viewer},
+    cursor::Window,
+    error::{ApiError, SharedError},
+    freshness::Freshness,
+    limits::page_cost,
+};
+
+pub struct Query;
+
+#[Object]
+impl Query {
+    /// Employees within your reach.
+    #[graphql(guard = "May(Permission::SeeEmployees)", complexity = "page_cost(first, last) * child_complexity + 1")]
+    #[expect(clippy::too_many_arguments, reason = "a connection's arguments and the filter")]
+    async fn employees(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+        filter: Option<EmployeeFilter>,
+        #[graphql(default_with = "EmployeeOrder::Name")] order_by: EmployeeOrder,
+    ) -> Result<EmployeeConnection, ApiError> {
+        employee::list(ctx, Window::new(first, after, last, before)?, filter, order_by).await
+    }
+
+    /// One employee; null when there is none with that id within your reach.
+    #[graphql(guard = "May(Permission::SeeEmployees)")]
+    async fn employee(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Employee>, ApiError> {
+        employee::find(ctx, employee::employee_id(&id)?).await
+    }
+
+    /// Who you are to Tenure.
+    async fn viewer(&self, ctx: &Context<'_>) -> Result<ViewerInfo, SharedError> {
+        employee::viewer_info(ctx).await
+    }
+
+    /// Risk over groups of employed people.
+    #[graphql(guard = "May(Permission::SeeAggregates)")]
+    async fn risk_overview(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default_with = "Grouping::Department")] group_by: Grouping,
+    ) -> Result<RiskOverview, ApiError> {
+        overview::risk_overview(ctx, group_by).await
+    }
+
+    /// Heads by department.
+    #[graphql(guard = "May(Permission::SeeAggregates)")]
+    async fn departments(&self, ctx: &Context<'_>) -> Result<Vec<Department>, ApiError> {
+        heads::departments(ctx).await
+    }
+
+    /// Heads by manager.
+    #[graphql(guard = "May(Permission::SeeAggregates)")]
+    async fn teams(&self, ctx: &Context<'_>) -> Result<Vec<Team>, ApiError> {
+        heads::teams(ctx).await
+    }
+
+    /// Connections to HRISs.
+    #[graphql(guard = "May(Permission::ManageConnections)")]
+    async fn connections(&self, ctx: &Context<'_>) -> Result<Vec<Connection>, ApiError> {
+        tenant::connections(ctx).await
+    }
+
+    /// Your company.
+    async fn tenant(&self, ctx: &Context<'_>) -> Result<Tenant, ApiError> {
+        tenant::tenant(ctx).await
+    }
+
+    /// How far the event log and what is read from it are.
+    async fn status(&self, ctx: &Context<'_>) -> Result<Status, ApiError> {
+        Viewer::of(ctx)?;
+        let freshness: &Freshness = ctx.data_opt().ok_or(ApiError::Corrupt("schema"))?;
+        Ok(Status::from(&*freshness.progress().await?))
+    }
+}

@@ -1,0 +1,34 @@
+//! Where resolvers get what they show: one transaction per question, in the viewer's tenant only.
+
+use domain::id::TenantId;
+use futures_util::future::BoxFuture;
+use infra::{
+    database::{Access, Connection, Database, DatabaseError},
+    sealing::Keyring,
+};
+use zeroize::Zeroizing;
+
+use crate::{access::Pseudonyms, changes::Changes, error::ApiError};
+
+#[derive(Clone)]
+pub struct Store {
+    database: Database,
+    pub keyring: Keyring,
+    pub pseudonyms: Pseudonyms,
+    pub changes: Changes,
+}
+
+impl Store {
+    pub fn new(database: Database, keyring: Keyring, pseudonym_key: Zeroizing<Vec<u8>>, changes: Changes) -> Self {
+        Self { database, keyring, pseudonyms: Pseudonyms::new(pseudonym_key), changes }
+    }
+
+    /// Reads in a transaction that sees `tenant` and nobody else.
+    pub async fn read<T, W>(&self, tenant: TenantId, work: W) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        W: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, DatabaseError>> + Send + 'static,
+    {
+        Ok(self.database.transact(Access::Read, &[tenant], work).await?)
+    }
+}
