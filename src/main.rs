@@ -1,1 +1,88 @@
-fn main(){}
+//! Parses the role, starts logging, runs it.
+
+use std::{io::Write, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use infra::telemetry::{self, LogFormat};
+use tenure::{config::Settings, parked, roles, train, up};
+
+/// Event-sourced people intelligence.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    /// How logs look on standard error.
+    #[arg(long, global = true, env = "TENURE_LOG", default_value = "auto")]
+    log: Log,
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Log {
+    /// Text at a terminal, JSON otherwise.
+    Auto,
+    Json,
+    Text,
+}
+
+#[derive(Subcommand)]
+enum Role {
+    /// The whole product on one machine.
+    Up(up::Arguments),
+    /// Webhooks, commands, the appender and connectors.
+    CommandService(roles::Serve),
+    /// Relay, projections and the scorer.
+    ProjectionWorkers(roles::Serve),
+    /// GraphQL.
+    QueryApi(roles::Serve),
+    /// Creates roles and brings the database schema up to date.
+    Migrate(Settings),
+    /// Trains a model on each tenant's own history, and promotes it if it is better than the shared prior.
+    Train(Settings),
+    /// What could not be processed.
+    Parked(parked::Arguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let text = match arguments.log {
+        Log::Auto => std::io::IsTerminal::is_terminal(&std::io::stderr()),
+        Log::Json => false,
+        Log::Text => true,
+    };
+    telemetry::start_logging(if text { LogFormat::Text } else { LogFormat::Json });
+    let _fail_points = fail::FailScenario::setup();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error),
+    };
+    let result = runtime.block_on(async {
+        match arguments.role {
+            Role::Up(arguments) => up::run(arguments).await,
+            Role::CommandService(serve) => roles::command_service(serve).await,
+            Role::ProjectionWorkers(serve) => roles::projection_workers(serve).await,
+            Role::QueryApi(serve) => roles::query_api(serve).await,
+            Role::Migrate(settings) => roles::migrate(settings).await,
+            Role::Train(settings) => train::run(settings).await,
+            Role::Parked(arguments) => parked::run(arguments).await,
+        }
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(error.as_ref()),
+    }
+}
+
+/// Prints the chain of causes once, for people.
+fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
+    let mut out = std::io::stderr();
+    let mut next = Some(error);
+    let mut lead = "tenure: ";
+    while let Some(error) = next {
+        writeln!(out, "{lead}{error}").ok();
+        lead = "  because ";
+        next = error.source();
+    }
+    ExitCode::FAILURE
+}
+

@@ -15,7 +15,7 @@ pub enum LogFormat {
 }
 
 /// What is logged unless `RUST_LOG` says otherwise: our own parts, and others' warnings.
-const FILTER_DEFAULT: &str = "info,rdkafka=error,librdkafka=error,sqlx=warn,tansu_broker=error,tansu_storage=error,tansu_service=error,rama=error,hyper=warn,rustls=warn";
+const FILTER_DEFAULT: &str = "warn,tenure=info,command_service=info,projection_workers=info,query_api=info,infra=info,ml_pipeline=info,rdkafka=off,librdkafka=off,tansu_broker=off,tansu_storage=off,tansu_service=off,tansu_sans_io=off,tansu_schema=off,rama=off";
 
 /// Starts logging to standard error. A second call changes nothing.
 pub fn start_logging(format: LogFormat) {

@@ -122,6 +122,7 @@ pub mod tests {
             hired_on: Date::from_ymd_opt(2024, 2, 1).expect("a day"),
             left_on: None,
             last_day: None,
+            notice_on: None,
             weekly_minutes: Some(2_250),
             objects_to_scoring: false,
             next_change_on: None,

@@ -116,7 +116,8 @@ fn mask_one(error: &mut ServerError, request_id: &str) {
 }
 
 /// An answer that consists of one error.
-pub fn refusal(error: ApiError) -> GraphResponse {
+pub fn refusal(error: impl Into<SharedError>) -> GraphResponse {
+    let error = error.into();
     let mut server_error = ServerError::new(error.to_string(), None);
     server_error.source = Some(std::sync::Arc::new(error));
     GraphResponse::from_errors(vec![server_error])

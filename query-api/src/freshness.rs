@@ -17,7 +17,7 @@ use schemas::topics;
 use tokio::sync::Mutex;
 
 use crate::{
-    error::ApiError,
+    error::{ApiError, SharedError},
     limits::{FRESHNESS_POLL, FRESHNESS_WAIT},
 };
 
@@ -91,11 +91,14 @@ impl Progress {
     }
 }
 
+/// A failure is shared as well: while the database is away, those who wait do not each wait for it in turn.
+type Reading = Result<Arc<Progress>, SharedError>;
+
 /// Reads the progress for everyone who waits: however many they are, the database is asked once per poll.
 #[derive(Clone)]
 pub struct Freshness {
     database: Database,
-    latest: Arc<Mutex<Option<(Instant, Arc<Progress>)>>>,
+    latest: Arc<Mutex<Option<(Instant, Reading)>>>,
 }
 
 impl Freshness {
@@ -104,26 +107,26 @@ impl Freshness {
     }
 
     /// Waits, for [`FRESHNESS_WAIT`] at most, until everything up to `min` is visible.
-    pub async fn wait(&self, min: MinPosition) -> Result<(), ApiError> {
+    pub async fn wait(&self, min: MinPosition) -> Result<(), SharedError> {
         let waited = tokio::time::timeout(FRESHNESS_WAIT, async {
             while !self.progress().await?.has_reached(min) {
                 tokio::time::sleep(FRESHNESS_POLL).await;
             }
-            Ok::<(), ApiError>(())
+            Ok::<(), SharedError>(())
         });
-        waited.await.unwrap_or(Err(ApiError::NotFresh))
+        waited.await.unwrap_or_else(|_| Err(ApiError::NotFresh.into()))
     }
 
-    pub async fn progress(&self) -> Result<Arc<Progress>, ApiError> {
+    pub async fn progress(&self) -> Reading {
         let mut latest = self.latest.lock().await;
-        if let Some((read_at, progress)) = &*latest
+        if let Some((read_at, reading)) = &*latest
             && read_at.elapsed() < READING_TTL
         {
-            return Ok(Arc::clone(progress));
+            return reading.clone();
         }
-        let progress = Arc::new(self.read().await?);
-        *latest = Some((Instant::now(), Arc::clone(&progress)));
-        Ok(progress)
+        let reading: Reading = self.read().await.map(Arc::new).map_err(|error| ApiError::from(error).into());
+        *latest = Some((Instant::now(), reading.clone()));
+        reading
     }
 
     async fn read(&self) -> Result<Progress, DatabaseError> {

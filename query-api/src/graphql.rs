@@ -15,6 +15,7 @@ use async_graphql::{EmptyMutation, Request, Schema, SDLExportOptions, SchemaBuil
 use self::{query::Query, subscription::Subscription};
 use crate::{
     access::Viewer,
+    freshness::Freshness,
     limits::{COMPLEXITY_MAX, DEPTH_MAX, DIRECTIVES_PER_FIELD_MAX},
     loaders::Loaders,
     store::Store,
@@ -30,9 +31,10 @@ pub struct Schemas {
 }
 
 impl Schemas {
-    pub fn new(store: &Store, development: bool) -> Self {
+    pub fn new(store: &Store, freshness: &Freshness, development: bool) -> Self {
         let main = build()
             .data(store.clone())
+            .data(freshness.clone())
             .limit_depth(DEPTH_MAX)
             .limit_complexity(COMPLEXITY_MAX)
             .limit_directives(DIRECTIVES_PER_FIELD_MAX)

@@ -56,7 +56,7 @@ impl QueryApi {
         let changes = Changes::listen(&database, shutdown.clone());
         let freshness = Freshness::new(database.clone());
         let store = Store::new(database, keyring, options.pseudonym_key, changes);
-        let schemas = Schemas::new(&store, options.development);
+        let schemas = Schemas::new(&store, &freshness, options.development);
         Self(Arc::new(Inner { verifier, store, freshness, schemas, development: options.development, shutdown }))
     }
 }

@@ -9,3 +9,7 @@ pub mod company;
 pub mod bamboohr;
 
 pub mod webhooks;
+
+mod stage;
+
+pub use stage::{EMPLOYEES_DEFAULT, run};

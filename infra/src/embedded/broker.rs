@@ -48,7 +48,8 @@ impl EmbeddedBroker {
 
         let address = Url::parse(&format!("tcp://127.0.0.1:{port}")).map_err(EmbeddedBrokerError::Address)?;
         let storage = std::path::absolute(folder.join("broker.db")).map_err(EmbeddedBrokerError::Folder)?;
-        let storage = Url::parse(&format!("sqlite://{}", storage.display())).map_err(EmbeddedBrokerError::Address)?;
+        // The engine strips one slash and joins the rest to the working directory: a second slash keeps the path absolute.
+        let storage = Url::parse(&format!("sqlite:///{}", storage.display())).map_err(EmbeddedBrokerError::Address)?;
         let mut broker = Builder::<PhantomData<i32>, PhantomData<String>, PhantomData<Uuid>, PhantomData<Url>, PhantomData<Url>, PhantomData<Url>>::default()
             .node_id(111)
             .cluster_id("tenure")

@@ -78,3 +78,18 @@ pub async fn apply(connection: &mut Connection, changes: &Changes) -> Result<(),
     }
     Ok(())
 }
+
+/// The manager of the tenant's largest team.
+///
+/// # Errors
+/// When the database fails.
+pub async fn largest_team(connection: &mut Connection, tenant: domain::id::TenantId) -> Result<Option<Uuid>, DatabaseError> {
+    sqlx::query_scalar(
+        "select s.manager from team_stats s join employee e on e.tenant = s.tenant and e.id = s.manager
+          where s.tenant = $1 and s.headcount > 0 order by s.headcount desc, s.manager limit 1",
+    )
+    .bind(Uuid::from(tenant))
+    .fetch_optional(connection)
+    .await
+    .doing("look for the largest team")
+}

@@ -83,7 +83,7 @@ impl Query {
     }
 
     /// How far the event log and what is read from it are.
-    async fn status(&self, ctx: &Context<'_>) -> Result<Status, ApiError> {
+    async fn status(&self, ctx: &Context<'_>) -> Result<Status, SharedError> {
         Viewer::of(ctx)?;
         let freshness: &Freshness = ctx.data_opt().ok_or(ApiError::Corrupt("schema"))?;
         Ok(Status::from(&*freshness.progress().await?))

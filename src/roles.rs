@@ -1,0 +1,216 @@
+//! The roles, each a set of loops and a router; `up` runs all of them, a cluster runs some in each process.
+
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::Router;
+use command_service::{CommandService, appender, completer, connections::Connections, importer};
+use infra::{database, telemetry::Metrics};
+use projection_workers::{ProjectionWorkers, lag, outbox, read_models::ReadModels, relay, runner, scorer::Scorer};
+use query_api::QueryApi;
+use tokio::{net::TcpListener, sync::Notify};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    config::{Parts, Settings},
+    health::{self, Health},
+};
+
+/// What a subcommand can fail with: printed with its causes by `main`.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// How long a loop that failed waits before it is started again.
+const RESTART_DELAY: Duration = Duration::from_millis(500);
+/// How long loops may take to end.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A role as a process of its own.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Serve {
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Where HTTP is served.
+    #[arg(long, env = "TENURE_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// How this service is reached from outside.
+    #[arg(long, env = "TENURE_PUBLIC_URL")]
+    pub public_url: Option<String>,
+}
+
+/// Loops that run until shut down.
+#[derive(Clone)]
+pub struct Loops {
+    pub tracker: TaskTracker,
+    pub shutdown: CancellationToken,
+}
+
+impl Loops {
+    #[must_use]
+    pub fn new() -> Self {
+        Self { tracker: TaskTracker::new(), shutdown: CancellationToken::new() }
+    }
+
+    /// Runs a loop that ends by itself only on shutdown or when it cannot go on: then it is started again.
+    fn keep<F, E>(&self, name: &'static str, start: impl Fn(CancellationToken) -> F + Send + 'static)
+    where
+        F: Future<Output = Result<(), E>> + Send,
+        E: std::error::Error + Send + 'static,
+    {
+        let shutdown = self.shutdown.clone();
+        self.tracker.spawn(async move {
+            while !shutdown.is_cancelled() {
+                match start(shutdown.clone()).await {
+                    Ok(()) => {}
+                    Err(error) => {
+                        metrics::counter!("tenure_restarts_total", "part" => name).increment(1);
+                        tracing::warn!(error = &error as &dyn std::error::Error, part = name, "{name} stopped and is started again");
+                        tokio::select! { () = shutdown.cancelled() => {}, () = tokio::time::sleep(RESTART_DELAY) => {} }
+                    }
+                }
+            }
+        });
+    }
+
+    /// Tells all loops to end, and waits.
+    pub async fn end(&self) {
+        self.shutdown.cancel();
+        self.tracker.close();
+        if tokio::time::timeout(END_TIMEOUT, self.tracker.wait()).await.is_err() {
+            tracing::warn!("not everything ended in time: what is left is repeated at the next start");
+        }
+    }
+}
+
+impl Default for Loops {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Starts the command service's loops; answers its router.
+///
+/// # Errors
+/// Never at once: loops that cannot work yet try again.
+pub async fn start_command_service(parts: &Parts, public_url: &str, loops: &Loops) -> Result<Router, Failure> {
+    let service = CommandService {
+        connections: Connections::new(parts.database.clone(), parts.keyring.clone()),
+        database: parts.database.clone(),
+        keyring: parts.keyring.clone(),
+        brokers: parts.brokers.clone(),
+        interactive: parts.interactive.clone(),
+        bulk: parts.bulk.clone(),
+        verifier: parts.verifier.clone(),
+        http: parts.http.clone(),
+        public_url: public_url.trim_end_matches('/').into(),
+        instance: Arc::clone(&parts.instance),
+    };
+    // Known before Postgres can go away.
+    for live in service.connections.warm().await? {
+        if !live.synchronised {
+            importer::start(service.clone(), live, loops.shutdown.clone());
+        }
+    }
+    let appending = service.clone();
+    loops.keep("appender", move |shutdown| appender::run(appending.clone(), shutdown));
+    loops.tracker.spawn(completer::run(service.clone(), loops.shutdown.clone()));
+    Ok(command_service::http::router(service))
+}
+
+/// Starts relay, projections and scorer.
+///
+/// # Errors
+/// When the model that ships with the product does not read.
+pub fn start_projection_workers(parts: &Parts, loops: &Loops) -> Result<(), Failure> {
+    let workers = ProjectionWorkers {
+        database: parts.database.clone(),
+        keyring: parts.keyring.clone(),
+        brokers: parts.brokers.clone(),
+        bulk: parts.bulk.clone(),
+        instance: Arc::clone(&parts.instance),
+    };
+    let outgoing = Arc::new(Notify::new());
+    loops.tracker.spawn(relay::run(parts.database.clone(), parts.bulk.clone(), loops.shutdown.clone()));
+    loops.tracker.spawn(outbox::run(workers.clone(), Arc::clone(&outgoing), loops.shutdown.clone()));
+    loops.tracker.spawn(lag::run(parts.database.clone(), loops.shutdown.clone()));
+    let reading = workers.clone();
+    loops.keep("read-models", move |shutdown| runner::run(reading.clone(), ReadModels::new(reading.database.clone()), shutdown));
+    let scorer = Scorer::new(workers.database.clone(), workers.keyring.clone(), outgoing)?;
+    loops.keep("scorer", move |shutdown| runner::run(workers.clone(), scorer.clone(), shutdown));
+    Ok(())
+}
+
+/// The query API's router.
+#[must_use]
+pub fn start_query_api(parts: &Parts, loops: &Loops) -> Router {
+    let options = query_api::Options { development: parts.development, pseudonym_key: parts.master.derive("pseudonyms").to_vec().into() };
+    query_api::router(QueryApi::new(parts.database.clone(), parts.keyring.clone(), parts.verifier.clone(), options, loops.shutdown.clone()))
+}
+
+/// Serves until told to stop, then ends in order: no new requests, running ones finish, loops end.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub async fn serve(listener: TcpListener, router: Router, loops: &Loops) -> Result<(), Failure> {
+    let stop = loops.shutdown.clone();
+    axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await }).await?;
+    loops.end().await;
+    Ok(())
+}
+
+/// Cancels the loops when the process is told to end.
+pub fn end_on_signal(loops: &Loops) {
+    let shutdown = loops.shutdown.clone();
+    tokio::spawn(async move {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else { return };
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {}, () = shutdown.cancelled() => {} }
+        shutdown.cancel();
+    });
+}
+
+async fn alone(serve_at: Serve, role: &'static str, start: impl AsyncFnOnce(&Parts, &str, &Loops) -> Result<Router, Failure>) -> Result<(), Failure> {
+    let metrics = Metrics::start()?;
+    let parts = serve_at.settings.parts()?;
+    parts.database.assert_bound().await?;
+    let loops = Loops::new();
+    end_on_signal(&loops);
+    let listener = TcpListener::bind(serve_at.listen).await?;
+    let public_url = serve_at.public_url.unwrap_or_else(|| format!("http://{}", serve_at.listen));
+    let router = start(&parts, &public_url, &loops).await?;
+    let health = health::router(Health { database: parts.database.clone(), brokers: parts.brokers.clone(), metrics, role });
+    tracing::info!(listen = %serve_at.listen, role, "{role} serves on {}", serve_at.listen);
+    serve(listener, router.merge(health), &loops).await?;
+    parts.bulk.flush().await;
+    parts.database.close().await;
+    Ok(())
+}
+
+/// # Errors
+/// When it cannot start.
+pub async fn command_service(serve: Serve) -> Result<(), Failure> {
+    let replication = serve.settings.kafka_replication;
+    alone(serve, "command-service", async |parts, url, loops| {
+        parts.brokers.ensure_topics(schemas::topics::PARTITIONS_DEFAULT, replication).await?;
+        start_command_service(parts, url, loops).await
+    })
+    .await
+}
+
+/// # Errors
+/// When it cannot start.
+pub async fn projection_workers(serve: Serve) -> Result<(), Failure> {
+    alone(serve, "projection-workers", async |parts, _url, loops| start_projection_workers(parts, loops).map(|()| Router::new())).await
+}
+
+/// # Errors
+/// When it cannot start.
+pub async fn query_api(serve: Serve) -> Result<(), Failure> {
+    alone(serve, "query-api", async |parts, _url, loops| Ok(start_query_api(parts, loops))).await
+}
+
+/// # Errors
+/// When the database cannot be reached or a migration fails.
+pub async fn migrate(settings: Settings) -> Result<(), Failure> {
+    settings.prepare_data_dir()?;
+    database::migrate(&settings.database_url()?, &settings.master()?).await?;
+    Ok(())
+}

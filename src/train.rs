@@ -1,0 +1,151 @@
+//! `tenure train`: a model from the log's own history.
+
+use std::{collections::BTreeMap, io::Write};
+
+use command_service::intake::{self, Content, Submission};
+use domain::{
+    Kind, StreamId,
+    id::{CommandId, EmployeeId, TenantId},
+    tenant,
+};
+use indicatif::{ProgressBar, ProgressStyle};
+use infra::{clock, database::Access, event_log::EventLog, model_registry, route, sealing};
+use ml_pipeline::{
+    artifact::Artifact,
+    dataset::{History, Recorded},
+    train::{Options, Progress, TrainingError, train},
+};
+use schemas::codec::{AnyCommand, AnyEvent};
+use uuid::Uuid;
+
+use crate::{
+    config::{Parts, Settings},
+    roles::Failure,
+};
+
+/// Trains for every tenant.
+///
+/// # Errors
+/// When the log cannot be read or the model not be stored. A tenant without enough history is told, not an error.
+pub async fn run(settings: Settings) -> Result<(), Failure> {
+    let parts = settings.parts()?;
+    let tenants = parts.database.transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection))).await?;
+    let mut out = std::io::stdout();
+    for tenant in tenants {
+        match for_tenant(&parts, tenant).await? {
+            Trained::Promoted(artifact) => writeln!(out, "{tenant}: {} trained and promoted\n{}", artifact.version, summary(&artifact))?,
+            Trained::Kept(artifact) => writeln!(out, "{tenant}: {} trained and kept in the registry; the shared prior does as well and stays in use\n{}", artifact.version, summary(&artifact))?,
+            Trained::Abstained(why) => writeln!(out, "{tenant}: no model of its own, the shared prior stays in use: {why}")?,
+        }
+    }
+    parts.bulk.flush().await;
+    Ok(())
+}
+
+/// What training came to.
+pub enum Trained {
+    /// Better than the shared prior on later months than it learnt from: people see its scores from now on.
+    Promoted(Box<Artifact>),
+    Kept(Box<Artifact>),
+    /// Too little history.
+    Abstained(TrainingError),
+}
+
+/// Trains on one tenant's history, stores the model with its card, and promotes it if it is better than the shared prior.
+///
+/// # Errors
+/// When the log cannot be read or the model not be stored.
+pub async fn for_tenant(parts: &Parts, tenant: TenantId) -> Result<Trained, Failure> {
+    let (histories, position) = histories(parts, tenant).await?;
+    let bar = ProgressBar::new(100).with_style(ProgressStyle::with_template("{msg:>24} {bar:40} {pos}/{len}")?);
+    let options = Options::new(clock::today(), position, clock::now());
+    let drawn = bar.clone();
+    let trained = tokio::task::spawn_blocking(move || {
+        train(&histories, &options, &mut |progress| {
+            let (what, done, total) = match progress {
+                Progress::Histories { done, total } => ("histories", done, total),
+                Progress::Fits { done, total } => ("fits", done, total),
+            };
+            drawn.set_message(what);
+            drawn.set_length(total as u64);
+            drawn.set_position(done as u64);
+        })
+    });
+    let trained = trained.await?;
+    bar.finish_and_clear();
+    let artifact = match trained {
+        Ok(artifact) => artifact,
+        Err(why @ (TrainingError::TooFewPeople { .. } | TrainingError::TooFewLeavers { .. } | TrainingError::HistoryTooShort { .. })) => return Ok(Trained::Abstained(why)),
+        Err(error) => return Err(error.into()),
+    };
+    let bytes = artifact.to_json()?.into_bytes();
+    let (version, created_at) = (artifact.version.clone(), artifact.card.trained_at);
+    parts
+        .database
+        .transact(Access::Write, &[tenant], move |connection| Box::pin(async move { model_registry::store(connection, tenant, &version, &bytes, created_at).await }))
+        .await?;
+    if !(artifact.card.evaluation.beats_shared_prior() && artifact.card.evaluation.beats_base_rate()) {
+        return Ok(Trained::Kept(Box::new(artifact)));
+    }
+    let command = tenant::Command::PromoteModel { model: artifact.version.clone(), on: clock::today() };
+    let id = CommandId::derive(tenant, "train", &artifact.version);
+    let submission = Submission {
+        id,
+        stream: StreamId::new(tenant, Kind::Tenant, tenant),
+        actor: "tenure:train".to_owned(),
+        correlation: id.uuid(),
+        backfill: false,
+        fingerprint: None,
+        content: Content::Command(Box::new(AnyCommand::Tenant(command))),
+    };
+    intake::submit(&parts.bulk, &parts.keyring, vec![submission]).await?;
+    Ok(Trained::Promoted(Box::new(artifact)))
+}
+
+/// Every employee's events in the order of the log, and the position up to which it was read.
+async fn histories(parts: &Parts, tenant: TenantId) -> Result<(Vec<History>, i64), Failure> {
+    let log = EventLog::new(parts.database.clone());
+    let mut people: BTreeMap<Uuid, Vec<Recorded>> = BTreeMap::new();
+    let mut position = 0;
+    loop {
+        let page = log.read_tenant(tenant, Kind::Employee, position).await?;
+        let Some(last) = page.last() else { break };
+        position = last.position;
+        let mut subjects: Vec<sealing::Subject> = page.iter().map(|event| (tenant, event.stream.id)).collect();
+        subjects.sort_unstable();
+        subjects.dedup();
+        let keys = parts.keyring.subjects(&subjects).await?;
+        for event in page {
+            let mut payload = serde_json::from_slice(&event.data)?;
+            let place = sealing::Place { stream: &event.stream, event_id: event.event_id, schema_version: event.schema_version };
+            sealing::open_payload(keys.get(&(tenant, event.stream.id)), place, &mut payload);
+            if let AnyEvent::Employee(opened) = AnyEvent::decode(&event.event_type, event.schema_version, payload)? {
+                people.entry(event.stream.id).or_default().push(Recorded { known_on: event.known_at().date_naive(), event: opened });
+            }
+        }
+    }
+    let histories = people.into_iter().map(|(id, events)| History { employee: EmployeeId::from_uuid(id), events }).collect();
+    Ok((histories, position))
+}
+
+/// The card's essentials, for the terminal.
+#[must_use]
+pub fn summary(artifact: &Artifact) -> String {
+    let card = &artifact.card;
+    let evaluation = &card.evaluation;
+    let figure = |figure: Option<f64>| figure.map_or_else(|| "-".to_owned(), |figure| format!("{figure:.4}"));
+    format!(
+        "  {} rows of {} people, {} who left; months {} to {}, log position {}\n  forward in time: AUC {}, Brier {:.4} (base rate {:.4}), lift at 10 % {}, observed/expected {}",
+        card.data.rows,
+        card.data.people,
+        card.data.leavers,
+        card.data.first_cutoff,
+        card.data.last_cutoff,
+        card.data.log_position,
+        figure(evaluation.auc),
+        evaluation.brier,
+        evaluation.brier_base_rate,
+        figure(evaluation.lift_top_tenth),
+        figure(evaluation.observed_over_expected),
+    )
+}
