@@ -24,9 +24,17 @@ pub enum ConfigError {
     #[error("{0} is not set, and no `tenure up` left its addresses in the data directory")]
     Missing(&'static str),
     #[error("{path} could not be used")]
-    File { path: PathBuf, #[source] cause: std::io::Error },
+    File {
+        path: PathBuf,
+        #[source]
+        cause: std::io::Error,
+    },
     #[error("{path} does not read")]
-    Unreadable { path: PathBuf, #[source] cause: serde_json::Error },
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        cause: serde_json::Error,
+    },
     #[error("the master key could not be used")]
     MasterKey(#[source] SealingError),
     #[error("the database could not be prepared")]
@@ -72,9 +80,9 @@ pub struct Settings {
 fn default_data_dir() -> PathBuf {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     match home {
-        Some(home) if home != Path::new("/root") => {
-            std::env::var_os("XDG_DATA_HOME").map_or_else(|| home.join(".local/share"), PathBuf::from).join("tenure")
-        }
+        Some(home) if home != Path::new("/root") => std::env::var_os("XDG_DATA_HOME")
+            .map_or_else(|| home.join(".local/share"), PathBuf::from)
+            .join("tenure"),
         _ => PathBuf::from("/var/lib/tenure"),
     }
 }
@@ -93,7 +101,10 @@ impl Settings {
     /// When it cannot be made.
     pub fn prepare_data_dir(&self) -> Result<(), ConfigError> {
         use std::os::unix::fs::PermissionsExt;
-        let failed = |cause| ConfigError::File { path: self.data_dir.clone(), cause };
+        let failed = |cause| ConfigError::File {
+            path: self.data_dir.clone(),
+            cause,
+        };
         if !self.data_dir.exists() {
             fs::create_dir_all(&self.data_dir).map_err(failed)?;
             // The embedded Postgres passes through as another user; what is secret inside is closed by itself.
@@ -117,9 +128,15 @@ impl Settings {
     /// # Errors
     /// When the file cannot be written.
     pub fn publish(&self, database_url: &SecretString, brokers: &Brokers) -> Result<(), ConfigError> {
-        let addresses = Addresses { database_url: database_url.expose_secret().to_owned(), kafka_brokers: brokers.addresses.clone() };
+        let addresses = Addresses {
+            database_url: database_url.expose_secret().to_owned(),
+            kafka_brokers: brokers.addresses.clone(),
+        };
         let path = self.data_dir.join(ADDRESSES_FILE);
-        let text = serde_json::to_string(&addresses).map_err(|cause| ConfigError::Unreadable { path: path.clone(), cause })?;
+        let text = serde_json::to_string(&addresses).map_err(|cause| ConfigError::Unreadable {
+            path: path.clone(),
+            cause,
+        })?;
         write_private(&path, &text).map_err(|cause| ConfigError::File { path, cause })
     }
 
@@ -128,8 +145,13 @@ impl Settings {
         if !path.exists() {
             return Ok(None);
         }
-        let text = fs::read_to_string(&path).map_err(|cause| ConfigError::File { path: path.clone(), cause })?;
-        serde_json::from_str(&text).map(Some).map_err(|cause| ConfigError::Unreadable { path, cause })
+        let text = fs::read_to_string(&path).map_err(|cause| ConfigError::File {
+            path: path.clone(),
+            cause,
+        })?;
+        serde_json::from_str(&text)
+            .map(Some)
+            .map_err(|cause| ConfigError::Unreadable { path, cause })
     }
 
     /// Postgres, as its owner.
@@ -139,7 +161,11 @@ impl Settings {
     pub fn database_url(&self) -> Result<SecretString, ConfigError> {
         match &self.database_url {
             Some(url) => Ok(url.clone().into()),
-            None => Ok(self.published()?.ok_or(ConfigError::Missing("DATABASE_URL"))?.database_url.into()),
+            None => Ok(self
+                .published()?
+                .ok_or(ConfigError::Missing("DATABASE_URL"))?
+                .database_url
+                .into()),
         }
     }
 
@@ -147,8 +173,15 @@ impl Settings {
     /// When it is not known where Kafka is.
     pub fn brokers(&self) -> Result<Brokers, ConfigError> {
         match &self.kafka_brokers {
-            Some(addresses) => Ok(Brokers { addresses: addresses.clone() }),
-            None => Ok(Brokers { addresses: self.published()?.ok_or(ConfigError::Missing("KAFKA_BROKERS"))?.kafka_brokers }),
+            Some(addresses) => Ok(Brokers {
+                addresses: addresses.clone(),
+            }),
+            None => Ok(Brokers {
+                addresses: self
+                    .published()?
+                    .ok_or(ConfigError::Missing("KAFKA_BROKERS"))?
+                    .kafka_brokers,
+            }),
         }
     }
 
@@ -185,7 +218,10 @@ impl Parts {
         let database = Database::new(database_url, &master).map_err(ConfigError::Database)?;
         let http = command_service::bamboohr::client::http_client().map_err(ConfigError::Http)?;
         let (verifier, development) = match (&settings.jwks_url, &settings.jwt_issuer, &settings.jwt_audience) {
-            (Some(url), Some(issuer), Some(audience)) => (Verifier::with_jwks(url.clone(), issuer.clone(), audience.clone(), http.clone()), false),
+            (Some(url), Some(issuer), Some(audience)) => (
+                Verifier::with_jwks(url.clone(), issuer.clone(), audience.clone(), http.clone()),
+                false,
+            ),
             _ => (Verifier::with_secret(&development_secret(&master)), true),
         };
         Ok(Self {
@@ -217,7 +253,11 @@ pub fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     use std::{io::Write, os::unix::fs::OpenOptionsExt};
     let beside = path.with_extension("new");
     fs::remove_file(&beside).ok();
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&beside)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&beside, path)

@@ -15,21 +15,40 @@ pub struct Health {
 }
 
 pub fn router(health: Health) -> Router {
-    Router::new().route("/health", get(ready)).route("/health/detailed", get(detailed)).route("/metrics", get(metrics)).with_state(health)
+    Router::new()
+        .route("/health", get(ready))
+        .route("/health/detailed", get(detailed))
+        .route("/metrics", get(metrics))
+        .with_state(health)
 }
 
 /// 200 when this process can do its work: what it needs answers.
 async fn ready(State(health): State<Health>) -> impl IntoResponse {
     let (database, kafka) = tokio::join!(health.database.is_up(), health.brokers.are_up());
-    let status = if database && kafka { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({"status": if database && kafka { "ok" } else { "unavailable" }})))
+    let status = if database && kafka {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (
+        status,
+        Json(json!({"status": if database && kafka { "ok" } else { "unavailable" }})),
+    )
 }
 
 /// What answers, and how far each part is behind.
 async fn detailed(State(health): State<Health>) -> impl IntoResponse {
-    let (database, kafka, standing) = tokio::join!(health.database.is_up(), health.brokers.are_up(), lag::standing(&health.database));
+    let (database, kafka, standing) = tokio::join!(
+        health.database.is_up(),
+        health.brokers.are_up(),
+        lag::standing(&health.database)
+    );
     let up = |up: bool| if up { "up" } else { "down" };
-    let status = if database && kafka { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if database && kafka {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     let body = json!({
         "status": if database && kafka { "ok" } else { "unavailable" },
         "role": health.role,
@@ -42,5 +61,8 @@ async fn detailed(State(health): State<Health>) -> impl IntoResponse {
 }
 
 async fn metrics(State(health): State<Health>) -> impl IntoResponse {
-    ([("content-type", "text/plain; version=0.0.4; charset=utf-8")], health.metrics.render())
+    (
+        [("content-type", "text/plain; version=0.0.4; charset=utf-8")],
+        health.metrics.render(),
+    )
 }

@@ -85,4 +85,3 @@ fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     }
     ExitCode::FAILURE
 }
-

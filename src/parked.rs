@@ -33,21 +33,42 @@ enum Action {
 /// When the database cannot be reached.
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let parts = arguments.settings.parts()?;
-    let mut tenants = parts.database.transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection))).await?;
+    let mut tenants = parts
+        .database
+        .transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection)))
+        .await?;
     tenants.push(parked::UNKNOWN_TENANT);
     let mut out = std::io::stdout();
     match arguments.action.unwrap_or(Action::List) {
         Action::List => {
-            let items = parts.database.transact(Access::Read, &tenants, |connection| Box::pin(parked::list(connection, LISTED_MAX))).await?;
+            let items = parts
+                .database
+                .transact(Access::Read, &tenants, |connection| {
+                    Box::pin(parked::list(connection, LISTED_MAX))
+                })
+                .await?;
             if items.is_empty() {
                 writeln!(out, "nothing is parked")?;
             }
             for item in items {
-                writeln!(out, "{}  {}  {}  {}  {}", item.id, item.parked_at.format("%Y-%m-%d %H:%M:%S"), item.consumer, item.stream, item.cause)?;
+                writeln!(
+                    out,
+                    "{}  {}  {}  {}  {}",
+                    item.id,
+                    item.parked_at.format("%Y-%m-%d %H:%M:%S"),
+                    item.consumer,
+                    item.stream,
+                    item.cause
+                )?;
             }
         }
         Action::Retry { id } => {
-            let count = parts.database.transact(Access::Write, &tenants, move |connection| Box::pin(async move { parked::ask_retry(connection, id).await })).await?;
+            let count = parts
+                .database
+                .transact(Access::Write, &tenants, move |connection| {
+                    Box::pin(async move { parked::ask_retry(connection, id).await })
+                })
+                .await?;
             writeln!(out, "{count} will be tried again")?;
         }
     }

@@ -46,7 +46,10 @@ pub struct Loops {
 impl Loops {
     #[must_use]
     pub fn new() -> Self {
-        Self { tracker: TaskTracker::new(), shutdown: CancellationToken::new() }
+        Self {
+            tracker: TaskTracker::new(),
+            shutdown: CancellationToken::new(),
+        }
     }
 
     /// Runs a loop that ends by itself only on shutdown or when it cannot go on: then it is started again.
@@ -62,7 +65,11 @@ impl Loops {
                     Ok(()) => {}
                     Err(error) => {
                         metrics::counter!("tenure_restarts_total", "part" => name).increment(1);
-                        tracing::warn!(error = &error as &dyn std::error::Error, part = name, "{name} stopped and is started again");
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            part = name,
+                            "{name} stopped and is started again"
+                        );
                         tokio::select! { () = shutdown.cancelled() => {}, () = tokio::time::sleep(RESTART_DELAY) => {} }
                     }
                 }
@@ -111,7 +118,9 @@ pub async fn start_command_service(parts: &Parts, public_url: &str, loops: &Loop
     }
     let appending = service.clone();
     loops.keep("appender", move |shutdown| appender::run(appending.clone(), shutdown));
-    loops.tracker.spawn(completer::run(service.clone(), loops.shutdown.clone()));
+    loops
+        .tracker
+        .spawn(completer::run(service.clone(), loops.shutdown.clone()));
     Ok(command_service::http::router(service))
 }
 
@@ -128,21 +137,44 @@ pub fn start_projection_workers(parts: &Parts, loops: &Loops) -> Result<(), Fail
         instance: Arc::clone(&parts.instance),
     };
     let outgoing = Arc::new(Notify::new());
-    loops.tracker.spawn(relay::run(parts.database.clone(), parts.bulk.clone(), loops.shutdown.clone()));
-    loops.tracker.spawn(outbox::run(workers.clone(), Arc::clone(&outgoing), loops.shutdown.clone()));
-    loops.tracker.spawn(lag::run(parts.database.clone(), loops.shutdown.clone()));
+    loops.tracker.spawn(relay::run(
+        parts.database.clone(),
+        parts.bulk.clone(),
+        loops.shutdown.clone(),
+    ));
+    loops.tracker.spawn(outbox::run(
+        workers.clone(),
+        Arc::clone(&outgoing),
+        loops.shutdown.clone(),
+    ));
+    loops
+        .tracker
+        .spawn(lag::run(parts.database.clone(), loops.shutdown.clone()));
     let reading = workers.clone();
-    loops.keep("read-models", move |shutdown| runner::run(reading.clone(), ReadModels::new(reading.database.clone()), shutdown));
+    loops.keep("read-models", move |shutdown| {
+        runner::run(reading.clone(), ReadModels::new(reading.database.clone()), shutdown)
+    });
     let scorer = Scorer::new(workers.database.clone(), workers.keyring.clone(), outgoing)?;
-    loops.keep("scorer", move |shutdown| runner::run(workers.clone(), scorer.clone(), shutdown));
+    loops.keep("scorer", move |shutdown| {
+        runner::run(workers.clone(), scorer.clone(), shutdown)
+    });
     Ok(())
 }
 
 /// The query API's router.
 #[must_use]
 pub fn start_query_api(parts: &Parts, loops: &Loops) -> Router {
-    let options = query_api::Options { development: parts.development, pseudonym_key: parts.master.derive("pseudonyms").to_vec().into() };
-    query_api::router(QueryApi::new(parts.database.clone(), parts.keyring.clone(), parts.verifier.clone(), options, loops.shutdown.clone()))
+    let options = query_api::Options {
+        development: parts.development,
+        pseudonym_key: parts.master.derive("pseudonyms").to_vec().into(),
+    };
+    query_api::router(QueryApi::new(
+        parts.database.clone(),
+        parts.keyring.clone(),
+        parts.verifier.clone(),
+        options,
+        loops.shutdown.clone(),
+    ))
 }
 
 /// Serves until told to stop, then ends in order: no new requests, running ones finish, loops end.
@@ -151,7 +183,9 @@ pub fn start_query_api(parts: &Parts, loops: &Loops) -> Router {
 /// When the address cannot be listened on.
 pub async fn serve(listener: TcpListener, router: Router, loops: &Loops) -> Result<(), Failure> {
     let stop = loops.shutdown.clone();
-    axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await }).await?;
+    axum::serve(listener, router)
+        .with_graceful_shutdown(async move { stop.cancelled().await })
+        .await?;
     loops.end().await;
     Ok(())
 }
@@ -161,22 +195,36 @@ pub fn end_on_signal(loops: &Loops) {
     let shutdown = loops.shutdown.clone();
     tokio::spawn(async move {
         use tokio::signal::unix::{SignalKind, signal};
-        let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else { return };
+        let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+        else {
+            return;
+        };
         tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {}, () = shutdown.cancelled() => {} }
         shutdown.cancel();
     });
 }
 
-async fn alone(serve_at: Serve, role: &'static str, start: impl AsyncFnOnce(&Parts, &str, &Loops) -> Result<Router, Failure>) -> Result<(), Failure> {
+async fn alone(
+    serve_at: Serve,
+    role: &'static str,
+    start: impl AsyncFnOnce(&Parts, &str, &Loops) -> Result<Router, Failure>,
+) -> Result<(), Failure> {
     let metrics = Metrics::start()?;
     let parts = serve_at.settings.parts()?;
     parts.database.assert_bound().await?;
     let loops = Loops::new();
     end_on_signal(&loops);
     let listener = TcpListener::bind(serve_at.listen).await?;
-    let public_url = serve_at.public_url.unwrap_or_else(|| format!("http://{}", serve_at.listen));
+    let public_url = serve_at
+        .public_url
+        .unwrap_or_else(|| format!("http://{}", serve_at.listen));
     let router = start(&parts, &public_url, &loops).await?;
-    let health = health::router(Health { database: parts.database.clone(), brokers: parts.brokers.clone(), metrics, role });
+    let health = health::router(Health {
+        database: parts.database.clone(),
+        brokers: parts.brokers.clone(),
+        metrics,
+        role,
+    });
     tracing::info!(listen = %serve_at.listen, role, "{role} serves on {}", serve_at.listen);
     serve(listener, router.merge(health), &loops).await?;
     parts.bulk.flush().await;
@@ -189,7 +237,10 @@ async fn alone(serve_at: Serve, role: &'static str, start: impl AsyncFnOnce(&Par
 pub async fn command_service(serve: Serve) -> Result<(), Failure> {
     let replication = serve.settings.kafka_replication;
     alone(serve, "command-service", async |parts, url, loops| {
-        parts.brokers.ensure_topics(schemas::topics::PARTITIONS_DEFAULT, replication).await?;
+        parts
+            .brokers
+            .ensure_topics(schemas::topics::PARTITIONS_DEFAULT, replication)
+            .await?;
         start_command_service(parts, url, loops).await
     })
     .await
@@ -198,13 +249,19 @@ pub async fn command_service(serve: Serve) -> Result<(), Failure> {
 /// # Errors
 /// When it cannot start.
 pub async fn projection_workers(serve: Serve) -> Result<(), Failure> {
-    alone(serve, "projection-workers", async |parts, _url, loops| start_projection_workers(parts, loops).map(|()| Router::new())).await
+    alone(serve, "projection-workers", async |parts, _url, loops| {
+        start_projection_workers(parts, loops).map(|()| Router::new())
+    })
+    .await
 }
 
 /// # Errors
 /// When it cannot start.
 pub async fn query_api(serve: Serve) -> Result<(), Failure> {
-    alone(serve, "query-api", async |parts, _url, loops| Ok(start_query_api(parts, loops))).await
+    alone(serve, "query-api", async |parts, _url, loops| {
+        Ok(start_query_api(parts, loops))
+    })
+    .await
 }
 
 /// # Errors

@@ -29,13 +29,29 @@ use crate::{
 /// When the log cannot be read or the model not be stored. A tenant without enough history is told, not an error.
 pub async fn run(settings: Settings) -> Result<(), Failure> {
     let parts = settings.parts()?;
-    let tenants = parts.database.transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection))).await?;
+    let tenants = parts
+        .database
+        .transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection)))
+        .await?;
     let mut out = std::io::stdout();
     for tenant in tenants {
         match for_tenant(&parts, tenant).await? {
-            Trained::Promoted(artifact) => writeln!(out, "{tenant}: {} trained and promoted\n{}", artifact.version, summary(&artifact))?,
-            Trained::Kept(artifact) => writeln!(out, "{tenant}: {} trained and kept in the registry; the shared prior does as well and stays in use\n{}", artifact.version, summary(&artifact))?,
-            Trained::Abstained(why) => writeln!(out, "{tenant}: no model of its own, the shared prior stays in use: {why}")?,
+            Trained::Promoted(artifact) => writeln!(
+                out,
+                "{tenant}: {} trained and promoted\n{}",
+                artifact.version,
+                summary(&artifact)
+            )?,
+            Trained::Kept(artifact) => writeln!(
+                out,
+                "{tenant}: {} trained and kept in the registry; the shared prior does as well and stays in use\n{}",
+                artifact.version,
+                summary(&artifact)
+            )?,
+            Trained::Abstained(why) => writeln!(
+                out,
+                "{tenant}: no model of its own, the shared prior stays in use: {why}"
+            )?,
         }
     }
     parts.bulk.flush().await;
@@ -75,19 +91,28 @@ pub async fn for_tenant(parts: &Parts, tenant: TenantId) -> Result<Trained, Fail
     bar.finish_and_clear();
     let artifact = match trained {
         Ok(artifact) => artifact,
-        Err(why @ (TrainingError::TooFewPeople { .. } | TrainingError::TooFewLeavers { .. } | TrainingError::HistoryTooShort { .. })) => return Ok(Trained::Abstained(why)),
+        Err(
+            why @ (TrainingError::TooFewPeople { .. }
+            | TrainingError::TooFewLeavers { .. }
+            | TrainingError::HistoryTooShort { .. }),
+        ) => return Ok(Trained::Abstained(why)),
         Err(error) => return Err(error.into()),
     };
     let bytes = artifact.to_json()?.into_bytes();
     let (version, created_at) = (artifact.version.clone(), artifact.card.trained_at);
     parts
         .database
-        .transact(Access::Write, &[tenant], move |connection| Box::pin(async move { model_registry::store(connection, tenant, &version, &bytes, created_at).await }))
+        .transact(Access::Write, &[tenant], move |connection| {
+            Box::pin(async move { model_registry::store(connection, tenant, &version, &bytes, created_at).await })
+        })
         .await?;
     if !(artifact.card.evaluation.beats_shared_prior() && artifact.card.evaluation.beats_base_rate()) {
         return Ok(Trained::Kept(Box::new(artifact)));
     }
-    let command = tenant::Command::PromoteModel { model: artifact.version.clone(), on: clock::today() };
+    let command = tenant::Command::PromoteModel {
+        model: artifact.version.clone(),
+        on: clock::today(),
+    };
     let id = CommandId::derive(tenant, "train", &artifact.version);
     let submission = Submission {
         id,
@@ -117,14 +142,27 @@ async fn histories(parts: &Parts, tenant: TenantId) -> Result<(Vec<History>, i64
         let keys = parts.keyring.subjects(&subjects).await?;
         for event in page {
             let mut payload = serde_json::from_slice(&event.data)?;
-            let place = sealing::Place { stream: &event.stream, event_id: event.event_id, schema_version: event.schema_version };
+            let place = sealing::Place {
+                stream: &event.stream,
+                event_id: event.event_id,
+                schema_version: event.schema_version,
+            };
             sealing::open_payload(keys.get(&(tenant, event.stream.id)), place, &mut payload);
             if let AnyEvent::Employee(opened) = AnyEvent::decode(&event.event_type, event.schema_version, payload)? {
-                people.entry(event.stream.id).or_default().push(Recorded { known_on: event.known_at().date_naive(), event: opened });
+                people.entry(event.stream.id).or_default().push(Recorded {
+                    known_on: event.known_at().date_naive(),
+                    event: opened,
+                });
             }
         }
     }
-    let histories = people.into_iter().map(|(id, events)| History { employee: EmployeeId::from_uuid(id), events }).collect();
+    let histories = people
+        .into_iter()
+        .map(|(id, events)| History {
+            employee: EmployeeId::from_uuid(id),
+            events,
+        })
+        .collect();
     Ok((histories, position))
 }
 

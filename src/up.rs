@@ -22,8 +22,7 @@ use infra::{
     database::{self, Access},
     embedded::{EmbeddedBroker, EmbeddedPostgres},
     event_log::EventLog,
-    outcome, read_model,
-    route,
+    outcome, read_model, route,
     telemetry::Metrics,
 };
 use secrecy::SecretString;
@@ -78,7 +77,12 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let loops = Loops::new();
     roles::end_on_signal(&loops);
     // First, so that a port that is taken is told before anything else is started.
-    let listener = TcpListener::bind(arguments.listen).await.map_err(|error| format!("{} cannot be listened on ({error}): give another --listen", arguments.listen))?;
+    let listener = TcpListener::bind(arguments.listen).await.map_err(|error| {
+        format!(
+            "{} cannot be listened on ({error}): give another --listen",
+            arguments.listen
+        )
+    })?;
     let address = listener.local_addr()?;
 
     let (embedded, database_url, brokers) = services(settings).await?;
@@ -87,15 +91,26 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let parts = Parts::new(settings, &database_url, brokers)?;
     parts.database.assert_bound().await?;
     EventLog::new(parts.database.clone()).prepare().await?;
-    parts.brokers.ensure_topics(schemas::topics::PARTITIONS_DEFAULT, settings.kafka_replication).await?;
+    parts
+        .brokers
+        .ensure_topics(schemas::topics::PARTITIONS_DEFAULT, settings.kafka_replication)
+        .await?;
     let tenant = tenant(&parts).await?;
 
-    let url = arguments.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+    let url = arguments
+        .public_url
+        .clone()
+        .unwrap_or_else(|| format!("http://{address}"));
     let router = roles::start_command_service(&parts, &url, &loops).await?;
     roles::start_projection_workers(&parts, &loops)?;
     let router = router
         .merge(roles::start_query_api(&parts, &loops))
-        .merge(health::router(Health { database: parts.database.clone(), brokers: parts.brokers.clone(), metrics, role: "up" }));
+        .merge(health::router(Health {
+            database: parts.database.clone(),
+            brokers: parts.brokers.clone(),
+            metrics,
+            role: "up",
+        }));
     let serving = {
         let loops = loops.clone();
         tokio::spawn(async move { roles::serve(listener, router, &loops).await })
@@ -107,7 +122,16 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         let tokens = write_tokens(settings, &parts, tenant).await?;
         let mut out = std::io::stdout();
         if arguments.demo {
-            demo::run(&parts, &loops, &url, tenant, &tokens, arguments.demo_employees, &settings.data_dir).await?;
+            demo::run(
+                &parts,
+                &loops,
+                &url,
+                tenant,
+                &tokens,
+                arguments.demo_employees,
+                &settings.data_dir,
+            )
+            .await?;
             // The store manager of the demo is known only now.
             write_tokens(settings, &parts, tenant).await?;
         }
@@ -163,19 +187,30 @@ async fn services(settings: &Settings) -> Result<(Embedded, SecretString, Broker
 
 /// The installation's tenant: the first there is, or a new one with a key of its own.
 async fn tenant(parts: &Parts) -> Result<TenantId, Failure> {
-    let known = parts.database.transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection))).await?;
-    let tenant = known.first().copied().unwrap_or_else(|| TenantId::from_uuid(clock::new_id()));
+    let known = parts
+        .database
+        .transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection)))
+        .await?;
+    let tenant = known
+        .first()
+        .copied()
+        .unwrap_or_else(|| TenantId::from_uuid(clock::new_id()));
     parts.keyring.ensure_tenant(tenant).await?;
     Ok(tenant)
 }
 
 /// Tells the log of the tenant, and sees by it that the way through intake and appender works.
 async fn create_tenant(parts: &Parts, tenant: TenantId) -> Result<(), Failure> {
-    let command = tenant::Command::Create { name: "Development".to_owned(), on: clock::today() };
+    let command = tenant::Command::Create {
+        name: "Development".to_owned(),
+        on: clock::today(),
+    };
     let id = CommandId::derive(tenant, "up", "create");
     let tenants = [tenant];
     let find = || {
-        parts.database.transact(Access::Read, &tenants, move |connection| Box::pin(async move { outcome::find(connection, &[(tenant, id)]).await }))
+        parts.database.transact(Access::Read, &tenants, move |connection| {
+            Box::pin(async move { outcome::find(connection, &[(tenant, id)]).await })
+        })
     };
     if !find().await?.is_empty() {
         return Ok(());
@@ -193,7 +228,9 @@ async fn create_tenant(parts: &Parts, tenant: TenantId) -> Result<(), Failure> {
     let deadline = Instant::now() + READY_TIMEOUT;
     while find().await?.is_empty() {
         if Instant::now() > deadline {
-            return Err("the first command did not get through to the log: see the log above for what is broken".into());
+            return Err(
+                "the first command did not get through to the log: see the log above for what is broken".into(),
+            );
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -206,9 +243,23 @@ async fn await_consumers(parts: &Parts) -> Result<(), Failure> {
     let deadline = Instant::now() + READY_TIMEOUT;
     loop {
         let standing = projection_workers::lag::standing(&parts.database).await?;
-        let intake = parts.database.transact(Access::Read, &[], |connection| Box::pin(checkpoint::positions(connection, command_service::appender::CONSUMER, INTAKE))).await?;
+        let intake = parts
+            .database
+            .transact(Access::Read, &[], |connection| {
+                Box::pin(checkpoint::positions(
+                    connection,
+                    command_service::appender::CONSUMER,
+                    INTAKE,
+                ))
+            })
+            .await?;
         let partitions = usize::try_from(parts.bulk.partitions(EVENTS).await?)?;
-        let behind = standing.projections.iter().map(|named| named.behind.lag_events).max().unwrap_or(0);
+        let behind = standing
+            .projections
+            .iter()
+            .map(|named| named.behind.lag_events)
+            .max()
+            .unwrap_or(0);
         if intake.len() >= partitions && behind <= 0 {
             return Ok(());
         }
@@ -223,13 +274,20 @@ async fn await_consumers(parts: &Parts) -> Result<(), Failure> {
 ///
 /// # Errors
 /// When the file cannot be written.
-async fn write_tokens(settings: &Settings, parts: &Parts, tenant: TenantId) -> Result<BTreeMap<&'static str, String>, Failure> {
+async fn write_tokens(
+    settings: &Settings,
+    parts: &Parts,
+    tenant: TenantId,
+) -> Result<BTreeMap<&'static str, String>, Failure> {
     let secret = config::development_secret(&parts.master);
     let manager = largest_team(parts, tenant).await?;
     let mut tokens = BTreeMap::new();
     for role in Role::ALL {
         let employee = manager.filter(|_| role == Role::StoreManager);
-        tokens.insert(role.name(), auth::development_token(&secret, tenant, role, employee, clock::now(), TOKEN_VALID)?);
+        tokens.insert(
+            role.name(),
+            auth::development_token(&secret, tenant, role, employee, clock::now(), TOKEN_VALID)?,
+        );
     }
     let path = settings.data_dir.join(TOKENS_FILE);
     config::write_private(&path, &serde_json::to_string_pretty(&tokens)?)?;
@@ -238,12 +296,23 @@ async fn write_tokens(settings: &Settings, parts: &Parts, tenant: TenantId) -> R
 
 /// Whom the development store manager is: somebody with a team to look at.
 async fn largest_team(parts: &Parts, tenant: TenantId) -> Result<Option<EmployeeId>, Failure> {
-    let manager = parts.database.transact(Access::Read, &[tenant], move |connection| Box::pin(read_model::stats::largest_team(connection, tenant))).await?;
+    let manager = parts
+        .database
+        .transact(Access::Read, &[tenant], move |connection| {
+            Box::pin(read_model::stats::largest_team(connection, tenant))
+        })
+        .await?;
     Ok(manager.map(EmployeeId::from_uuid))
 }
 
 /// Where to click, and with what.
-async fn say_where(out: &mut impl Write, url: &str, settings: &Settings, parts: &Parts, tenant: TenantId) -> Result<(), Failure> {
+async fn say_where(
+    out: &mut impl Write,
+    url: &str,
+    settings: &Settings,
+    parts: &Parts,
+    tenant: TenantId,
+) -> Result<(), Failure> {
     let tokens = write_tokens(settings, parts, tenant).await?;
     let path: &Path = &settings.data_dir.join(TOKENS_FILE);
     writeln!(out, "GraphQL (open it in a browser)   {url}/graphql")?;

@@ -60,11 +60,19 @@ impl AppenderError {
 /// # Errors
 /// When it cannot go on by itself.
 pub async fn run(service: CommandService, shutdown: CancellationToken) -> Result<(), AppenderError> {
-    let member = Member { group: CONSUMER, topic: topics::INTAKE, instance: format!("{}-{CONSUMER}", service.instance) };
+    let member = Member {
+        group: CONSUMER,
+        topic: topics::INTAKE,
+        instance: format!("{}-{CONSUMER}", service.instance),
+    };
     let own = shutdown.child_token();
     let _stop_consuming = own.clone().drop_guard();
     let mut deliveries = broker::consume(&service.brokers, member, service.database.clone(), own)?;
-    let mut appender = Appender { service, streams: Streams::default(), owned: BTreeMap::new() };
+    let mut appender = Appender {
+        service,
+        streams: Streams::default(),
+        owned: BTreeMap::new(),
+    };
     let mut redrive = tokio::time::interval(REDRIVE_EVERY);
     redrive.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut arrived = Vec::new();
@@ -90,12 +98,20 @@ struct Appender {
 }
 
 impl Appender {
-    async fn handle(&mut self, deliveries: impl Iterator<Item = Delivery>, shutdown: &CancellationToken) -> Result<(), AppenderError> {
+    async fn handle(
+        &mut self,
+        deliveries: impl Iterator<Item = Delivery>,
+        shutdown: &CancellationToken,
+    ) -> Result<(), AppenderError> {
         let mut records = Vec::new();
         for delivery in deliveries {
             match delivery {
                 Delivery::Record(record) => {
-                    if self.owned.get(&record.partition).is_some_and(|checkpoint| record.offset >= checkpoint.next_offset) {
+                    if self
+                        .owned
+                        .get(&record.partition)
+                        .is_some_and(|checkpoint| record.offset >= checkpoint.next_offset)
+                    {
                         records.push(record);
                     }
                 }
@@ -130,7 +146,12 @@ impl Appender {
                 }
                 Err(error) if error.is_transient() => {
                     if !told {
-                        tracing::warn!(error = &error as &dyn std::error::Error, records = records.len(), "a batch of {} waits for the database", records.len());
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            records = records.len(),
+                            "a batch of {} waits for the database",
+                            records.len()
+                        );
                         told = true;
                     }
                     // Whether the transaction was committed is unknown: believe nothing that was cached for it.
@@ -147,14 +168,28 @@ impl Appender {
     async fn redrive(&self) -> Result<(), AppenderError> {
         let partitions: Vec<i32> = self.owned.keys().copied().collect();
         let found = async {
-            let mut tenants = self.service.database.transact(Access::Read, &[], |connection| Box::pin(infra::route::tenants(connection))).await?;
+            let mut tenants = self
+                .service
+                .database
+                .transact(Access::Read, &[], |connection| {
+                    Box::pin(infra::route::tenants(connection))
+                })
+                .await?;
             tenants.push(parked::UNKNOWN_TENANT);
             let again = self
                 .service
                 .database
-                .transact(Access::Read, &tenants, move |connection| Box::pin(async move { parked::to_retry(connection, CONSUMER, &partitions, REDRIVE_MAX).await }))
+                .transact(Access::Read, &tenants, move |connection| {
+                    Box::pin(async move { parked::to_retry(connection, CONSUMER, &partitions, REDRIVE_MAX).await })
+                })
                 .await?;
-            Ok::<_, DatabaseError>((tenants, again.into_iter().filter(|item| item.topic == topics::INTAKE).collect::<Vec<_>>()))
+            Ok::<_, DatabaseError>((
+                tenants,
+                again
+                    .into_iter()
+                    .filter(|item| item.topic == topics::INTAKE)
+                    .collect::<Vec<_>>(),
+            ))
         };
         let (tenants, again) = match found.await {
             Ok(found) => found,
@@ -168,12 +203,19 @@ impl Appender {
         let resolved: Vec<_> = again.iter().map(|item| (item.stream.tenant, item.id)).collect();
         let records = again
             .into_iter()
-            .map(|item| Outgoing { topic: topics::INTAKE, key: topics::key(&item.stream), headers: known_headers(item.headers), value: item.value })
+            .map(|item| Outgoing {
+                topic: topics::INTAKE,
+                key: topics::key(&item.stream),
+                headers: known_headers(item.headers),
+                value: item.value,
+            })
             .collect();
         self.service.bulk.send_all(records).await?;
         self.service
             .database
-            .transact(Access::Write, &tenants, move |connection| Box::pin(async move { parked::resolve(connection, &resolved).await }))
+            .transact(Access::Write, &tenants, move |connection| {
+                Box::pin(async move { parked::resolve(connection, &resolved).await })
+            })
             .await?;
         tracing::info!(count, "{count} parked records were sent through the intake again");
         Ok(())
@@ -183,8 +225,23 @@ impl Appender {
 /// Headers under the static names that the envelope uses; others carried nothing of ours.
 fn known_headers(headers: BTreeMap<String, String>) -> schemas::envelope::Headers {
     const NAMES: &[&str] = &[
-        "ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "content-type", "ce_tenant", "ce_subject", "ce_fingerprint", "ce_actor",
-        "ce_correlationid", "ce_causationid", "ce_backfill", "ce_traceparent",
+        "ce_specversion",
+        "ce_id",
+        "ce_source",
+        "ce_type",
+        "ce_time",
+        "content-type",
+        "ce_tenant",
+        "ce_subject",
+        "ce_fingerprint",
+        "ce_actor",
+        "ce_correlationid",
+        "ce_causationid",
+        "ce_backfill",
+        "ce_traceparent",
     ];
-    NAMES.iter().filter_map(|name| headers.get(*name).map(|value| (*name, value.clone()))).collect()
+    NAMES
+        .iter()
+        .filter_map(|name| headers.get(*name).map(|value| (*name, value.clone())))
+        .collect()
 }

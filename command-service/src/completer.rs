@@ -50,7 +50,10 @@ const BUSY_POLLS: u32 = 250;
 
 /// Completes until shut down.
 pub async fn run(service: CommandService, shutdown: CancellationToken) {
-    let completer = Arc::new(Completer { service, gates: Mutex::default() });
+    let completer = Arc::new(Completer {
+        service,
+        gates: Mutex::default(),
+    });
     let mut idle = 0;
     while !shutdown.is_cancelled() {
         let done = match completer.claim().await {
@@ -64,7 +67,10 @@ pub async fn run(service: CommandService, shutdown: CancellationToken) {
                 count
             }
             Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "the completion queue cannot be read yet");
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "the completion queue cannot be read yet"
+                );
                 0
             }
         };
@@ -108,11 +114,22 @@ enum Failure {
 
 impl Completer {
     async fn claim(&self) -> Result<Vec<Claimed>, DatabaseError> {
-        let tenants = self.service.database.transact(Access::Read, &[], |connection| Box::pin(infra::route::tenants(connection))).await?;
+        let tenants = self
+            .service
+            .database
+            .transact(Access::Read, &[], |connection| {
+                Box::pin(infra::route::tenants(connection))
+            })
+            .await?;
         if tenants.is_empty() {
             return Ok(Vec::new());
         }
-        self.service.database.transact(Access::Write, &tenants, |connection| Box::pin(completion::claim(connection, CLAIM_MAX))).await
+        self.service
+            .database
+            .transact(Access::Write, &tenants, |connection| {
+                Box::pin(completion::claim(connection, CLAIM_MAX))
+            })
+            .await
     }
 
     async fn complete(&self, claimed: Claimed) {
@@ -122,7 +139,14 @@ impl Completer {
         let result = self.try_complete(&claimed).await;
         metrics::histogram!("tenure_completion_seconds", "outcome" => if result.is_ok() { "completed" } else { "postponed" }).record(started.elapsed().as_secs_f64());
         let stored = match result {
-            Ok(()) => self.service.database.transact(Access::Write, &[tenant], move |c| Box::pin(async move { completion::done(c, &[claimed]).await })).await,
+            Ok(()) => {
+                self.service
+                    .database
+                    .transact(Access::Write, &[tenant], move |c| {
+                        Box::pin(async move { completion::done(c, &[claimed]).await })
+                    })
+                    .await
+            }
             Err(failure) => {
                 let attempt = u32::try_from(claimed.attempts.max(1) - 1).unwrap_or(0);
                 let retry_after = match &failure {
@@ -142,23 +166,38 @@ impl Completer {
                         self.believe_notification(&claimed).await;
                     }
                 }
-                self.service.database.transact(Access::Write, &[tenant], move |c| Box::pin(async move { completion::postpone(c, &claimed, delay, &cause).await })).await
+                self.service
+                    .database
+                    .transact(Access::Write, &[tenant], move |c| {
+                        Box::pin(async move { completion::postpone(c, &claimed, delay, &cause).await })
+                    })
+                    .await
             }
         };
         if let Err(error) = stored {
             // The lease runs out and the request is taken up again: the intake deduplicates.
-            tracing::warn!(error = &error as &dyn std::error::Error, "a finished reading could not be marked");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a finished reading could not be marked"
+            );
         }
     }
 
     async fn try_complete(&self, claimed: &Claimed) -> Result<(), Failure> {
         let request = &claimed.request;
-        let live = self.service.connections.find(request.connection).await?.ok_or(Failure::Disconnected)?;
+        let live = self
+            .service
+            .connections
+            .find(request.connection)
+            .await?
+            .ok_or(Failure::Disconnected)?;
         let gate = self.gate(request.connection);
         if let Some(left) = gate.closed_for() {
             return Err(Failure::Closed(left));
         }
-        let Ok(_permit) = gate.permits.acquire().await else { return Err(Failure::Disconnected) };
+        let Ok(_permit) = gate.permits.acquire().await else {
+            return Err(Failure::Disconnected);
+        };
         let snapshot = read(&self.service, &live, &request.remote_id).await?;
         fail::fail_point!("after-reading");
         self.synchronise(claimed, snapshot).await
@@ -170,9 +209,18 @@ impl Completer {
         let command = AnyCommand::Employee(employee::Command::Synchronise(Box::new(snapshot)));
         // The same reading sent twice is one command; the same content read again for another notification is not.
         let content = serde_json::to_vec(&command).map_err(intake::IntakeError::Encode)?;
-        let key = format!("{}|{}|{}", request.correlation, claimed.generation, hex(&Sha256::digest(&content)));
+        let key = format!(
+            "{}|{}|{}",
+            request.correlation,
+            claimed.generation,
+            hex(&Sha256::digest(&content))
+        );
         let submission = Submission {
-            id: CommandId::derive(request.tenant, &format!("bamboohr:{}:reading", request.connection), &key),
+            id: CommandId::derive(
+                request.tenant,
+                &format!("bamboohr:{}:reading", request.connection),
+                &key,
+            ),
             stream: StreamId::new(request.tenant, <Employee as domain::Aggregate>::KIND, employee),
             actor: format!("bamboohr:{}", request.connection),
             correlation: request.correlation,
@@ -189,25 +237,42 @@ impl Completer {
         let believed = async {
             let request = &claimed.request;
             let keys = self.service.keyring.tenant(request.tenant).await?;
-            let plain = keys.open(&completion::place(request.connection, &request.remote_id), &request.notification)?;
-            let Ok(Notified { notification, .. }) = serde_json::from_slice::<Notified>(&plain) else { return Ok(()) };
+            let plain = keys.open(
+                &completion::place(request.connection, &request.remote_id),
+                &request.notification,
+            )?;
+            let Ok(Notified { notification, .. }) = serde_json::from_slice::<Notified>(&plain) else {
+                return Ok(());
+            };
             if notification.fields.is_empty() {
                 return Ok(());
             }
             let as_of = notification.at.unwrap_or_else(clock::now).date_naive();
-            let source = Source { connection: request.connection, remote_id: request.remote_id.clone() };
-            let (snapshot, warnings) = translate::partial_snapshot(request.tenant, source, &notification, &|_| None, as_of)?;
+            let source = Source {
+                connection: request.connection,
+                remote_id: request.remote_id.clone(),
+            };
+            let (snapshot, warnings) =
+                translate::partial_snapshot(request.tenant, source, &notification, &|_| None, as_of)?;
             warn(&warnings, request.connection);
             self.synchronise(claimed, snapshot).await
         };
         if let Err(error) = believed.await {
-            tracing::debug!(error = &error as &dyn std::error::Error, "a notification could not stand in for its reading");
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "a notification could not stand in for its reading"
+            );
         }
     }
 
     fn gate(&self, connection: ConnectionId) -> Arc<Gate> {
         let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(gates.entry(connection).or_insert_with(|| Arc::new(Gate { permits: Semaphore::new(READINGS_PER_CONNECTION_MAX), closed_until: Mutex::default() })))
+        Arc::clone(gates.entry(connection).or_insert_with(|| {
+            Arc::new(Gate {
+                permits: Semaphore::new(READINGS_PER_CONNECTION_MAX),
+                closed_until: Mutex::default(),
+            })
+        }))
     }
 }
 
@@ -221,7 +286,9 @@ impl Gate {
 
     fn closed_for(&self) -> Option<Duration> {
         let until = (*self.closed_until.lock().unwrap_or_else(PoisonError::into_inner))?;
-        until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+        until
+            .checked_duration_since(Instant::now())
+            .filter(|left| !left.is_zero())
     }
 }
 
@@ -230,18 +297,36 @@ impl Gate {
 /// # Errors
 /// When the source cannot be asked, or its answer is about somebody else.
 async fn read(service: &CommandService, live: &Live, remote_id: &str) -> Result<Snapshot, Failure> {
-    let client = Client::new(&live.vendor.base_url, &live.vendor.company_domain, live.secrets.api_key.clone().into(), service.http.clone())?;
-    let source = Source { connection: live.id, remote_id: remote_id.to_owned() };
+    let client = Client::new(
+        &live.vendor.base_url,
+        &live.vendor.company_domain,
+        live.secrets.api_key.clone().into(),
+        service.http.clone(),
+    )?;
+    let source = Source {
+        connection: live.id,
+        remote_id: remote_id.to_owned(),
+    };
     let as_of = clock::today();
     let whose = Whose::One(remote_id);
     let fields = client.employee(remote_id, FIELDS).await?;
     let Some(fields) = fields else {
         let gone = employee::Rows::current(as_of, employee::Standing::Deleted);
-        return Ok(Snapshot { standing: gone, ..Snapshot::silent(source, as_of) });
+        return Ok(Snapshot {
+            standing: gone,
+            ..Snapshot::silent(source, as_of)
+        });
     };
-    let (job_info, compensation, employment_status) =
-        tokio::join!(client.table(whose, Table::JobInfo), client.table(whose, Table::Compensation), client.table(whose, Table::EmploymentStatus));
-    let tables = Tables { job_info: readable(job_info)?, compensation: readable(compensation)?, employment_status: readable(employment_status)? };
+    let (job_info, compensation, employment_status) = tokio::join!(
+        client.table(whose, Table::JobInfo),
+        client.table(whose, Table::Compensation),
+        client.table(whose, Table::EmploymentStatus)
+    );
+    let tables = Tables {
+        job_info: readable(job_info)?,
+        compensation: readable(compensation)?,
+        employment_status: readable(employment_status)?,
+    };
     let (snapshot, warnings) = translate::snapshot(live.tenant, source, &fields, Some(&tables), &|_| None, as_of)?;
     warn(&warnings, live.id);
     Ok(snapshot)
@@ -272,5 +357,10 @@ fn hex(bytes: &[u8]) -> String {
 /// # Errors
 /// When the database fails.
 pub async fn waiting(service: &CommandService, tenant: TenantId) -> Result<i64, DatabaseError> {
-    service.database.transact(Access::Read, &[tenant], |connection| Box::pin(completion::waiting(connection))).await
+    service
+        .database
+        .transact(Access::Read, &[tenant], |connection| {
+            Box::pin(completion::waiting(connection))
+        })
+        .await
 }

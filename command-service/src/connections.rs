@@ -13,8 +13,7 @@ use domain::{
 };
 use infra::{
     database::{Access, Database, DatabaseError},
-    event_log,
-    route,
+    event_log, route,
     sealing::{Keyring, Place, SealingError, open_payload},
 };
 use schemas::codec::AnyEvent;
@@ -55,7 +54,11 @@ pub struct Connections {
 impl Connections {
     #[must_use]
     pub fn new(database: Database, keyring: Keyring) -> Self {
-        Self { database, keyring, cached: Arc::default() }
+        Self {
+            database,
+            keyring,
+            cached: Arc::default(),
+        }
     }
 
     /// Reads every connection once, so that webhooks are accepted if Postgres goes away later. Answers how many there are.
@@ -63,7 +66,10 @@ impl Connections {
     /// # Errors
     /// When the database fails.
     pub async fn warm(&self) -> Result<Vec<Live>, ConnectionsError> {
-        let routes = self.database.transact(Access::Read, &[], |connection| Box::pin(route::all(connection))).await?;
+        let routes = self
+            .database
+            .transact(Access::Read, &[], |connection| Box::pin(route::all(connection)))
+            .await?;
         let mut live = Vec::new();
         for (id, tenant) in routes {
             self.keyring.tenant(tenant).await?;
@@ -77,7 +83,12 @@ impl Connections {
     /// # Errors
     /// When it was never seen and the database fails.
     pub async fn find(&self, id: ConnectionId) -> Result<Option<Live>, ConnectionsError> {
-        let cached = self.cached.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        let cached = self
+            .cached
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&id)
+            .cloned();
         match cached {
             Some((live, read_at)) if read_at.elapsed() < FRESH => Ok(Some(live)),
             Some((live, _)) => match self.refresh(id).await {
@@ -96,7 +107,12 @@ impl Connections {
     /// # Errors
     /// When the database fails or the history cannot be read.
     pub async fn refresh(&self, id: ConnectionId) -> Result<Option<Live>, ConnectionsError> {
-        let tenant = self.database.transact(Access::Read, &[], move |connection| Box::pin(route::tenant_of(connection, id))).await?;
+        let tenant = self
+            .database
+            .transact(Access::Read, &[], move |connection| {
+                Box::pin(route::tenant_of(connection, id))
+            })
+            .await?;
         match tenant {
             Some(tenant) => self.read(tenant, id).await,
             None => Ok(None),
@@ -107,23 +123,45 @@ impl Connections {
         let stream = StreamId::new(tenant, Connection::KIND, id);
         let events = self
             .database
-            .transact(Access::Read, &[tenant], move |connection| Box::pin(async move { event_log::read_streams(connection, &[stream]).await }))
+            .transact(Access::Read, &[tenant], move |connection| {
+                Box::pin(async move { event_log::read_streams(connection, &[stream]).await })
+            })
             .await?;
         let keys = self.keyring.subjects(&[(tenant, stream.id)]).await?;
         let (mut state, mut synchronised) = (Connection::default(), false);
         for event in events {
             let mut payload = serde_json::from_slice(&event.data).map_err(|_| ConnectionsError::Unreadable)?;
-            open_payload(keys.get(&(tenant, stream.id)), Place { stream: &stream, event_id: event.event_id, schema_version: event.schema_version }, &mut payload);
-            let AnyEvent::Connection(event) = AnyEvent::decode(&event.event_type, event.schema_version, payload).map_err(|_| ConnectionsError::Unreadable)? else {
+            open_payload(
+                keys.get(&(tenant, stream.id)),
+                Place {
+                    stream: &stream,
+                    event_id: event.event_id,
+                    schema_version: event.schema_version,
+                },
+                &mut payload,
+            );
+            let AnyEvent::Connection(event) = AnyEvent::decode(&event.event_type, event.schema_version, payload)
+                .map_err(|_| ConnectionsError::Unreadable)?
+            else {
                 return Err(ConnectionsError::Unreadable);
             };
             synchronised |= matches!(event, Event::Synchronised { .. });
             state = state.evolve(&event);
         }
         let live = match state {
-            Connection::Live { vendor, secrets, freshness_seconds, .. } => {
-                secrets.into_open().map(|secrets| Live { tenant, id, vendor, secrets, freshness_seconds, synchronised })
-            }
+            Connection::Live {
+                vendor,
+                secrets,
+                freshness_seconds,
+                ..
+            } => secrets.into_open().map(|secrets| Live {
+                tenant,
+                id,
+                vendor,
+                secrets,
+                freshness_seconds,
+                synchronised,
+            }),
             Connection::Unknown | Connection::Disconnected => None,
         };
         let mut cached = self.cached.write().unwrap_or_else(PoisonError::into_inner);

@@ -37,16 +37,36 @@ pub fn router(service: CommandService) -> Router {
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Tenure: commands and intake", description = "Webhooks, users' commands and connections. Reading is done over GraphQL at /graphql.", license(name = "Apache-2.0")),
-    paths(webhooks::receive, commands::employee_command, commands::tenant_command, commands::status, integrations::connect_bamboohr),
-    components(schemas(integrations::ConnectBambooHr, integrations::Connected, commands::CommandAnswer, commands::OutcomeWord, webhooks::Received, ProblemDocument))
+    info(
+        title = "Tenure: commands and intake",
+        description = "Webhooks, users' commands and connections. Reading is done over GraphQL at /graphql.",
+        license(name = "Apache-2.0")
+    ),
+    paths(
+        webhooks::receive,
+        commands::employee_command,
+        commands::tenant_command,
+        commands::status,
+        integrations::connect_bamboohr
+    ),
+    components(schemas(
+        integrations::ConnectBambooHr,
+        integrations::Connected,
+        commands::CommandAnswer,
+        commands::OutcomeWord,
+        webhooks::Received,
+        ProblemDocument
+    ))
 )]
 struct ApiDocument;
 
 /// RFC 9457.
 #[derive(utoipa::ToSchema)]
 #[schema(as = Problem)]
-#[expect(dead_code, reason = "describes `problem::Problem` to readers of the OpenAPI document")]
+#[expect(
+    dead_code,
+    reason = "describes `problem::Problem` to readers of the OpenAPI document"
+)]
 struct ProblemDocument {
     r#type: String,
     title: String,
@@ -63,7 +83,9 @@ pub fn openapi() -> Result<String, serde_json::Error> {
 }
 
 async fn actor(verifier: &Verifier, headers: &HeaderMap) -> Result<Actor, Problem> {
-    let authorization = headers.get(axum::http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let authorization = headers
+        .get(axum::http::header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
     Ok(verifier.actor(authorization).await?)
 }
 
@@ -73,7 +95,8 @@ async fn measure(path: Option<MatchedPath>, request: Request, next: Next) -> Res
     let route = path.map_or_else(|| "unknown".to_owned(), |path| path.as_str().to_owned());
     let response = next.run(request).await;
     let status = response.status().as_u16().to_string();
-    metrics::histogram!("tenure_http_seconds", "route" => route, "status" => status).record(started.elapsed().as_secs_f64());
+    metrics::histogram!("tenure_http_seconds", "route" => route, "status" => status)
+        .record(started.elapsed().as_secs_f64());
     response
 }
 
@@ -87,6 +110,9 @@ mod tests {
             std::fs::write(path, &now).expect("written");
         }
         let committed = std::fs::read_to_string(path).expect("schemas/openapi.json");
-        assert!(committed == now, "the HTTP contract changed: run `just golden` and review the difference");
+        assert!(
+            committed == now,
+            "the HTTP contract changed: run `just golden` and review the difference"
+        );
     }
 }

@@ -30,6 +30,8 @@ const ATTEMPTS_MAX: u32 = 10;
 enum ImportError {
     #[error("the source could not list its people")]
     Source(#[from] ClientProblem),
+    #[error("the source lists nobody: is the address right, and may the key's user see employees?")]
+    Nobody,
     #[error("the readings could not be queued")]
     Database(#[from] infra::database::DatabaseError),
     #[error("the readings could not be sealed")]
@@ -53,12 +55,34 @@ pub fn start(service: CommandService, live: Live, shutdown: CancellationToken) {
             };
             tracing::warn!(error = &error as &dyn std::error::Error, connection = %live.id, "connection {} could not be imported yet", live.id);
             let mut retry_after = None;
-            if let ImportError::Source(problem) = &error {
-                retry_after = problem.retry_after();
-                let cause = problem.cause().to_owned();
-                report(&service, &live, connection::Command::ReportFailed { cause, on: clock::today() }).await.ok();
+            let cause = match &error {
+                ImportError::Source(problem) => {
+                    retry_after = problem.retry_after();
+                    Some(problem.cause().to_owned())
+                }
+                ImportError::Nobody => Some("nobody-listed".to_owned()),
+                ImportError::Database(_)
+                | ImportError::Sealing(_)
+                | ImportError::Encode(_)
+                | ImportError::Intake(_) => None,
+            };
+            if let Some(cause) = cause {
+                report(
+                    &service,
+                    &live,
+                    connection::Command::ReportFailed {
+                        cause,
+                        on: clock::today(),
+                    },
+                )
+                .await
+                .ok();
             }
-            let delay = Backoff { first: Duration::from_secs(2), longest: Duration::from_secs(300) }.delay(attempt, rand::random(), retry_after);
+            let delay = Backoff {
+                first: Duration::from_secs(2),
+                longest: Duration::from_secs(300),
+            }
+            .delay(attempt, rand::random(), retry_after);
             tokio::select! { () = shutdown.cancelled() => return, () = tokio::time::sleep(delay) => {} }
         }
     });
@@ -66,19 +90,42 @@ pub fn start(service: CommandService, live: Live, shutdown: CancellationToken) {
 
 /// Queues everybody and waits until all are read.
 async fn import(service: &CommandService, live: &Live, shutdown: &CancellationToken) -> Result<u32, ImportError> {
-    let client = Client::new(&live.vendor.base_url, &live.vendor.company_domain, live.secrets.api_key.clone().into(), service.http.clone())?;
+    let client = Client::new(
+        &live.vendor.base_url,
+        &live.vendor.company_domain,
+        live.secrets.api_key.clone().into(),
+        service.http.clone(),
+    )?;
     let roster = client.employee_ids().await?;
+    if roster.remote_ids.is_empty() {
+        return Err(ImportError::Nobody);
+    }
     let correlation = clock::new_id();
     let keys = service.keyring.tenant(live.tenant).await?;
     for chunk in roster.remote_ids.chunks(QUEUE_CHUNK) {
         let mut requests = Vec::with_capacity(chunk.len());
         for remote_id in chunk {
-            let notified = Notified { connection: live.id, notification: notification(remote_id) };
+            let notified = Notified {
+                connection: live.id,
+                notification: notification(remote_id),
+            };
             let plain = serde_json::to_vec(&notified).map_err(ImportError::Encode)?;
             let notification = keys.seal(&completion::place(live.id, remote_id), &plain)?;
-            requests.push(completion::Request { tenant: live.tenant, connection: live.id, remote_id: remote_id.clone(), notification, correlation, backfill: true });
+            requests.push(completion::Request {
+                tenant: live.tenant,
+                connection: live.id,
+                remote_id: remote_id.clone(),
+                notification,
+                correlation,
+                backfill: true,
+            });
         }
-        service.database.transact(Access::Write, &[live.tenant], move |connection| Box::pin(async move { completion::request(connection, &requests).await })).await?;
+        service
+            .database
+            .transact(Access::Write, &[live.tenant], move |connection| {
+                Box::pin(async move { completion::request(connection, &requests).await })
+            })
+            .await?;
     }
     while completer::waiting(service, live.tenant).await? > 0 {
         if shutdown.is_cancelled() {
@@ -88,12 +135,28 @@ async fn import(service: &CommandService, live: &Live, shutdown: &CancellationTo
     }
     let employees = u32::try_from(roster.remote_ids.len()).unwrap_or(u32::MAX);
     let cursor = roster.cursor.map(|cursor| cursor.to_rfc3339());
-    report(service, live, connection::Command::ReportSynchronised { employees, cursor, on: clock::today() }).await?;
+    report(
+        service,
+        live,
+        connection::Command::ReportSynchronised {
+            employees,
+            cursor,
+            on: clock::today(),
+        },
+    )
+    .await?;
     Ok(employees)
 }
 
 fn notification(remote_id: &str) -> Notification {
-    Notification { remote_id: remote_id.to_owned(), kind: Kind::Updated, changed_fields: vec![], fields: std::collections::BTreeMap::new(), at: None, company_id: None }
+    Notification {
+        remote_id: remote_id.to_owned(),
+        kind: Kind::Updated,
+        changed_fields: vec![],
+        fields: std::collections::BTreeMap::new(),
+        at: None,
+        company_id: None,
+    }
 }
 
 async fn report(service: &CommandService, live: &Live, command: connection::Command) -> Result<(), IntakeError> {

@@ -89,7 +89,10 @@ async fn record(keyring: &Keyring, submission: Submission) -> Result<Outgoing, I
         Content::Unreadable(unreadable) => (IntakeKind::Unreadable, serde_json::to_vec(unreadable)),
     };
     let plain = plain.map_err(IntakeError::Encode)?;
-    let value = keyring.tenant(submission.stream.tenant).await?.seal(&place(submission.id), &plain)?;
+    let value = keyring
+        .tenant(submission.stream.tenant)
+        .await?
+        .seal(&place(submission.id), &plain)?;
     let header = IntakeHeader {
         kind,
         id: submission.id,
@@ -104,7 +107,12 @@ async fn record(keyring: &Keyring, submission: Submission) -> Result<Outgoing, I
         },
         fingerprint: submission.fingerprint,
     };
-    Ok(Outgoing { topic: topics::INTAKE, key: topics::key(&submission.stream), headers: header.headers(), value })
+    Ok(Outgoing {
+        topic: topics::INTAKE,
+        key: topics::key(&submission.stream),
+        headers: header.headers(),
+        value,
+    })
 }
 
 /// The stream of a connection, for what belongs to no person.

@@ -24,27 +24,54 @@ pub struct Problem {
 
 impl Problem {
     pub fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, title, detail: detail.into(), extensions: Vec::new(), retry_after_seconds: None }
+        Self {
+            status,
+            kind,
+            title,
+            detail: detail.into(),
+            extensions: Vec::new(),
+            retry_after_seconds: None,
+        }
     }
 
     /// 400: the request cannot be understood.
     pub fn bad_request(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "bad-request", "The request cannot be understood", detail)
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "bad-request",
+            "The request cannot be understood",
+            detail,
+        )
     }
 
     /// 404, also for what exists and is none of the caller's business.
     pub fn not_found(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such thing here", detail)
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not-found",
+            "There is no such thing here",
+            detail,
+        )
     }
 
     /// 403: known, but not allowed.
     pub fn forbidden(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::FORBIDDEN, "forbidden", "Your role does not allow this", detail)
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "Your role does not allow this",
+            detail,
+        )
     }
 
     /// 503: passes; try again.
     pub fn unavailable(detail: impl Into<String>) -> Self {
-        let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "A part of Tenure is away at the moment", detail);
+        let mut problem = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable",
+            "A part of Tenure is away at the moment",
+            detail,
+        );
         problem.retry_after_seconds = Some(5);
         problem
     }
@@ -53,7 +80,12 @@ impl Problem {
     pub fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
         let id = clock::new_id();
         tracing::error!(error, request_problem = %id, "a request failed (problem {id})");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong inside Tenure", format!("Tell your operator this id: {id}"))
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "Something went wrong inside Tenure",
+            format!("Tell your operator this id: {id}"),
+        )
     }
 
     #[must_use]
@@ -80,12 +112,19 @@ impl IntoResponse for Problem {
             body[name] = value;
         }
         let mut response = (self.status, Json(body)).into_response();
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         if let Some(seconds) = self.retry_after_seconds {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if self.status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }
@@ -94,9 +133,12 @@ impl IntoResponse for Problem {
 impl From<AuthError> for Problem {
     fn from(error: AuthError) -> Self {
         match error {
-            AuthError::Missing | AuthError::Expired | AuthError::Invalid => {
-                Self::new(StatusCode::UNAUTHORIZED, "unauthorised", "Tell us who you are", error.to_string())
-            }
+            AuthError::Missing | AuthError::Expired | AuthError::Invalid => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "unauthorised",
+                "Tell us who you are",
+                error.to_string(),
+            ),
             AuthError::NoKeys => Self::unavailable(error.to_string()),
         }
     }
@@ -116,7 +158,8 @@ impl From<DatabaseError> for Problem {
 impl From<ConnectionsError> for Problem {
     fn from(error: ConnectionsError) -> Self {
         match error {
-            ConnectionsError::Database(error) | ConnectionsError::Sealing(infra::sealing::SealingError::Database(error)) => error.into(),
+            ConnectionsError::Database(error)
+            | ConnectionsError::Sealing(infra::sealing::SealingError::Database(error)) => error.into(),
             ConnectionsError::Sealing(_) | ConnectionsError::Unreadable => Self::internal(&error),
         }
     }
@@ -144,7 +187,9 @@ mod tests {
         let error = std::io::Error::other("password=hunter2 at /var/lib");
         let response = Problem::internal(&error).into_response();
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        let body = axum::body::to_bytes(response.into_body(), 10_000).await.expect("a body");
+        let body = axum::body::to_bytes(response.into_body(), 10_000)
+            .await
+            .expect("a body");
         let text = String::from_utf8_lossy(&body).into_owned();
         assert!(!text.contains("hunter2") && !text.contains("/var/lib"), "{text}");
     }

@@ -75,7 +75,10 @@ impl FromStr for Kind {
     type Err = NotAStream;
 
     fn from_str(name: &str) -> Result<Self, NotAStream> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| NotAStream(name.to_owned()))
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.name() == name)
+            .ok_or_else(|| NotAStream(name.to_owned()))
     }
 }
 
@@ -90,7 +93,11 @@ pub struct StreamId {
 impl StreamId {
     #[must_use]
     pub fn new(tenant: TenantId, kind: Kind, id: impl Into<Uuid>) -> Self {
-        Self { tenant, kind, id: id.into() }
+        Self {
+            tenant,
+            kind,
+            id: id.into(),
+        }
     }
 }
 
@@ -106,7 +113,8 @@ impl FromStr for StreamId {
     fn from_str(name: &str) -> Result<Self, NotAStream> {
         let broken = || NotAStream(name.to_owned());
         let mut parts = name.split('/');
-        let (Some(tenant), Some(kind), Some(id), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        let (Some(tenant), Some(kind), Some(id), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
             return Err(broken());
         };
         Ok(Self {
@@ -129,7 +137,12 @@ mod tests {
 
     #[test]
     fn what_is_not_a_stream_name_says_so() {
-        for broken in ["", "a/b/c", "00000000-0000-0000-0000-000000000007/employee", "x/employee/y/z"] {
+        for broken in [
+            "",
+            "a/b/c",
+            "00000000-0000-0000-0000-000000000007/employee",
+            "x/employee/y/z",
+        ] {
             assert!(broken.parse::<StreamId>().is_err());
         }
     }

@@ -32,26 +32,56 @@ pub struct Secrets {
 #[serde(tag = "command", rename_all = "kebab-case")]
 pub enum Command {
     /// Connects, or changes the address or secrets of what is connected.
-    Connect { vendor: BambooHr, secrets: Personal<Secrets>, freshness_seconds: u32, on: Date },
+    Connect {
+        vendor: BambooHr,
+        secrets: Personal<Secrets>,
+        freshness_seconds: u32,
+        on: Date,
+    },
     /// A whole import or reconciliation went through.
-    ReportSynchronised { employees: u32, cursor: Option<String>, on: Date },
+    ReportSynchronised {
+        employees: u32,
+        cursor: Option<String>,
+        on: Date,
+    },
     /// The source could not be used; `cause` names the kind of failure, without anything personal.
-    ReportFailed { cause: String, on: Date },
-    Disconnect { on: Date },
+    ReportFailed {
+        cause: String,
+        on: Date,
+    },
+    Disconnect {
+        on: Date,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data", rename_all = "kebab-case")]
 pub enum Event {
-    Connected { vendor: BambooHr, secrets: Personal<Secrets>, freshness_seconds: u32, on: Date },
-    Synchronised { employees: u32, cursor: Option<String>, on: Date },
-    Failed { cause: String, on: Date },
-    Disconnected { on: Date },
+    Connected {
+        vendor: BambooHr,
+        secrets: Personal<Secrets>,
+        freshness_seconds: u32,
+        on: Date,
+    },
+    Synchronised {
+        employees: u32,
+        cursor: Option<String>,
+        on: Date,
+    },
+    Failed {
+        cause: String,
+        on: Date,
+    },
+    Disconnected {
+        on: Date,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
-    #[error("the company domain is the first part of the address of your BambooHR account: letters, digits and hyphens")]
+    #[error(
+        "the company domain is the first part of the address of your BambooHR account: letters, digits and hyphens"
+    )]
     BadCompanyDomain,
     #[error("the API key is empty")]
     NoApiKey,
@@ -68,7 +98,10 @@ impl Event {
     #[must_use]
     pub const fn effective_on(&self) -> Date {
         match self {
-            Self::Connected { on, .. } | Self::Synchronised { on, .. } | Self::Failed { on, .. } | Self::Disconnected { on } => *on,
+            Self::Connected { on, .. }
+            | Self::Synchronised { on, .. }
+            | Self::Failed { on, .. }
+            | Self::Disconnected { on } => *on,
         }
     }
 }
@@ -77,7 +110,12 @@ impl Event {
 pub enum Connection {
     #[default]
     Unknown,
-    Live { vendor: BambooHr, secrets: Personal<Secrets>, freshness_seconds: u32, last_cause: Option<String> },
+    Live {
+        vendor: BambooHr,
+        secrets: Personal<Secrets>,
+        freshness_seconds: u32,
+        last_cause: Option<String>,
+    },
     Disconnected,
 }
 
@@ -90,8 +128,15 @@ impl Aggregate for Connection {
 
     fn decide(&self, command: Command, _today: Date) -> Result<Vec<Event>, Rejection> {
         match command {
-            Command::Connect { vendor, secrets, freshness_seconds, on } => self.connect(vendor, secrets, freshness_seconds, on),
-            Command::ReportSynchronised { employees, cursor, on } => self.live(vec![Event::Synchronised { employees, cursor, on }]),
+            Command::Connect {
+                vendor,
+                secrets,
+                freshness_seconds,
+                on,
+            } => self.connect(vendor, secrets, freshness_seconds, on),
+            Command::ReportSynchronised { employees, cursor, on } => {
+                self.live(vec![Event::Synchronised { employees, cursor, on }])
+            }
             Command::ReportFailed { cause, on } => self.report_failed(cause, on),
             Command::Disconnect { on } => match self {
                 Self::Disconnected => Ok(vec![]),
@@ -102,9 +147,17 @@ impl Aggregate for Connection {
 
     fn evolve(self, event: &Event) -> Self {
         match event {
-            Event::Connected { vendor, secrets, freshness_seconds, .. } => {
-                Self::Live { vendor: vendor.clone(), secrets: secrets.clone(), freshness_seconds: *freshness_seconds, last_cause: None }
-            }
+            Event::Connected {
+                vendor,
+                secrets,
+                freshness_seconds,
+                ..
+            } => Self::Live {
+                vendor: vendor.clone(),
+                secrets: secrets.clone(),
+                freshness_seconds: *freshness_seconds,
+                last_cause: None,
+            },
             Event::Synchronised { .. } => self.with_cause(None),
             Event::Failed { cause, .. } => self.with_cause(Some(cause.clone())),
             Event::Disconnected { .. } => Self::Disconnected,
@@ -120,7 +173,13 @@ impl Connection {
         }
     }
 
-    fn connect(&self, vendor: BambooHr, secrets: Personal<Secrets>, freshness_seconds: u32, on: Date) -> Result<Vec<Event>, Rejection> {
+    fn connect(
+        &self,
+        vendor: BambooHr,
+        secrets: Personal<Secrets>,
+        freshness_seconds: u32,
+        on: Date,
+    ) -> Result<Vec<Event>, Rejection> {
         let domain = &vendor.company_domain;
         if domain.is_empty() || domain.len() > 63 || !domain.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
             return Err(Rejection::BadCompanyDomain);
@@ -138,22 +197,44 @@ impl Connection {
             return Err(Rejection::BadFreshness);
         }
         match self {
-            Self::Live { vendor: v, secrets: s, freshness_seconds: f, .. } if *v == vendor && *s == secrets && *f == freshness_seconds => Ok(vec![]),
-            Self::Unknown | Self::Live { .. } | Self::Disconnected => Ok(vec![Event::Connected { vendor, secrets, freshness_seconds, on }]),
+            Self::Live {
+                vendor: v,
+                secrets: s,
+                freshness_seconds: f,
+                ..
+            } if *v == vendor && *s == secrets && *f == freshness_seconds => Ok(vec![]),
+            Self::Unknown | Self::Live { .. } | Self::Disconnected => Ok(vec![Event::Connected {
+                vendor,
+                secrets,
+                freshness_seconds,
+                on,
+            }]),
         }
     }
 
     /// A failure is told once: the same cause again is no news until something worked.
     fn report_failed(&self, cause: String, on: Date) -> Result<Vec<Event>, Rejection> {
         match self {
-            Self::Live { last_cause: Some(last), .. } if *last == cause => Ok(vec![]),
+            Self::Live {
+                last_cause: Some(last), ..
+            } if *last == cause => Ok(vec![]),
             Self::Unknown | Self::Live { .. } | Self::Disconnected => self.live(vec![Event::Failed { cause, on }]),
         }
     }
 
     fn with_cause(self, cause: Option<String>) -> Self {
         match self {
-            Self::Live { vendor, secrets, freshness_seconds, .. } => Self::Live { vendor, secrets, freshness_seconds, last_cause: cause },
+            Self::Live {
+                vendor,
+                secrets,
+                freshness_seconds,
+                ..
+            } => Self::Live {
+                vendor,
+                secrets,
+                freshness_seconds,
+                last_cause: cause,
+            },
             Self::Unknown | Self::Disconnected => self,
         }
     }
@@ -169,28 +250,45 @@ mod tests {
 
     fn connect(domain: &str, api_key: &str, keys: &[&str], freshness_seconds: u32) -> Command {
         Command::Connect {
-            vendor: BambooHr { company_domain: domain.into(), base_url: "http://localhost".into() },
-            secrets: Personal::Open(Secrets { api_key: api_key.into(), webhook_keys: keys.iter().map(|&k| k.into()).collect() }),
+            vendor: BambooHr {
+                company_domain: domain.into(),
+                base_url: "http://localhost".into(),
+            },
+            secrets: Personal::Open(Secrets {
+                api_key: api_key.into(),
+                webhook_keys: keys.iter().map(|&k| k.into()).collect(),
+            }),
             freshness_seconds,
             on: on(),
         }
     }
 
     fn connected() -> Connection {
-        let events = Connection::default().decide(connect("acme", "k", &["w"], 300), on()).expect("accepted");
+        let events = Connection::default()
+            .decide(connect("acme", "k", &["w"], 300), on())
+            .expect("accepted");
         Connection::fold(&events)
     }
 
     #[test]
     fn connecting_is_idempotent_and_keys_can_be_added() {
         assert_eq!(connected().decide(connect("acme", "k", &["w"], 300), on()), Ok(vec![]));
-        assert_eq!(connected().decide(connect("acme", "k", &["w", "w2"], 300), on()).expect("accepted").len(), 1);
+        assert_eq!(
+            connected()
+                .decide(connect("acme", "k", &["w", "w2"], 300), on())
+                .expect("accepted")
+                .len(),
+            1
+        );
     }
 
     #[test]
     fn every_rejection_is_produced() {
         let refused = |command| Connection::default().decide(command, on()).expect_err("refused");
-        assert_eq!(refused(connect("acme.example", "k", &["w"], 300)), Rejection::BadCompanyDomain);
+        assert_eq!(
+            refused(connect("acme.example", "k", &["w"], 300)),
+            Rejection::BadCompanyDomain
+        );
         assert_eq!(refused(connect("acme", " ", &["w"], 300)), Rejection::NoApiKey);
         assert_eq!(refused(connect("acme", "k", &[], 300)), Rejection::BadWebhookKeys);
         assert_eq!(refused(connect("acme", "k", &["w"], 5)), Rejection::BadFreshness);
@@ -199,11 +297,18 @@ mod tests {
 
     #[test]
     fn a_failure_is_told_once_until_something_works() {
-        let fail = Command::ReportFailed { cause: "unauthorised".into(), on: on() };
+        let fail = Command::ReportFailed {
+            cause: "unauthorised".into(),
+            on: on(),
+        };
         let events = connected().decide(fail.clone(), on()).expect("accepted");
         let failed = connected().evolve(&events[0]);
         assert_eq!(failed.decide(fail.clone(), on()), Ok(vec![]));
-        let well = failed.evolve(&Event::Synchronised { employees: 1, cursor: None, on: on() });
+        let well = failed.evolve(&Event::Synchronised {
+            employees: 1,
+            cursor: None,
+            on: on(),
+        });
         assert_eq!(well.decide(fail, on()).expect("accepted").len(), 1);
     }
 }

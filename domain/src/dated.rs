@@ -49,7 +49,10 @@ impl<T> Dated<T> {
     /// The fact of exactly this day.
     #[must_use]
     pub fn fact_on(&self, day: Date) -> Option<&T> {
-        self.facts.binary_search_by_key(&day, |(from, _)| *from).ok().map(|index| &self.facts[index].1)
+        self.facts
+            .binary_search_by_key(&day, |(from, _)| *from)
+            .ok()
+            .map(|index| &self.facts[index].1)
     }
 
     #[must_use]

@@ -53,28 +53,58 @@ pub enum Command {
 #[serde(tag = "type", content = "data", rename_all = "kebab-case")]
 pub enum Event {
     Hired(Hired),
-    Rehired { on: Date },
+    Rehired {
+        on: Date,
+    },
     /// Department, location, division or job title changed.
     Transferred(Moved),
     /// A move that the source calls a promotion.
     Promoted(Moved),
-    ManagerChanged { from: Option<EmployeeId>, to: Option<EmployeeId>, on: Date },
+    ManagerChanged {
+        from: Option<EmployeeId>,
+        to: Option<EmployeeId>,
+        on: Date,
+    },
     PayChanged(PayChanged),
-    HoursChanged { from: Option<WeeklyMinutes>, to: WeeklyMinutes, on: Date },
-    LeaveStarted { on: Date },
-    LeaveEnded { on: Date },
+    HoursChanged {
+        from: Option<WeeklyMinutes>,
+        to: WeeklyMinutes,
+        on: Date,
+    },
+    LeaveStarted {
+        on: Date,
+    },
+    LeaveEnded {
+        on: Date,
+    },
     NoticeGiven(GiveNotice),
-    NoticeWithdrawn { on: Date },
+    NoticeWithdrawn {
+        on: Date,
+    },
     Terminated(Ending),
     /// The source took back a termination: it never was.
-    TerminationReversed { on: Date },
+    TerminationReversed {
+        on: Date,
+    },
     /// The record vanished at its source (a duplicate or a mistake there), which is not a termination.
-    SourceRecordDeleted { on: Date },
-    ContactChanged { name: Personal<Name>, contact: Personal<Contact>, on: Date },
+    SourceRecordDeleted {
+        on: Date,
+    },
+    ContactChanged {
+        name: Personal<Name>,
+        contact: Personal<Contact>,
+        on: Date,
+    },
     /// Protected attributes: for the fairness store only, never for a model.
-    DemographicsChanged { demographics: Personal<Demographics>, on: Date },
+    DemographicsChanged {
+        demographics: Personal<Demographics>,
+        on: Date,
+    },
     /// Fields that the source sent and Tenure has no word for: kept, not dropped.
-    SourceFieldsKept { fields: Personal<BTreeMap<String, String>>, on: Date },
+    SourceFieldsKept {
+        fields: Personal<BTreeMap<String, String>>,
+        on: Date,
+    },
     AssessmentCompleted(Assessment),
     ReviewRecorded(Review),
     SurveyAnswered(Survey),
@@ -132,7 +162,11 @@ impl Name {
     /// The name to show: the preferred first name, if there is one, and the last name.
     #[must_use]
     pub fn display(&self) -> String {
-        let first = self.preferred.as_deref().filter(|name| !name.is_empty()).unwrap_or(&self.first);
+        let first = self
+            .preferred
+            .as_deref()
+            .filter(|name| !name.is_empty())
+            .unwrap_or(&self.first);
         format!("{first} {}", self.last).trim().to_owned()
     }
 }
@@ -457,7 +491,10 @@ impl Employee {
             return Err(Rejection::TooFarAhead { on });
         }
         if on < file.hired_on {
-            return Err(Rejection::BeforeHire { on, hired_on: file.hired_on });
+            return Err(Rejection::BeforeHire {
+                on,
+                hired_on: file.hired_on,
+            });
         }
         match file.standing.at(on) {
             Some(standing) if standing.is_employed() => Ok(file),
@@ -469,7 +506,10 @@ impl Employee {
         let file = self.employed_on(notice.on, today)?;
         if let Some(last_day) = notice.last_day {
             if last_day < notice.on {
-                return Err(Rejection::LastDayBeforeNotice { on: notice.on, last_day });
+                return Err(Rejection::LastDayBeforeNotice {
+                    on: notice.on,
+                    last_day,
+                });
             }
             not_too_far_ahead(last_day, today)?;
         }
@@ -507,7 +547,11 @@ impl Employee {
     fn record_absence(&self, absence: Absence, today: Date) -> Result<Vec<Event>, Rejection> {
         self.employed_on(absence.on, today)?;
         if !(1..=ABSENCE_DAYS_MAX).contains(&absence.days) {
-            return Err(Rejection::OutOfRange { what: "days of absence", min: 1, max: u32::from(ABSENCE_DAYS_MAX) });
+            return Err(Rejection::OutOfRange {
+                what: "days of absence",
+                min: 1,
+                max: u32::from(ABSENCE_DAYS_MAX),
+            });
         }
         Ok(vec![Event::AbsenceRecorded(absence)])
     }
@@ -515,7 +559,11 @@ impl Employee {
     fn record_overtime(&self, overtime: Overtime, today: Date) -> Result<Vec<Event>, Rejection> {
         self.employed_on(overtime.on, today)?;
         if !(1..=OVERTIME_MINUTES_MAX).contains(&overtime.minutes) {
-            return Err(Rejection::OutOfRange { what: "minutes of overtime", min: 1, max: u32::from(OVERTIME_MINUTES_MAX) });
+            return Err(Rejection::OutOfRange {
+                what: "minutes of overtime",
+                min: 1,
+                max: u32::from(OVERTIME_MINUTES_MAX),
+            });
         }
         Ok(vec![Event::OvertimeRecorded(overtime)])
     }
@@ -532,11 +580,19 @@ impl Employee {
     }
 
     fn object_to_scoring(&self, objection: Objection) -> Result<Vec<Event>, Rejection> {
-        Ok(if self.file()?.objects_to_scoring { vec![] } else { vec![Event::ScoringObjected(objection)] })
+        Ok(if self.file()?.objects_to_scoring {
+            vec![]
+        } else {
+            vec![Event::ScoringObjected(objection)]
+        })
     }
 
     fn withdraw_objection(&self, objection: Objection) -> Result<Vec<Event>, Rejection> {
-        Ok(if self.file()?.objects_to_scoring { vec![Event::ScoringObjectionWithdrawn(objection)] } else { vec![] })
+        Ok(if self.file()?.objects_to_scoring {
+            vec![Event::ScoringObjectionWithdrawn(objection)]
+        } else {
+            vec![]
+        })
     }
 
     fn erase(&self, erasure: Erasure) -> Result<Vec<Event>, Rejection> {
@@ -586,7 +642,11 @@ impl File {
             }
             Event::LeaveEnded { on } => self.standing.set(*on, Standing::Working),
             Event::TerminationReversed { on } => {
-                let before = self.standing.before(*on).filter(|standing| standing.is_employed()).cloned();
+                let before = self
+                    .standing
+                    .before(*on)
+                    .filter(|standing| standing.is_employed())
+                    .cloned();
                 self.standing.set(*on, before.unwrap_or(Standing::Working));
             }
             Event::LeaveStarted { on } => self.standing.set(*on, Standing::OnLeave),
@@ -623,18 +683,28 @@ impl File {
 }
 
 fn not_too_far_ahead(on: Date, today: Date) -> Result<(), Rejection> {
-    if (on - today).num_days() > DAYS_AHEAD_MAX { Err(Rejection::TooFarAhead { on }) } else { Ok(()) }
+    if (on - today).num_days() > DAYS_AHEAD_MAX {
+        Err(Rejection::TooFarAhead { on })
+    } else {
+        Ok(())
+    }
 }
 
 fn range(what: &'static str, value: &Personal<u8>, min: u8, max: u8) -> Result<(), Rejection> {
     match value.open() {
-        Some(value) if !(min..=max).contains(value) => {
-            Err(Rejection::OutOfRange { what, min: u32::from(min), max: u32::from(max) })
-        }
+        Some(value) if !(min..=max).contains(value) => Err(Rejection::OutOfRange {
+            what,
+            min: u32::from(min),
+            max: u32::from(max),
+        }),
         Some(_) | None => Ok(()),
     }
 }
 
 fn text(what: &'static str, value: &str, max: usize) -> Result<(), Rejection> {
-    if value.trim().is_empty() || value.chars().count() > max { Err(Rejection::BadText { what, max }) } else { Ok(()) }
+    if value.trim().is_empty() || value.chars().count() > max {
+        Err(Rejection::BadText { what, max })
+    } else {
+        Ok(())
+    }
 }

@@ -74,7 +74,12 @@ impl EmployeeId {
     /// The id of the person whom `connection` knows as `remote`. Stable for ever: a re-import finds the same stream.
     #[must_use]
     pub fn derive(tenant: TenantId, connection: ConnectionId, remote: &str) -> Self {
-        Self(derived(&["employee", &tenant.to_string(), &connection.to_string(), remote]))
+        Self(derived(&[
+            "employee",
+            &tenant.to_string(),
+            &connection.to_string(),
+            remote,
+        ]))
     }
 }
 
@@ -121,7 +126,10 @@ mod tests {
         let tenant = TenantId::from_uuid(Uuid::from_u128(1));
         let connection = ConnectionId::derive(tenant, "bamboohr", "acme");
         assert_eq!(connection.to_string(), "c2ff17ac-ebbb-50b8-b1bb-1bb490169adb");
-        assert_eq!(EmployeeId::derive(tenant, connection, "42").to_string(), "2ce57f14-0fdf-5282-beb9-b3eef865e2d6");
+        assert_eq!(
+            EmployeeId::derive(tenant, connection, "42").to_string(),
+            "2ce57f14-0fdf-5282-beb9-b3eef865e2d6"
+        );
     }
 
     #[test]

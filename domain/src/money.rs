@@ -23,8 +23,8 @@ impl Currency {
     #[must_use]
     pub const fn minor_digits(self) -> u32 {
         match &self.0 {
-            b"BIF" | b"CLP" | b"DJF" | b"GNF" | b"ISK" | b"JPY" | b"KMF" | b"KRW" | b"PYG" | b"RWF" | b"UGX" | b"UYI" | b"VND"
-            | b"VUV" | b"XAF" | b"XOF" | b"XPF" => 0,
+            b"BIF" | b"CLP" | b"DJF" | b"GNF" | b"ISK" | b"JPY" | b"KMF" | b"KRW" | b"PYG" | b"RWF" | b"UGX"
+            | b"UYI" | b"VND" | b"VUV" | b"XAF" | b"XOF" | b"XPF" => 0,
             b"BHD" | b"IQD" | b"JOD" | b"KWD" | b"LYD" | b"OMR" | b"TND" => 3,
             _ => 2,
         }
@@ -96,7 +96,9 @@ impl Money {
     /// When the text is no decimal, is finer than the currency's minor unit, or does not fit.
     pub fn parse(amount: &str, currency: Currency) -> Result<Self, NotMoney> {
         let text: String = amount.trim().chars().filter(|c| *c != ',').collect();
-        let (negative, text) = text.strip_prefix('-').map_or((false, text.as_str()), |rest| (true, rest));
+        let (negative, text) = text
+            .strip_prefix('-')
+            .map_or((false, text.as_str()), |rest| (true, rest));
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
         if whole.is_empty() || !digits(whole) || !digits(fraction) {
@@ -107,8 +109,13 @@ impl Money {
         if fraction.len() > precision {
             return Err(NotMoney::TooPrecise(currency));
         }
-        let minor: i64 = format!("{whole}{fraction:0<precision$}").parse().map_err(|_| NotMoney::TooLarge)?;
-        Ok(Self { minor_units: if negative { -minor } else { minor }, currency })
+        let minor: i64 = format!("{whole}{fraction:0<precision$}")
+            .parse()
+            .map_err(|_| NotMoney::TooLarge)?;
+        Ok(Self {
+            minor_units: if negative { -minor } else { minor },
+            currency,
+        })
     }
 
     /// The amount in major units, for display and models only.
@@ -120,7 +127,13 @@ impl Money {
 
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.*} {}", self.currency.minor_digits() as usize, self.major(), self.currency)
+        write!(
+            f,
+            "{:.*} {}",
+            self.currency.minor_digits() as usize,
+            self.major(),
+            self.currency
+        )
     }
 }
 
@@ -181,10 +194,19 @@ mod tests {
     #[test]
     fn amounts_are_read_exactly() {
         let jpy = "JPY".parse().expect("a currency");
-        for (text, currency, minor) in
-            [("55000.00", Currency::USD, 5_500_000), ("55,000.5", Currency::EUR, 5_500_050), ("-3", Currency::EUR, -300), ("420000", jpy, 420_000)]
-        {
-            assert_eq!(Money::parse(text, currency), Ok(Money { minor_units: minor, currency }));
+        for (text, currency, minor) in [
+            ("55000.00", Currency::USD, 5_500_000),
+            ("55,000.5", Currency::EUR, 5_500_050),
+            ("-3", Currency::EUR, -300),
+            ("420000", jpy, 420_000),
+        ] {
+            assert_eq!(
+                Money::parse(text, currency),
+                Ok(Money {
+                    minor_units: minor,
+                    currency
+                })
+            );
         }
     }
 
@@ -192,8 +214,14 @@ mod tests {
     fn what_is_not_money_says_why() {
         assert_eq!(Money::parse("", Currency::USD), Err(NotMoney::Amount));
         assert_eq!(Money::parse("12e3", Currency::USD), Err(NotMoney::Amount));
-        assert_eq!(Money::parse("1.005", Currency::USD), Err(NotMoney::TooPrecise(Currency::USD)));
-        assert_eq!(Money::parse("99999999999999999999", Currency::USD), Err(NotMoney::TooLarge));
+        assert_eq!(
+            Money::parse("1.005", Currency::USD),
+            Err(NotMoney::TooPrecise(Currency::USD))
+        );
+        assert_eq!(
+            Money::parse("99999999999999999999", Currency::USD),
+            Err(NotMoney::TooLarge)
+        );
         assert_eq!("Eur".parse::<Currency>(), Err(NotMoney::Currency));
     }
 

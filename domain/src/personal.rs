@@ -110,6 +110,9 @@ mod tests {
         assert_eq!(read("7"), Personal::Open(7));
         assert_eq!(read(r#"{"$personal": 7}"#), Personal::Open(7));
         assert_eq!(read(r#"{"$unreadable": true}"#), Personal::Unreadable);
-        assert_eq!(serde_json::to_string(&Personal::Open(7)).expect("json"), r#"{"$personal":7}"#);
+        assert_eq!(
+            serde_json::to_string(&Personal::Open(7)).expect("json"),
+            r#"{"$personal":7}"#
+        );
     }
 }

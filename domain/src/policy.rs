@@ -22,7 +22,13 @@ pub enum Role {
 }
 
 impl Role {
-    pub const ALL: [Self; 5] = [Self::StoreManager, Self::HrManager, Self::Executive, Self::Analyst, Self::Admin];
+    pub const ALL: [Self; 5] = [
+        Self::StoreManager,
+        Self::HrManager,
+        Self::Executive,
+        Self::Analyst,
+        Self::Admin,
+    ];
 
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -138,9 +144,15 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
                 | Permission::RecordFacts
                 | Permission::ReviewRisk
         ),
-        Role::HrManager => !matches!(permission, Permission::ManageModels | Permission::ManageTenant | Permission::Backfill),
+        Role::HrManager => !matches!(
+            permission,
+            Permission::ManageModels | Permission::ManageTenant | Permission::Backfill
+        ),
         Role::Executive => matches!(permission, Permission::SeeAggregates),
-        Role::Analyst => matches!(permission, Permission::SeeEmployees | Permission::SeeRisk | Permission::SeeAggregates | Permission::ManageModels),
+        Role::Analyst => matches!(
+            permission,
+            Permission::SeeEmployees | Permission::SeeRisk | Permission::SeeAggregates | Permission::ManageModels
+        ),
         Role::Admin => true,
     }
 }
@@ -158,9 +170,9 @@ pub const fn for_employee_command(command: &employee::Command) -> Option<Permiss
         | employee::Command::GiveRecognition(_)
         | employee::Command::RecordAbsence(_)
         | employee::Command::RecordOvertime(_) => Some(Permission::RecordFacts),
-        employee::Command::ObjectToScoring(_) | employee::Command::WithdrawObjection(_) | employee::Command::Erase(_) => {
-            Some(Permission::ManagePrivacy)
-        }
+        employee::Command::ObjectToScoring(_)
+        | employee::Command::WithdrawObjection(_)
+        | employee::Command::Erase(_) => Some(Permission::ManagePrivacy),
     }
 }
 
@@ -183,7 +195,10 @@ mod tests {
         let table: Vec<String> = Role::ALL
             .iter()
             .map(|&role| {
-                let cells: String = Permission::ALL.iter().map(|&permission| if allows(role, permission) { 'x' } else { '.' }).collect();
+                let cells: String = Permission::ALL
+                    .iter()
+                    .map(|&permission| if allows(role, permission) { 'x' } else { '.' })
+                    .collect();
                 format!("{cells} {}", role.name())
             })
             .collect();
@@ -202,8 +217,16 @@ mod tests {
     #[test]
     fn a_store_manager_reaches_the_own_team_and_an_executive_nobody() {
         let employee = EmployeeId::from_uuid(uuid::Uuid::from_u128(5));
-        let actor = |role, employee| Actor { tenant: TenantId::from_uuid(uuid::Uuid::nil()), role, subject: "s".into(), employee };
-        assert_eq!(actor(Role::StoreManager, Some(employee)).reach(), Reach::TeamOf(employee));
+        let actor = |role, employee| Actor {
+            tenant: TenantId::from_uuid(uuid::Uuid::nil()),
+            role,
+            subject: "s".into(),
+            employee,
+        };
+        assert_eq!(
+            actor(Role::StoreManager, Some(employee)).reach(),
+            Reach::TeamOf(employee)
+        );
         assert_eq!(actor(Role::StoreManager, None).reach(), Reach::Nobody);
         assert_eq!(actor(Role::Executive, Some(employee)).reach(), Reach::Nobody);
         assert_eq!(actor(Role::HrManager, None).reach(), Reach::WholeTenant);

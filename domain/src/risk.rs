@@ -166,14 +166,22 @@ impl Aggregate for Risk {
 
 impl Risk {
     fn assess(&self, assessment: Assessment) -> Result<Vec<Event>, Rejection> {
-        if assessment.score.open().is_some_and(|score| !(0.0..=1.0).contains(&score.probability)) {
+        if assessment
+            .score
+            .open()
+            .is_some_and(|score| !(0.0..=1.0).contains(&score.probability))
+        {
             return Err(Rejection::NotAProbability);
         }
         let news = match self {
             Self::NeverAssessed => true,
             Self::Assessed(last) => is_news(last, &assessment),
         };
-        Ok(if news { vec![Event::RiskAssessed(assessment)] } else { vec![] })
+        Ok(if news {
+            vec![Event::RiskAssessed(assessment)]
+        } else {
+            vec![]
+        })
     }
 
     fn review(&self, review: HumanReview) -> Result<Vec<Event>, Rejection> {
@@ -183,7 +191,11 @@ impl Risk {
         if (review.verdict == Verdict::Override) != review.band.is_some() {
             return Err(Rejection::BandDoesNotFit);
         }
-        if review.reason.open().is_some_and(|reason| reason.trim().is_empty() || reason.chars().count() > REASON_CHARS_MAX) {
+        if review
+            .reason
+            .open()
+            .is_some_and(|reason| reason.trim().is_empty() || reason.chars().count() > REASON_CHARS_MAX)
+        {
             return Err(Rejection::BadReason);
         }
         Ok(vec![Event::HumanReviewRecorded(review)])
@@ -215,7 +227,10 @@ mod tests {
             scored_at: Timestamp::UNIX_EPOCH,
             horizon_days: 180,
             band,
-            score: Personal::Open(Score { probability, factors: vec![] }),
+            score: Personal::Open(Score {
+                probability,
+                factors: vec![],
+            }),
         }
     }
 
@@ -225,34 +240,71 @@ mod tests {
 
     #[track_caller]
     fn entered(last: &Assessment, next: Assessment) -> usize {
-        Risk::Assessed(last.clone()).decide(Command::Assess(next), today()).expect("accepted").len()
+        Risk::Assessed(last.clone())
+            .decide(Command::Assess(next), today())
+            .expect("accepted")
+            .len()
     }
 
     #[test]
     fn only_news_enters_history() {
         let last = assessment(0.20, Band::Medium, "m1", 10);
-        assert_eq!(Risk::default().decide(Command::Assess(last.clone()), today()).expect("accepted").len(), 1);
+        assert_eq!(
+            Risk::default()
+                .decide(Command::Assess(last.clone()), today())
+                .expect("accepted")
+                .len(),
+            1
+        );
         assert_eq!(entered(&last, assessment(0.20, Band::Medium, "m1", 11)), 0);
         assert_eq!(entered(&last, assessment(0.24, Band::Medium, "m1", 11)), 0);
         assert_eq!(entered(&last, assessment(0.25, Band::Medium, "m1", 11)), 1);
         assert_eq!(entered(&last, assessment(0.15, Band::Medium, "m1", 11)), 1);
         assert_eq!(entered(&last, assessment(0.21, Band::High, "m1", 11)), 1);
         assert_eq!(entered(&last, assessment(0.20, Band::Medium, "m2", 11)), 1);
-        assert_eq!(entered(&last, assessment(0.90, Band::Critical, "m1", 9)), 0, "an older position is no news");
+        assert_eq!(
+            entered(&last, assessment(0.90, Band::Critical, "m1", 9)),
+            0,
+            "an older position is no news"
+        );
     }
 
     #[test]
     fn every_rejection_is_produced() {
         let review = |verdict, band, reason: &str| {
-            Command::ReviewRisk(HumanReview { on: today(), verdict, band, reason: Personal::Open(reason.to_owned()), reviewer: None })
+            Command::ReviewRisk(HumanReview {
+                on: today(),
+                verdict,
+                band,
+                reason: Personal::Open(reason.to_owned()),
+                reviewer: None,
+            })
         };
         let assessed = Risk::Assessed(assessment(0.2, Band::Low, "m", 1));
-        assert_eq!(Risk::default().decide(review(Verdict::Agree, None, "right"), today()), Err(Rejection::NothingToReview));
-        assert_eq!(assessed.decide(review(Verdict::Override, None, "no"), today()), Err(Rejection::BandDoesNotFit));
-        assert_eq!(assessed.decide(review(Verdict::Agree, Some(Band::Low), "no"), today()), Err(Rejection::BandDoesNotFit));
-        assert_eq!(assessed.decide(review(Verdict::Agree, None, " "), today()), Err(Rejection::BadReason));
+        assert_eq!(
+            Risk::default().decide(review(Verdict::Agree, None, "right"), today()),
+            Err(Rejection::NothingToReview)
+        );
+        assert_eq!(
+            assessed.decide(review(Verdict::Override, None, "no"), today()),
+            Err(Rejection::BandDoesNotFit)
+        );
+        assert_eq!(
+            assessed.decide(review(Verdict::Agree, Some(Band::Low), "no"), today()),
+            Err(Rejection::BandDoesNotFit)
+        );
+        assert_eq!(
+            assessed.decide(review(Verdict::Agree, None, " "), today()),
+            Err(Rejection::BadReason)
+        );
         let nonsense = Command::Assess(assessment(f64::NAN, Band::Low, "m", 2));
         assert_eq!(assessed.decide(nonsense, today()), Err(Rejection::NotAProbability));
-        assert_eq!(assessed.decide(review(Verdict::Override, Some(Band::High), "she told me"), today()).expect("accepted").len(), 1);
+        assert_eq!(
+            assessed
+                .decide(review(Verdict::Override, Some(Band::High), "she told me"), today())
+                .expect("accepted")
+                .len(),
+            1
+        );
     }
 }

@@ -19,7 +19,11 @@ pub struct Bands {
 
 impl Default for Bands {
     fn default() -> Self {
-        Self { medium_above: 0.10, high_above: 0.20, critical_above: 0.90 }
+        Self {
+            medium_above: 0.10,
+            high_above: 0.20,
+            critical_above: 0.90,
+        }
     }
 }
 
@@ -38,7 +42,10 @@ impl Bands {
     }
 
     fn are_in_order(&self) -> bool {
-        0.0 < self.medium_above && self.medium_above < self.high_above && self.high_above < self.critical_above && self.critical_above < 1.0
+        0.0 < self.medium_above
+            && self.medium_above < self.high_above
+            && self.high_above < self.critical_above
+            && self.critical_above < 1.0
     }
 }
 
@@ -51,10 +58,19 @@ pub struct Settings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case")]
 pub enum Command {
-    Create { name: String, on: Date },
-    ChangeSettings { bands: Bands, on: Date },
+    Create {
+        name: String,
+        on: Date,
+    },
+    ChangeSettings {
+        bands: Bands,
+        on: Date,
+    },
     /// Makes a model of the registry the one whose scores people see.
-    PromoteModel { model: String, on: Date },
+    PromoteModel {
+        model: String,
+        on: Date,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -93,7 +109,11 @@ impl Event {
 pub enum Tenant {
     #[default]
     Unknown,
-    Active { name: String, bands: Bands, model: Option<String> },
+    Active {
+        name: String,
+        bands: Bands,
+        model: Option<String>,
+    },
 }
 
 impl Aggregate for Tenant {
@@ -113,9 +133,21 @@ impl Aggregate for Tenant {
 
     fn evolve(self, event: &Event) -> Self {
         match (self, event) {
-            (_, Event::Created { name, .. }) => Self::Active { name: name.clone(), bands: Bands::default(), model: None },
-            (Self::Active { name, model, .. }, Event::SettingsChanged { bands, .. }) => Self::Active { name, bands: *bands, model },
-            (Self::Active { name, bands, .. }, Event::ModelPromoted { model, .. }) => Self::Active { name, bands, model: Some(model.clone()) },
+            (_, Event::Created { name, .. }) => Self::Active {
+                name: name.clone(),
+                bands: Bands::default(),
+                model: None,
+            },
+            (Self::Active { name, model, .. }, Event::SettingsChanged { bands, .. }) => Self::Active {
+                name,
+                bands: *bands,
+                model,
+            },
+            (Self::Active { name, bands, .. }, Event::ModelPromoted { model, .. }) => Self::Active {
+                name,
+                bands,
+                model: Some(model.clone()),
+            },
             (Self::Unknown, Event::SettingsChanged { .. } | Event::ModelPromoted { .. }) => Self::Unknown,
         }
     }
@@ -165,36 +197,80 @@ mod tests {
     }
 
     fn created() -> Tenant {
-        Tenant::fold(&[Event::Created { name: "Acme".into(), on: on() }])
+        Tenant::fold(&[Event::Created {
+            name: "Acme".into(),
+            on: on(),
+        }])
     }
 
     #[test]
     fn a_tenant_is_created_once() {
-        let create = |name: &str| Command::Create { name: name.into(), on: on() };
-        assert_eq!(Tenant::default().decide(create("Acme"), on()), Ok(vec![Event::Created { name: "Acme".into(), on: on() }]));
-        assert_eq!(created().decide(create("Acme"), on()), Ok(vec![]), "a retry is harmless");
+        let create = |name: &str| Command::Create {
+            name: name.into(),
+            on: on(),
+        };
+        assert_eq!(
+            Tenant::default().decide(create("Acme"), on()),
+            Ok(vec![Event::Created {
+                name: "Acme".into(),
+                on: on()
+            }])
+        );
+        assert_eq!(
+            created().decide(create("Acme"), on()),
+            Ok(vec![]),
+            "a retry is harmless"
+        );
         assert_eq!(created().decide(create("Other"), on()), Err(Rejection::AlreadyCreated));
         assert_eq!(Tenant::default().decide(create(" "), on()), Err(Rejection::BadName));
     }
 
     #[test]
     fn settings_and_models_need_a_tenant_and_sense() {
-        let bands = Bands { medium_above: 0.2, high_above: 0.3, critical_above: 0.5 };
+        let bands = Bands {
+            medium_above: 0.2,
+            high_above: 0.3,
+            critical_above: 0.5,
+        };
         let change = Command::ChangeSettings { bands, on: on() };
-        assert_eq!(Tenant::default().decide(change.clone(), on()), Err(Rejection::NotCreated));
+        assert_eq!(
+            Tenant::default().decide(change.clone(), on()),
+            Err(Rejection::NotCreated)
+        );
         let events = created().decide(change.clone(), on()).expect("accepted");
         assert_eq!(created().evolve(&events[0]).decide(change, on()), Ok(vec![]));
-        let disorder = Bands { medium_above: 0.4, ..bands };
-        assert_eq!(created().decide(Command::ChangeSettings { bands: disorder, on: on() }, on()), Err(Rejection::BandsOutOfOrder));
-        let promote = |model: &str| Command::PromoteModel { model: model.into(), on: on() };
+        let disorder = Bands {
+            medium_above: 0.4,
+            ..bands
+        };
+        assert_eq!(
+            created().decide(
+                Command::ChangeSettings {
+                    bands: disorder,
+                    on: on()
+                },
+                on()
+            ),
+            Err(Rejection::BandsOutOfOrder)
+        );
+        let promote = |model: &str| Command::PromoteModel {
+            model: model.into(),
+            on: on(),
+        };
         assert_eq!(created().decide(promote(""), on()), Err(Rejection::NoModel));
-        assert_eq!(Tenant::default().decide(promote("m1"), on()), Err(Rejection::NotCreated));
+        assert_eq!(
+            Tenant::default().decide(promote("m1"), on()),
+            Err(Rejection::NotCreated)
+        );
         assert_eq!(created().decide(promote("m1"), on()).expect("accepted").len(), 1);
     }
 
     #[test]
     fn bands_begin_above_their_thresholds() {
         let bands = Bands::default();
-        assert_eq!([0.10, 0.11, 0.21, 0.90, 0.91].map(|p| bands.band(p)), [Band::Low, Band::Medium, Band::High, Band::High, Band::Critical]);
+        assert_eq!(
+            [0.10, 0.11, 0.21, 0.90, 0.91].map(|p| bands.band(p)),
+            [Band::Low, Band::Medium, Band::High, Band::High, Band::Critical]
+        );
     }
 }

@@ -58,7 +58,13 @@ pub struct Verifier(Arc<Keys>);
 
 enum Keys {
     Secret(DecodingKey),
-    Jwks { url: String, issuer: String, audience: String, http: reqwest::Client, cached: RwLock<Cached> },
+    Jwks {
+        url: String,
+        issuer: String,
+        audience: String,
+        http: reqwest::Client,
+        cached: RwLock<Cached>,
+    },
 }
 
 #[derive(Default)]
@@ -77,7 +83,13 @@ impl Verifier {
     /// RS256 or ES256 with the key set at `url`.
     #[must_use]
     pub fn with_jwks(url: String, issuer: String, audience: String, http: reqwest::Client) -> Self {
-        Self(Arc::new(Keys::Jwks { url, issuer, audience, http, cached: RwLock::default() }))
+        Self(Arc::new(Keys::Jwks {
+            url,
+            issuer,
+            audience,
+            http,
+            cached: RwLock::default(),
+        }))
     }
 
     /// The holder of the token in an `Authorization` header.
@@ -86,7 +98,10 @@ impl Verifier {
     /// When there is none, or it does not prove anything.
     pub async fn actor(&self, authorization: Option<&str>) -> Result<Actor, AuthError> {
         let header = authorization.ok_or(AuthError::Missing)?;
-        let token = header.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
+        let token = header
+            .split_once(' ')
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| token.trim());
         self.bearer(token.ok_or(AuthError::Missing)?).await
     }
 
@@ -109,12 +124,19 @@ impl Verifier {
                 decode(token, &key, &validation(header.alg, issuer, audience))?
             }
         };
-        Ok(Actor { tenant: claims.tenant, role: claims.role, subject: claims.sub, employee: claims.employee })
+        Ok(Actor {
+            tenant: claims.tenant,
+            role: claims.role,
+            subject: claims.sub,
+            employee: claims.employee,
+        })
     }
 
     /// The configured key with this id; the set is fetched again when the id is new, but not more often than bearable.
     async fn jwk(&self, kid: &str) -> Result<DecodingKey, AuthError> {
-        let Keys::Jwks { url, http, cached, .. } = &*self.0 else { return Err(AuthError::Invalid) };
+        let Keys::Jwks { url, http, cached, .. } = &*self.0 else {
+            return Err(AuthError::Invalid);
+        };
         let find = |set: &JwkSet| set.find(kid).and_then(|jwk| DecodingKey::from_jwk(jwk).ok());
         if let Some(key) = cached.read().await.set.as_ref().and_then(find) {
             return Ok(key);
@@ -122,11 +144,22 @@ impl Verifier {
         let mut cached = cached.write().await;
         if cached.fetched.is_none_or(|at| at.elapsed() >= JWKS_REFRESH_MIN) {
             cached.fetched = Some(std::time::Instant::now());
-            let fetch = async { http.get(url).timeout(Duration::from_secs(5)).send().await?.error_for_status()?.json::<JwkSet>().await };
+            let fetch = async {
+                http.get(url)
+                    .timeout(Duration::from_secs(5))
+                    .send()
+                    .await?
+                    .error_for_status()?
+                    .json::<JwkSet>()
+                    .await
+            };
             match fetch.await {
                 Ok(set) => cached.set = Some(set),
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "the key set could not be fetched");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the key set could not be fetched"
+                    );
                     if cached.set.is_none() {
                         return Err(AuthError::NoKeys);
                     }
@@ -148,17 +181,26 @@ fn validation(algorithm: Algorithm, issuer: &str, audience: &str) -> Validation 
 }
 
 fn decode(token: &str, key: &DecodingKey, validation: &Validation) -> Result<Claims, AuthError> {
-    jsonwebtoken::decode::<Claims>(token, key, validation).map(|token| token.claims).map_err(|error| match error.kind() {
-        jsonwebtoken::errors::ErrorKind::ExpiredSignature => AuthError::Expired,
-        _ => AuthError::Invalid,
-    })
+    jsonwebtoken::decode::<Claims>(token, key, validation)
+        .map(|token| token.claims)
+        .map_err(|error| match error.kind() {
+            jsonwebtoken::errors::ErrorKind::ExpiredSignature => AuthError::Expired,
+            _ => AuthError::Invalid,
+        })
 }
 
 /// Makes a development token (HS256).
 ///
 /// # Errors
 /// When signing fails.
-pub fn development_token(secret: &[u8], tenant: TenantId, role: Role, employee: Option<EmployeeId>, now: Timestamp, valid: Duration) -> Result<String, AuthError> {
+pub fn development_token(
+    secret: &[u8],
+    tenant: TenantId,
+    role: Role,
+    employee: Option<EmployeeId>,
+    now: Timestamp,
+    valid: Duration,
+) -> Result<String, AuthError> {
     let claims = Claims {
         sub: format!("dev-{}", role.name()),
         tenant,
@@ -170,7 +212,12 @@ pub fn development_token(secret: &[u8], tenant: TenantId, role: Role, employee: 
         nbf: now.timestamp(),
         exp: now.timestamp() + i64::try_from(valid.as_secs()).unwrap_or(i64::MAX / 2),
     };
-    jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secret)).map_err(|_| AuthError::Invalid)
+    jsonwebtoken::encode(
+        &Header::new(Algorithm::HS256),
+        &claims,
+        &EncodingKey::from_secret(secret),
+    )
+    .map_err(|_| AuthError::Invalid)
 }
 
 #[cfg(test)]
@@ -204,7 +251,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_good_token_names_its_holder() {
-        let actor = Verifier::with_secret(SECRET).actor(Some(&format!("Bearer {}", with("sub", json!("ada"))))).await.expect("let in");
+        let actor = Verifier::with_secret(SECRET)
+            .actor(Some(&format!("Bearer {}", with("sub", json!("ada")))))
+            .await
+            .expect("let in");
         assert_eq!((actor.role, actor.subject.as_str()), (Role::HrManager, "ada"));
     }
 
@@ -212,14 +262,27 @@ mod tests {
     async fn forged_and_stale_tokens_are_refused() {
         let verifier = Verifier::with_secret(SECRET);
         let now = crate::clock::now().timestamp();
-        let none = format!("{}.{}.", URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#), URL_SAFE_NO_PAD.encode(claims().to_string()));
+        let none = format!(
+            "{}.{}.",
+            URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#),
+            URL_SAFE_NO_PAD.encode(claims().to_string())
+        );
         let mut foreign_key = Header::default();
         foreign_key.jku = Some("http://localhost/keys".into());
         for (what, token) in [
             ("alg none", none),
-            ("another secret", signed(&Header::default(), &claims(), b"another secret, also thirty-two by")),
-            ("another algorithm", signed(&Header::new(Algorithm::HS512), &claims(), SECRET)),
-            ("a key of its own", signed(&foreign_key, &claims(), b"another secret, also thirty-two by")),
+            (
+                "another secret",
+                signed(&Header::default(), &claims(), b"another secret, also thirty-two by"),
+            ),
+            (
+                "another algorithm",
+                signed(&Header::new(Algorithm::HS512), &claims(), SECRET),
+            ),
+            (
+                "a key of its own",
+                signed(&foreign_key, &claims(), b"another secret, also thirty-two by"),
+            ),
             ("exp as text", with("exp", json!("9999999999"))),
             ("no exp", without("exp")),
             ("no nbf", without("nbf")),
@@ -233,7 +296,10 @@ mod tests {
         ] {
             assert_eq!(verifier.bearer(&token).await, Err(AuthError::Invalid), "{what}");
         }
-        assert_eq!(verifier.bearer(&with("exp", json!(now - 3600))).await, Err(AuthError::Expired));
+        assert_eq!(
+            verifier.bearer(&with("exp", json!(now - 3600))).await,
+            Err(AuthError::Expired)
+        );
         assert_eq!(verifier.actor(None).await, Err(AuthError::Missing));
         assert_eq!(verifier.actor(Some("Basic eDp5")).await, Err(AuthError::Missing));
     }

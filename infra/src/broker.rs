@@ -38,7 +38,11 @@ const POLL: Duration = Duration::from_millis(100);
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
     #[error("could not {doing} at Kafka")]
-    Failed { doing: &'static str, #[source] cause: KafkaError },
+    Failed {
+        doing: &'static str,
+        #[source]
+        cause: KafkaError,
+    },
     #[error("Kafka did not confirm in time: it may or may not have the record")]
     Unconfirmed,
     #[error("the topic {0} does not exist and could not be made")]
@@ -75,14 +79,24 @@ impl Brokers {
     /// # Errors
     /// When Kafka cannot be reached or refuses.
     pub async fn ensure_topics(&self, partitions: i32, replication: i32) -> Result<(), BrokerError> {
-        let admin: AdminClient<DefaultClientContext> = self.config().create().map_err(|cause| BrokerError::Failed { doing: "begin administration", cause })?;
+        let admin: AdminClient<DefaultClientContext> = self.config().create().map_err(|cause| BrokerError::Failed {
+            doing: "begin administration",
+            cause,
+        })?;
         for topic in [topics::INTAKE, topics::EVENTS] {
             if self.partitions(topic).await.is_ok() {
                 continue;
             }
-            let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(replication)).set("retention.ms", "-1").set("cleanup.policy", "delete");
-            let made = admin.create_topics([&new], &AdminOptions::new().operation_timeout(Some(ADMIN_TIMEOUT))).await;
-            let made = made.map_err(|cause| BrokerError::Failed { doing: "create topics", cause })?;
+            let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(replication))
+                .set("retention.ms", "-1")
+                .set("cleanup.policy", "delete");
+            let made = admin
+                .create_topics([&new], &AdminOptions::new().operation_timeout(Some(ADMIN_TIMEOUT)))
+                .await;
+            let made = made.map_err(|cause| BrokerError::Failed {
+                doing: "create topics",
+                cause,
+            })?;
             for result in made {
                 match result {
                     Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
@@ -112,9 +126,21 @@ impl Brokers {
         let count = tokio::task::spawn_blocking(move || {
             let client: BaseConsumer = config.create()?;
             let metadata = client.fetch_metadata(Some(topic), ADMIN_TIMEOUT)?;
-            Ok::<_, KafkaError>(metadata.topics().first().filter(|found| found.error().is_none()).map_or(0, |found| found.partitions().len()))
+            Ok::<_, KafkaError>(
+                metadata
+                    .topics()
+                    .first()
+                    .filter(|found| found.error().is_none())
+                    .map_or(0, |found| found.partitions().len()),
+            )
         });
-        let count = count.await.map_err(|_| BrokerError::Unconfirmed)?.map_err(|cause| BrokerError::Failed { doing: "read metadata", cause })?;
+        let count = count
+            .await
+            .map_err(|_| BrokerError::Unconfirmed)?
+            .map_err(|cause| BrokerError::Failed {
+                doing: "read metadata",
+                cause,
+            })?;
         match i32::try_from(count) {
             Ok(count) if count > 0 => Ok(count),
             _ => Err(BrokerError::NoTopic(topic)),
@@ -146,9 +172,15 @@ pub struct Pace {
 
 impl Pace {
     /// For requests that wait: send at once, give up while the client still listens.
-    pub const INTERACTIVE: Self = Self { linger: Duration::ZERO, give_up: Duration::from_secs(5) };
+    pub const INTERACTIVE: Self = Self {
+        linger: Duration::ZERO,
+        give_up: Duration::from_secs(5),
+    };
     /// For streams of records.
-    pub const BULK: Self = Self { linger: Duration::from_millis(2), give_up: Duration::from_secs(120) };
+    pub const BULK: Self = Self {
+        linger: Duration::from_millis(2),
+        give_up: Duration::from_secs(120),
+    };
 }
 
 /// An idempotent producer: acks=all, order kept per partition. Cheap to clone.
@@ -173,7 +205,10 @@ impl Producer {
             .set("compression.type", "none")
             .set("queue.buffering.max.messages", "100000")
             .create()
-            .map_err(|cause| BrokerError::Failed { doing: "create a producer", cause })?;
+            .map_err(|cause| BrokerError::Failed {
+                doing: "create a producer",
+                cause,
+            })?;
         Ok(Self {
             producer,
             brokers: brokers.clone(),
@@ -186,7 +221,12 @@ impl Producer {
     /// # Errors
     /// When Kafka cannot be reached.
     pub async fn partitions(&self, topic: &'static str) -> Result<i32, BrokerError> {
-        let known = self.partitions.iter().find(|(name, _)| *name == topic).map(|(_, count)| count).ok_or(BrokerError::NoTopic(topic))?;
+        let known = self
+            .partitions
+            .iter()
+            .find(|(name, _)| *name == topic)
+            .map(|(_, count)| count)
+            .ok_or(BrokerError::NoTopic(topic))?;
         if let Some(count) = known.get() {
             return Ok(*count);
         }
@@ -215,7 +255,12 @@ impl Producer {
         for delivery in unconfirmed {
             match delivery.await {
                 Ok(Ok(_)) => {}
-                Ok(Err((cause, _))) => return Err(BrokerError::Failed { doing: "store a record", cause }),
+                Ok(Err((cause, _))) => {
+                    return Err(BrokerError::Failed {
+                        doing: "store a record",
+                        cause,
+                    });
+                }
                 Err(_) => return Err(BrokerError::Unconfirmed),
             }
         }
@@ -225,14 +270,31 @@ impl Producer {
     /// Hands a record to the library. A full queue is back-pressure: wait, do not drop.
     async fn enqueue(&self, record: &Outgoing, partition: i32) -> Result<DeliveryFuture, BrokerError> {
         loop {
-            let headers = record.headers.iter().fold(OwnedHeaders::new_with_capacity(record.headers.len()), |headers, (key, value)| {
-                headers.insert(Header { key, value: Some(value.as_bytes()) })
-            });
-            let attempt = FutureRecord::to(record.topic).partition(partition).key(&record.key).payload(&record.value).headers(headers);
+            let headers = record.headers.iter().fold(
+                OwnedHeaders::new_with_capacity(record.headers.len()),
+                |headers, (key, value)| {
+                    headers.insert(Header {
+                        key,
+                        value: Some(value.as_bytes()),
+                    })
+                },
+            );
+            let attempt = FutureRecord::to(record.topic)
+                .partition(partition)
+                .key(&record.key)
+                .payload(&record.value)
+                .headers(headers);
             match self.producer.send_result(attempt) {
                 Ok(delivery) => return Ok(delivery),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => tokio::time::sleep(Duration::from_millis(5)).await,
-                Err((cause, _)) => return Err(BrokerError::Failed { doing: "queue a record", cause }),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
+                    tokio::time::sleep(Duration::from_millis(5)).await
+                }
+                Err((cause, _)) => {
+                    return Err(BrokerError::Failed {
+                        doing: "queue a record",
+                        cause,
+                    });
+                }
             }
         }
     }
@@ -240,7 +302,9 @@ impl Producer {
     /// Waits until everything that was handed over is confirmed or has failed.
     pub async fn flush(&self) {
         let producer = self.producer.clone();
-        tokio::task::spawn_blocking(move || producer.flush(ADMIN_TIMEOUT).ok()).await.ok();
+        tokio::task::spawn_blocking(move || producer.flush(ADMIN_TIMEOUT).ok())
+            .await
+            .ok();
     }
 }
 
@@ -256,13 +320,18 @@ pub struct Record {
 impl Record {
     /// The headers as the envelope reads them.
     pub fn envelope(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
+        self.headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_slice()))
     }
 
     /// The headers as text, to be parked.
     #[must_use]
     pub fn headers_text(&self) -> BTreeMap<String, String> {
-        self.headers.iter().map(|(name, value)| (name.clone(), String::from_utf8_lossy(value).into_owned())).collect()
+        self.headers
+            .iter()
+            .map(|(name, value)| (name.clone(), String::from_utf8_lossy(value).into_owned()))
+            .collect()
     }
 }
 
@@ -293,9 +362,20 @@ pub struct Member {
 ///
 /// # Errors
 /// When the consumer cannot be made.
-pub fn consume(brokers: &Brokers, member: Member, database: Database, shutdown: CancellationToken) -> Result<mpsc::Receiver<Delivery>, BrokerError> {
+pub fn consume(
+    brokers: &Brokers,
+    member: Member,
+    database: Database,
+    shutdown: CancellationToken,
+) -> Result<mpsc::Receiver<Delivery>, BrokerError> {
     let (sender, receiver) = mpsc::channel(BUFFERED_RECORDS_MAX);
-    let context = Assignments { member: member.clone(), database, sender: sender.clone(), runtime: tokio::runtime::Handle::current(), shutdown: shutdown.clone() };
+    let context = Assignments {
+        member: member.clone(),
+        database,
+        sender: sender.clone(),
+        runtime: tokio::runtime::Handle::current(),
+        shutdown: shutdown.clone(),
+    };
     let consumer: BaseConsumer<Assignments> = brokers
         .config()
         .set("group.id", member.group)
@@ -314,7 +394,12 @@ pub fn consume(brokers: &Brokers, member: Member, database: Database, shutdown: 
         .set("max.partition.fetch.bytes", RECORD_BYTES_MAX.to_string())
         .create_with_context(context)
         .map_err(|cause| BrokerError::Failed { doing: "create a consumer", cause })?;
-    consumer.subscribe(&[member.topic]).map_err(|cause| BrokerError::Failed { doing: "subscribe", cause })?;
+    consumer
+        .subscribe(&[member.topic])
+        .map_err(|cause| BrokerError::Failed {
+            doing: "subscribe",
+            cause,
+        })?;
     std::thread::Builder::new()
         .name(format!("consume {}", member.group))
         .spawn(move || poll(&consumer, &member, &sender, &shutdown))
@@ -322,7 +407,12 @@ pub fn consume(brokers: &Brokers, member: Member, database: Database, shutdown: 
     Ok(receiver)
 }
 
-fn poll(consumer: &BaseConsumer<Assignments>, member: &Member, sender: &mpsc::Sender<Delivery>, shutdown: &CancellationToken) {
+fn poll(
+    consumer: &BaseConsumer<Assignments>,
+    member: &Member,
+    sender: &mpsc::Sender<Delivery>,
+    shutdown: &CancellationToken,
+) {
     let mut paused = false;
     while !shutdown.is_cancelled() && !sender.is_closed() {
         // Polling must go on while the reader is busy, or the group would think that we are gone: pause instead of block.
@@ -330,7 +420,11 @@ fn poll(consumer: &BaseConsumer<Assignments>, member: &Member, sender: &mpsc::Se
         if full != paused
             && let Ok(assignment) = consumer.assignment()
         {
-            let done = if full { consumer.pause(&assignment) } else { consumer.resume(&assignment) };
+            let done = if full {
+                consumer.pause(&assignment)
+            } else {
+                consumer.resume(&assignment)
+            };
             if done.is_ok() {
                 paused = full;
             }
@@ -339,9 +433,17 @@ fn poll(consumer: &BaseConsumer<Assignments>, member: &Member, sender: &mpsc::Se
             None => {}
             Some(Ok(message)) => {
                 let headers = message.headers().map_or_else(Vec::new, |headers| {
-                    headers.iter().map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec())).collect()
+                    headers
+                        .iter()
+                        .map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec()))
+                        .collect()
                 });
-                let record = Record { partition: message.partition(), offset: message.offset(), headers, value: message.payload().unwrap_or_default().to_vec() };
+                let record = Record {
+                    partition: message.partition(),
+                    offset: message.offset(),
+                    headers,
+                    value: message.payload().unwrap_or_default().to_vec(),
+                };
                 if sender.blocking_send(Delivery::Record(record)).is_err() {
                     break;
                 }
@@ -385,10 +487,18 @@ impl ClientContext for Assignments {
 impl ConsumerContext for Assignments {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
         if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            let mine: Vec<i32> = partitions.elements().iter().map(|element| element.partition()).collect();
+            let mine: Vec<i32> = partitions
+                .elements()
+                .iter()
+                .map(|element| element.partition())
+                .collect();
             let Some(checkpoints) = self.claim(&mine) else { return };
             for checkpoint in &checkpoints {
-                let at = partitions.set_partition_offset(self.member.topic, checkpoint.partition, Offset::Offset(checkpoint.next_offset));
+                let at = partitions.set_partition_offset(
+                    self.member.topic,
+                    checkpoint.partition,
+                    Offset::Offset(checkpoint.next_offset),
+                );
                 if let Err(error) = at {
                     tracing::error!(%error, "an assigned partition could not be positioned");
                     return;
@@ -398,7 +508,11 @@ impl ConsumerContext for Assignments {
                 tracing::error!(%error, "partitions could not be assigned");
                 return;
             }
-            tracing::debug!(group = self.member.group, partitions = checkpoints.len(), "partitions assigned");
+            tracing::debug!(
+                group = self.member.group,
+                partitions = checkpoints.len(),
+                "partitions assigned"
+            );
             for checkpoint in checkpoints {
                 self.sender.blocking_send(Delivery::Assigned(checkpoint)).ok();
             }
@@ -418,13 +532,18 @@ impl Assignments {
     fn claim(&self, partitions: &[i32]) -> Option<Vec<Checkpoint>> {
         while !self.shutdown.is_cancelled() {
             let (group, topic, partitions) = (self.member.group, self.member.topic, partitions.to_vec());
-            let claimed = self.runtime.block_on(
-                self.database.transact(Access::Write, &[], move |connection| Box::pin(async move { checkpoint::claim(connection, group, topic, &partitions).await })),
-            );
+            let claimed = self
+                .runtime
+                .block_on(self.database.transact(Access::Write, &[], move |connection| {
+                    Box::pin(async move { checkpoint::claim(connection, group, topic, &partitions).await })
+                }));
             match claimed {
                 Ok(checkpoints) => return Some(checkpoints),
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "partitions cannot be claimed yet");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "partitions cannot be claimed yet"
+                    );
                     self.runtime.block_on(tokio::time::sleep(Duration::from_millis(500)));
                 }
             }

@@ -21,7 +21,12 @@ pub struct Checkpoint {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn claim(connection: &mut Connection, consumer: &str, topic: &str, partitions: &[i32]) -> Result<Vec<Checkpoint>, DatabaseError> {
+pub async fn claim(
+    connection: &mut Connection,
+    consumer: &str,
+    topic: &str,
+    partitions: &[i32],
+) -> Result<Vec<Checkpoint>, DatabaseError> {
     let rows: Vec<(i32, i64, i64, i64)> = sqlx::query_as(
         r#"insert into consumer_checkpoint as c (consumer, topic, "partition", next_offset, epoch)
            select $1, $2, p, 0, 1 from unnest($3::integer[]) as p order by p
@@ -34,7 +39,15 @@ pub async fn claim(connection: &mut Connection, consumer: &str, topic: &str, par
     .fetch_all(connection)
     .await
     .doing("claim partitions")?;
-    Ok(rows.into_iter().map(|(partition, next_offset, position, epoch)| Checkpoint { partition, next_offset, position, epoch }).collect())
+    Ok(rows
+        .into_iter()
+        .map(|(partition, next_offset, position, epoch)| Checkpoint {
+            partition,
+            next_offset,
+            position,
+            epoch,
+        })
+        .collect())
 }
 
 /// A step forward: from where the owner was to where it is after this batch.
@@ -50,7 +63,12 @@ pub struct Step {
 ///
 /// # Errors
 /// [`DatabaseError::Fenced`] when one of them is not where the caller believes. Otherwise when the database fails.
-pub async fn advance(connection: &mut Connection, consumer: &str, topic: &str, steps: &[Step]) -> Result<(), DatabaseError> {
+pub async fn advance(
+    connection: &mut Connection,
+    consumer: &str,
+    topic: &str,
+    steps: &[Step],
+) -> Result<(), DatabaseError> {
     let partitions: Vec<i32> = steps.iter().map(|step| step.from.partition).collect();
     let from: Vec<i64> = steps.iter().map(|step| step.from.next_offset).collect();
     let epochs: Vec<i64> = steps.iter().map(|step| step.from.epoch).collect();
@@ -76,18 +94,28 @@ pub async fn advance(connection: &mut Connection, consumer: &str, topic: &str, s
     .await
     .doing("advance checkpoints")?
     .rows_affected();
-    if moved == steps.len() as u64 { Ok(()) } else { Err(DatabaseError::Fenced("a partition")) }
+    if moved == steps.len() as u64 {
+        Ok(())
+    } else {
+        Err(DatabaseError::Fenced("a partition"))
+    }
 }
 
 /// The positions that a consumer has applied, by partition.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn positions(connection: &mut Connection, consumer: &str, topic: &str) -> Result<Vec<(i32, i64, Option<Timestamp>)>, DatabaseError> {
-    sqlx::query_as(r#"select "partition", position, recorded_at from consumer_checkpoint where consumer = $1 and topic = $2"#)
-        .bind(consumer)
-        .bind(topic)
-        .fetch_all(connection)
-        .await
-        .doing("read checkpoints")
+pub async fn positions(
+    connection: &mut Connection,
+    consumer: &str,
+    topic: &str,
+) -> Result<Vec<(i32, i64, Option<Timestamp>)>, DatabaseError> {
+    sqlx::query_as(
+        r#"select "partition", position, recorded_at from consumer_checkpoint where consumer = $1 and topic = $2"#,
+    )
+    .bind(consumer)
+    .bind(topic)
+    .fetch_all(connection)
+    .await
+    .doing("read checkpoints")
 }

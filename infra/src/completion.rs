@@ -42,7 +42,8 @@ pub struct Claimed {
 /// When the database fails.
 pub async fn request(connection: &mut Connection, requests: &[Request]) -> Result<(), DatabaseError> {
     // Of several for one employee in a batch the last stands for all; a fixed order keeps two writers from a deadlock.
-    let mut last: std::collections::BTreeMap<(TenantId, ConnectionId, &str), &Request> = std::collections::BTreeMap::new();
+    let mut last: std::collections::BTreeMap<(TenantId, ConnectionId, &str), &Request> =
+        std::collections::BTreeMap::new();
     for request in requests {
         last.insert((request.tenant, request.connection, &request.remote_id), request);
     }
@@ -146,7 +147,12 @@ pub async fn done(connection: &mut Connection, claimed: &[Claimed]) -> Result<()
 ///
 /// # Errors
 /// When the database fails.
-pub async fn postpone(connection: &mut Connection, claimed: &Claimed, delay: Duration, problem: &str) -> Result<(), DatabaseError> {
+pub async fn postpone(
+    connection: &mut Connection,
+    claimed: &Claimed,
+    delay: Duration,
+    problem: &str,
+) -> Result<(), DatabaseError> {
     sqlx::query("update completion set not_before = now() + make_interval(secs => $4), last_problem = $5 where tenant = $1 and connection = $2 and remote_id = $3")
         .bind(Uuid::from(claimed.request.tenant))
         .bind(Uuid::from(claimed.request.connection))
@@ -164,5 +170,8 @@ pub async fn postpone(connection: &mut Connection, claimed: &Claimed, delay: Dur
 /// # Errors
 /// When the database fails.
 pub async fn waiting(connection: &mut Connection) -> Result<i64, DatabaseError> {
-    sqlx::query_scalar("select count(*) from completion").fetch_one(connection).await.doing("count readings from the source")
+    sqlx::query_scalar("select count(*) from completion")
+        .fetch_one(connection)
+        .await
+        .doing("count readings from the source")
 }

@@ -46,7 +46,11 @@ const IDLE_TRUSTED: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     #[error("could not {doing}")]
-    Failed { doing: &'static str, #[source] cause: sqlx::Error },
+    Failed {
+        doing: &'static str,
+        #[source]
+        cause: sqlx::Error,
+    },
     /// Someone else got there first: another owner of the partition, or another writer of the stream.
     #[error("{0} was taken over by another process")]
     Fenced(&'static str),
@@ -55,7 +59,9 @@ pub enum DatabaseError {
     Contended(&'static str),
     #[error("a unit of database work was cut off")]
     CutOff,
-    #[error("the database role {0} may bypass row-level security or owns tables: give the application a role of its own")]
+    #[error(
+        "the database role {0} may bypass row-level security or owns tables: give the application a role of its own"
+    )]
     TooPowerful(String),
     #[error("stored {0} does not read")]
     Corrupt(&'static str),
@@ -67,10 +73,17 @@ impl DatabaseError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Failed { cause, .. } => match cause {
-                sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed | sqlx::Error::Protocol(_) => true,
+                sqlx::Error::Io(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::WorkerCrashed
+                | sqlx::Error::Protocol(_) => true,
                 // Serialisation, deadlock, lock timeout, unique races of ids that are derived, connection and shutdown classes.
                 sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-                    ["40001", "40P01", "55P03", "23505"].contains(&code.as_ref()) || code.starts_with("08") || code.starts_with("57P") || code.starts_with("53")
+                    ["40001", "40P01", "55P03", "23505"].contains(&code.as_ref())
+                        || code.starts_with("08")
+                        || code.starts_with("57P")
+                        || code.starts_with("53")
                 }),
                 _ => false,
             },
@@ -97,7 +110,12 @@ impl<T> Doing<T> for Result<T, sqlx::Error> {
 /// When the database cannot be reached, the role may not create roles, or a migration fails.
 pub async fn migrate(owner_url: &SecretString, master: &MasterKey) -> Result<(), DatabaseError> {
     let options = PgConnectOptions::from_str(owner_url.expose_secret()).doing("read the database's address")?;
-    let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(Duration::from_secs(10)).connect_with(options).await.doing("connect to the database as its owner")?;
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(Duration::from_secs(10))
+        .connect_with(options)
+        .await
+        .doing("connect to the database as its owner")?;
     for role in [APP_ROLE, RELAY_ROLE] {
         let password = role_password(master, role);
         // Names and password are our own, and the password is hexadecimal: nothing here comes from outside.
@@ -110,19 +128,33 @@ pub async fn migrate(owner_url: &SecretString, master: &MasterKey) -> Result<(),
                 alter role {role} set lock_timeout = '10s';
             end $$"
         );
-        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&pool).await.doing("create the application's roles")?;
+        sqlx::raw_sql(AssertSqlSafe(statement))
+            .execute(&pool)
+            .await
+            .doing("create the application's roles")?;
     }
-    sqlx::migrate!("../schemas/migrations").run(&pool).await.map_err(|cause| DatabaseError::Failed { doing: "bring the schema up to date", cause: cause.into() })?;
+    sqlx::migrate!("../schemas/migrations")
+        .run(&pool)
+        .await
+        .map_err(|cause| DatabaseError::Failed {
+            doing: "bring the schema up to date",
+            cause: cause.into(),
+        })?;
     pool.close().await;
     Ok(())
 }
 
 /// The roles' passwords follow from the master key, so that every process of an installation knows them.
 fn role_password(master: &MasterKey, role: &str) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(master.bytes()).unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
+    let mut mac = Hmac::<Sha256>::new_from_slice(master.bytes())
+        .unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
     mac.update(b"database role ");
     mac.update(role.as_bytes());
-    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    mac.finalize()
+        .into_bytes()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// What a unit of work wants to do.
@@ -147,7 +179,11 @@ impl Database {
     pub fn new(owner_url: &SecretString, master: &MasterKey) -> Result<Self, DatabaseError> {
         let options = PgConnectOptions::from_str(owner_url.expose_secret()).doing("read the database's address")?;
         let pool = |role: &str, connections| {
-            let options = options.clone().username(role).password(&role_password(master, role)).application_name(role);
+            let options = options
+                .clone()
+                .username(role)
+                .password(&role_password(master, role))
+                .application_name(role);
             PgPoolOptions::new()
                 .max_connections(connections)
                 .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -162,7 +198,10 @@ impl Database {
                 })
                 .connect_lazy_with(options)
         };
-        Ok(Self { app: pool(APP_ROLE, APP_CONNECTIONS_MAX), relay: pool(RELAY_ROLE, RELAY_CONNECTIONS_MAX) })
+        Ok(Self {
+            app: pool(APP_ROLE, APP_CONNECTIONS_MAX),
+            relay: pool(RELAY_ROLE, RELAY_CONNECTIONS_MAX),
+        })
     }
 
     /// Runs `work` in one transaction that sees and writes only `tenants`' rows. It runs in a task of its own: dropping the
@@ -216,7 +255,10 @@ impl Database {
         let task = tokio::spawn(async move {
             let mut connection = pool.acquire().await.doing("connect as the relay")?;
             connection.close_on_drop();
-            let taken: bool = sqlx::query_scalar("select pg_try_advisory_lock(7466)").fetch_one(&mut *connection).await.doing("take the relay's seat")?;
+            let taken: bool = sqlx::query_scalar("select pg_try_advisory_lock(7466)")
+                .fetch_one(&mut *connection)
+                .await
+                .doing("take the relay's seat")?;
             Ok(taken.then_some(RelaySeat { connection }))
         });
         task.await.map_err(|_| DatabaseError::CutOff)?
@@ -254,7 +296,12 @@ impl Database {
 
     /// Every notification of `channel`, in order; none while the connection is down.
     #[must_use]
-    pub fn notifications(&self, channel: &'static str, capacity: usize, shutdown: CancellationToken) -> tokio::sync::broadcast::Sender<String> {
+    pub fn notifications(
+        &self,
+        channel: &'static str,
+        capacity: usize,
+        shutdown: CancellationToken,
+    ) -> tokio::sync::broadcast::Sender<String> {
         let (sender, _) = tokio::sync::broadcast::channel(capacity);
         let pool = self.app.clone();
         let out = sender.clone();
@@ -303,7 +350,9 @@ impl Database {
     /// Whether the database answers.
     pub async fn is_up(&self) -> bool {
         let pool = self.app.clone();
-        tokio::spawn(async move { sqlx::query("select 1").execute(&pool).await.is_ok() }).await.unwrap_or(false)
+        tokio::spawn(async move { sqlx::query("select 1").execute(&pool).await.is_ok() })
+            .await
+            .unwrap_or(false)
     }
 
     pub async fn close(&self) {
@@ -330,8 +379,13 @@ struct Unit {
 
 impl Unit {
     async fn begin(pool: &PgPool, statement: String) -> Result<Self, DatabaseError> {
-        let mut unit = Self { connection: Some(pool.acquire().await.doing("get a database connection")?) };
-        sqlx::raw_sql(AssertSqlSafe(statement)).execute(unit.connection()?).await.doing("begin a transaction")?;
+        let mut unit = Self {
+            connection: Some(pool.acquire().await.doing("get a database connection")?),
+        };
+        sqlx::raw_sql(AssertSqlSafe(statement))
+            .execute(unit.connection()?)
+            .await
+            .doing("begin a transaction")?;
         Ok(unit)
     }
 
@@ -341,14 +395,23 @@ impl Unit {
 
     async fn end(mut self, commit: bool) -> Result<(), DatabaseError> {
         let statement = if commit { "commit" } else { "rollback" };
-        let ended = sqlx::raw_sql(statement).execute(self.connection()?).await.doing("end a transaction");
+        let ended = sqlx::raw_sql(statement)
+            .execute(self.connection()?)
+            .await
+            .doing("end a transaction");
         match ended {
             Ok(_) => {
                 drop(self.connection.take()); // back to the pool
                 Ok(())
             }
             // The work's own error says more than the failed rollback that followed it.
-            Err(error) => if commit { Err(error) } else { Ok(()) },
+            Err(error) => {
+                if commit {
+                    Err(error)
+                } else {
+                    Ok(())
+                }
+            }
         }
     }
 }
@@ -377,7 +440,9 @@ impl RelaySeat {
 #[cfg(feature = "embedded")]
 pub(crate) async fn answers(url: &SecretString) -> bool {
     use sqlx::{ConnectOptions, Connection as _};
-    let Ok(options) = PgConnectOptions::from_str(url.expose_secret()) else { return false };
+    let Ok(options) = PgConnectOptions::from_str(url.expose_secret()) else {
+        return false;
+    };
     match options.connect().await {
         Ok(connection) => connection.close().await.is_ok(),
         Err(_) => false,
@@ -390,9 +455,16 @@ pub(crate) async fn create_database(url: &SecretString, name: &'static str) -> R
     use sqlx::{ConnectOptions, Connection as _};
     let options = PgConnectOptions::from_str(url.expose_secret()).doing("read the database's address")?;
     let mut connection = options.connect().await.doing("connect to the embedded Postgres")?;
-    let exists: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1)").bind(name).fetch_one(&mut connection).await.doing("look for the database")?;
+    let exists: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
+        .bind(name)
+        .fetch_one(&mut connection)
+        .await
+        .doing("look for the database")?;
     if !exists {
-        sqlx::raw_sql(AssertSqlSafe(format!("create database {name}"))).execute(&mut connection).await.doing("create the database")?;
+        sqlx::raw_sql(AssertSqlSafe(format!("create database {name}")))
+            .execute(&mut connection)
+            .await
+            .doing("create the database")?;
     }
     connection.close().await.doing("close a connection")
 }

@@ -52,11 +52,19 @@ pub struct Append {
 /// What became of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Appended {
-    Recorded { first: i64, last: i64, revision: i64 },
+    Recorded {
+        first: i64,
+        last: i64,
+        revision: i64,
+    },
     /// The same events are in the log already, from this position on.
-    Duplicate { first: i64 },
+    Duplicate {
+        first: i64,
+    },
     /// The stream is elsewhere: load, decide and append again.
-    Conflict { actual: i64 },
+    Conflict {
+        actual: i64,
+    },
 }
 
 /// Appends through an in-process batcher: whoever comes while a batch commits is in the next one. Cheap to clone.
@@ -92,7 +100,10 @@ impl EventLog {
     pub async fn append(&self, append: Append) -> Result<Appended, AppendFailed> {
         let (answer, answered) = oneshot::channel();
         let stopped = || AppendFailed("the process is stopping".to_owned());
-        self.queue.send(Queued { append, answer }).await.map_err(|_| stopped())?;
+        self.queue
+            .send(Queued { append, answer })
+            .await
+            .map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())?
     }
 
@@ -124,7 +135,12 @@ impl EventLog {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn read_tenant(&self, tenant: TenantId, kind: Kind, after_position: i64) -> Result<Vec<StoredEvent>, DatabaseError> {
+    pub async fn read_tenant(
+        &self,
+        tenant: TenantId,
+        kind: Kind,
+        after_position: i64,
+    ) -> Result<Vec<StoredEvent>, DatabaseError> {
         self.database
             .transact(Access::Read, &[tenant], move |connection| {
                 Box::pin(async move {
@@ -148,7 +164,9 @@ impl EventLog {
     /// # Errors
     /// When the database fails.
     pub async fn head(&self) -> Result<i64, DatabaseError> {
-        self.database.transact(Access::Read, &[], |connection| Box::pin(head(connection))).await
+        self.database
+            .transact(Access::Read, &[], |connection| Box::pin(head(connection)))
+            .await
     }
 
     /// Makes room for what will be appended: call at start, and now and then.
@@ -172,25 +190,42 @@ impl EventLog {
 /// # Errors
 /// When the database fails.
 pub async fn head(connection: &mut Connection) -> Result<i64, DatabaseError> {
-    sqlx::query_scalar("select position from log_head").fetch_one(connection).await.doing("read the head of the log")
+    sqlx::query_scalar("select position from log_head")
+        .fetch_one(connection)
+        .await
+        .doing("read the head of the log")
 }
 
 async fn prepare_partitions(connection: &mut Connection, head: i64) -> Result<(), DatabaseError> {
-    sqlx::query("select tenure_prepare_log($1)").bind(head).execute(connection).await.doing("prepare the log's next partition").map(drop)
+    sqlx::query("select tenure_prepare_log($1)")
+        .bind(head)
+        .execute(connection)
+        .await
+        .doing("prepare the log's next partition")
+        .map(drop)
 }
 
 async fn batcher(database: Database, mut waiting: mpsc::Receiver<Queued>) {
     let mut batch: Vec<Queued> = Vec::new();
     while waiting.recv_many(&mut batch, BATCH_APPENDS_MAX).await > 0 {
-        let (appends, answers): (Vec<Append>, Vec<_>) = batch.drain(..).map(|queued| (queued.append, queued.answer)).unzip();
+        let (appends, answers): (Vec<Append>, Vec<_>) =
+            batch.drain(..).map(|queued| (queued.append, queued.answer)).unzip();
         let result = append_batch(&database, appends).await;
         metrics::histogram!("tenure_append_batch_size").record(answers.len() as f64);
         match result {
-            Ok(appended) => answers.into_iter().zip(appended).for_each(|(answer, appended)| drop(answer.send(Ok(appended)))),
+            Ok(appended) => answers
+                .into_iter()
+                .zip(appended)
+                .for_each(|(answer, appended)| drop(answer.send(Ok(appended)))),
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "a batch could not be appended");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a batch could not be appended"
+                );
                 let failed = AppendFailed(error.to_string());
-                answers.into_iter().for_each(|answer| drop(answer.send(Err(failed.clone()))));
+                answers
+                    .into_iter()
+                    .for_each(|answer| drop(answer.send(Err(failed.clone()))));
             }
         }
     }
@@ -201,7 +236,11 @@ async fn append_batch(database: &Database, appends: Vec<Append>) -> Result<Vec<A
     let tenants = tenants_of(appends.iter().map(|append| append.stream.tenant));
     for attempt in 1.. {
         let appends = std::sync::Arc::clone(&appends);
-        let result = database.transact(Access::Write, &tenants, move |connection| Box::pin(async move { append(connection, &appends).await })).await;
+        let result = database
+            .transact(Access::Write, &tenants, move |connection| {
+                Box::pin(async move { append(connection, &appends).await })
+            })
+            .await;
         match result {
             // Also when another process wrote one of the streams between our look and our write.
             Err(error) if error.is_transient() && attempt < ATTEMPTS_MAX => {}
@@ -230,7 +269,9 @@ pub async fn append(connection: &mut Connection, appends: &[Append]) -> Result<V
     let plan = Plan::make(appends, &known, &revisions);
     if !plan.winners.is_empty() {
         plan.move_streams(connection, &revisions).await?;
-        plan.insert(connection, appends).await.map(|first| plan.answers(appends, first))
+        plan.insert(connection, appends)
+            .await
+            .map(|first| plan.answers(appends, first))
     } else {
         Ok(plan.answers(appends, 0))
     }
@@ -243,8 +284,18 @@ fn key(stream: &StreamId) -> StreamKey {
 }
 
 /// The positions of those first events that are in the log already.
-async fn known_events(connection: &mut Connection, appends: &[Append]) -> Result<HashMap<(TenantId, EventId), i64>, DatabaseError> {
-    let firsts = || appends.iter().filter_map(|append| append.events.first().map(|event| (append.stream.tenant, event.event_id)));
+async fn known_events(
+    connection: &mut Connection,
+    appends: &[Append],
+) -> Result<HashMap<(TenantId, EventId), i64>, DatabaseError> {
+    let firsts = || {
+        appends.iter().filter_map(|append| {
+            append
+                .events
+                .first()
+                .map(|event| (append.stream.tenant, event.event_id))
+        })
+    };
     let tenants: Vec<Uuid> = firsts().map(|(tenant, _)| tenant.into()).collect();
     let ids: Vec<Uuid> = firsts().map(|(_, id)| id.into()).collect();
     let rows: Vec<(Uuid, Uuid, i64)> = sqlx::query_as(
@@ -255,7 +306,10 @@ async fn known_events(connection: &mut Connection, appends: &[Append]) -> Result
     .fetch_all(connection)
     .await
     .doing("look for repeated events")?;
-    Ok(rows.into_iter().map(|(tenant, id, position)| ((TenantId::from_uuid(tenant), EventId::from_uuid(id)), position)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|(tenant, id, position)| ((TenantId::from_uuid(tenant), EventId::from_uuid(id)), position))
+        .collect())
 }
 
 async fn revisions(connection: &mut Connection, appends: &[Append]) -> Result<HashMap<StreamKey, i64>, DatabaseError> {
@@ -294,24 +348,47 @@ struct Plan {
 
 enum Verdict {
     /// The revision after it, and its events' offset among the batch's events.
-    Wins { revision: i64, offset: usize },
-    Nothing { revision: i64 },
-    Known { first: i64 },
+    Wins {
+        revision: i64,
+        offset: usize,
+    },
+    Nothing {
+        revision: i64,
+    },
+    Known {
+        first: i64,
+    },
     /// Repeats the append with this index, of the same batch.
-    Repeats { index: usize },
-    Conflict { actual: i64 },
+    Repeats {
+        index: usize,
+    },
+    Conflict {
+        actual: i64,
+    },
 }
 
 impl Plan {
-    fn make(appends: &[Append], known: &HashMap<(TenantId, EventId), i64>, revisions: &HashMap<StreamKey, i64>) -> Self {
+    fn make(
+        appends: &[Append],
+        known: &HashMap<(TenantId, EventId), i64>,
+        revisions: &HashMap<StreamKey, i64>,
+    ) -> Self {
         let mut now = revisions.clone();
         let mut in_batch: HashMap<(TenantId, EventId), usize> = HashMap::new();
         let (mut verdicts, mut winners, mut offset) = (Vec::with_capacity(appends.len()), Vec::new(), 0);
         for (index, append) in appends.iter().enumerate() {
             let stream = key(&append.stream);
             let actual = now.get(&stream).copied().unwrap_or(0);
-            let Some(first) = append.events.first().map(|event| (append.stream.tenant, event.event_id)) else {
-                verdicts.push(if actual == append.expected { Verdict::Nothing { revision: actual } } else { Verdict::Conflict { actual } });
+            let Some(first) = append
+                .events
+                .first()
+                .map(|event| (append.stream.tenant, event.event_id))
+            else {
+                verdicts.push(if actual == append.expected {
+                    Verdict::Nothing { revision: actual }
+                } else {
+                    Verdict::Conflict { actual }
+                });
                 continue;
             };
             verdicts.push(if let Some(first) = known.get(&first) {
@@ -330,14 +407,29 @@ impl Plan {
                 Verdict::Wins { revision, offset: at }
             });
         }
-        let mut moved: Vec<(StreamKey, i64)> = now.into_iter().filter(|(stream, revision)| revisions.get(stream) != Some(revision)).collect();
+        let mut moved: Vec<(StreamKey, i64)> = now
+            .into_iter()
+            .filter(|(stream, revision)| revisions.get(stream) != Some(revision))
+            .collect();
         moved.sort_unstable();
-        Self { verdicts, winners, moved, events: offset }
+        Self {
+            verdicts,
+            winners,
+            moved,
+            events: offset,
+        }
     }
 
     /// Compare-and-set of all streams at once.
-    async fn move_streams(&self, connection: &mut Connection, revisions: &HashMap<StreamKey, i64>) -> Result<(), DatabaseError> {
-        let (old, new): (Vec<_>, Vec<_>) = self.moved.iter().partition(|(stream, _)| revisions.contains_key(stream));
+    async fn move_streams(
+        &self,
+        connection: &mut Connection,
+        revisions: &HashMap<StreamKey, i64>,
+    ) -> Result<(), DatabaseError> {
+        let (old, new): (Vec<_>, Vec<_>) = self
+            .moved
+            .iter()
+            .partition(|(stream, _)| revisions.contains_key(stream));
         let mut done = 0;
         if !old.is_empty() {
             let (tenants, kinds, ids) = columns(&old);
@@ -372,7 +464,11 @@ impl Plan {
             .doing("begin streams")?
             .rows_affected();
         }
-        if done == self.moved.len() as u64 { Ok(()) } else { Err(DatabaseError::Contended("a stream")) }
+        if done == self.moved.len() as u64 {
+            Ok(())
+        } else {
+            Err(DatabaseError::Contended("a stream"))
+        }
     }
 
     /// Takes positions and inserts the winners' events. Answers with the first position.
@@ -389,7 +485,9 @@ impl Plan {
         let mut rows = Columns::with_capacity(self.events);
         for index in &self.winners {
             let append = &appends[*index];
-            let Verdict::Wins { revision, .. } = self.verdicts[*index] else { continue };
+            let Verdict::Wins { revision, .. } = self.verdicts[*index] else {
+                continue;
+            };
             let before = revision - append.events.len() as i64;
             for (event, revision) in append.events.iter().zip(before + 1..) {
                 rows.push(&append.stream, revision, event);
@@ -436,7 +534,12 @@ impl Plan {
         .await
         .doing("remember event ids")?;
         // One hint per batch. At commit it takes a lock that all notifying transactions share: never one per row.
-        sqlx::query("select pg_notify($1, $2)").bind(LOG_CHANNEL).bind(head.to_string()).execute(&mut *connection).await.doing("announce the log's head")?;
+        sqlx::query("select pg_notify($1, $2)")
+            .bind(LOG_CHANNEL)
+            .bind(head.to_string())
+            .execute(&mut *connection)
+            .await
+            .doing("announce the log's head")?;
         const SPAN: i64 = 10_000_000;
         if head / SPAN != (first - 1) / SPAN {
             prepare_partitions(connection, head).await?;
@@ -451,14 +554,27 @@ impl Plan {
             .map(|(index, verdict)| match verdict {
                 Verdict::Wins { revision, offset } => {
                     let first = first + *offset as i64;
-                    Appended::Recorded { first, last: first + appends[index].events.len() as i64 - 1, revision: *revision }
+                    Appended::Recorded {
+                        first,
+                        last: first + appends[index].events.len() as i64 - 1,
+                        revision: *revision,
+                    }
                 }
                 // Nothing to store: it "is" at the stream's revision, at no position of its own.
-                Verdict::Nothing { revision } => Appended::Recorded { first: 0, last: 0, revision: *revision },
+                Verdict::Nothing { revision } => Appended::Recorded {
+                    first: 0,
+                    last: 0,
+                    revision: *revision,
+                },
                 Verdict::Known { first } => Appended::Duplicate { first: *first },
                 Verdict::Repeats { index } => match self.verdicts[*index] {
-                    Verdict::Wins { offset, .. } => Appended::Duplicate { first: first + offset as i64 },
-                    Verdict::Nothing { .. } | Verdict::Known { .. } | Verdict::Repeats { .. } | Verdict::Conflict { .. } => Appended::Conflict { actual: 0 },
+                    Verdict::Wins { offset, .. } => Appended::Duplicate {
+                        first: first + offset as i64,
+                    },
+                    Verdict::Nothing { .. }
+                    | Verdict::Known { .. }
+                    | Verdict::Repeats { .. }
+                    | Verdict::Conflict { .. } => Appended::Conflict { actual: 0 },
                 },
                 Verdict::Conflict { actual } => Appended::Conflict { actual: *actual },
             })
@@ -495,7 +611,12 @@ struct Columns<'a> {
 
 impl<'a> Columns<'a> {
     fn with_capacity(rows: usize) -> Self {
-        Self { tenant: Vec::with_capacity(rows), event_id: Vec::with_capacity(rows), data: Vec::with_capacity(rows), ..Self::default() }
+        Self {
+            tenant: Vec::with_capacity(rows),
+            event_id: Vec::with_capacity(rows),
+            data: Vec::with_capacity(rows),
+            ..Self::default()
+        }
     }
 
     fn push(&mut self, stream: &'a StreamId, revision: i64, event: &'a NewEvent) {
@@ -541,7 +662,13 @@ impl EventRow {
     fn event(self) -> Result<StoredEvent, DatabaseError> {
         Ok(StoredEvent {
             position: self.position,
-            stream: StreamId::new(TenantId::from_uuid(self.tenant), self.kind.parse().map_err(|_| DatabaseError::Corrupt("kind of stream"))?, self.stream_id),
+            stream: StreamId::new(
+                TenantId::from_uuid(self.tenant),
+                self.kind
+                    .parse()
+                    .map_err(|_| DatabaseError::Corrupt("kind of stream"))?,
+                self.stream_id,
+            ),
             revision: self.revision,
             event_id: EventId::from_uuid(self.event_id),
             event_type: self.event_type,
@@ -564,7 +691,10 @@ impl EventRow {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn read_streams(connection: &mut Connection, streams: &[StreamId]) -> Result<Vec<StoredEvent>, DatabaseError> {
+pub async fn read_streams(
+    connection: &mut Connection,
+    streams: &[StreamId],
+) -> Result<Vec<StoredEvent>, DatabaseError> {
     let tenants: Vec<Uuid> = streams.iter().map(|stream| stream.tenant.into()).collect();
     let kinds: Vec<&str> = streams.iter().map(|stream| stream.kind.name()).collect();
     let ids: Vec<Uuid> = streams.iter().map(|stream| stream.id).collect();
@@ -584,7 +714,11 @@ pub async fn read_streams(connection: &mut Connection, streams: &[StreamId]) -> 
 ///
 /// # Errors
 /// When the database fails.
-pub async fn read_after(connection: &mut Connection, position: i64, limit: i64) -> Result<Vec<StoredEvent>, DatabaseError> {
+pub async fn read_after(
+    connection: &mut Connection,
+    position: i64,
+    limit: i64,
+) -> Result<Vec<StoredEvent>, DatabaseError> {
     let rows: Vec<EventRow> = sqlx::query_as("select * from event where position > $1 order by position limit $2")
         .bind(position)
         .bind(limit)

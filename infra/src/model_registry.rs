@@ -9,7 +9,13 @@ use crate::database::{Connection, DatabaseError, Doing};
 ///
 /// # Errors
 /// When the database fails.
-pub async fn store(connection: &mut Connection, tenant: TenantId, version: &str, artifact: &[u8], created_at: Timestamp) -> Result<(), DatabaseError> {
+pub async fn store(
+    connection: &mut Connection,
+    tenant: TenantId,
+    version: &str,
+    artifact: &[u8],
+    created_at: Timestamp,
+) -> Result<(), DatabaseError> {
     sqlx::query("insert into model_version (tenant, version, artifact, created_at) values ($1, $2, $3, $4) on conflict do nothing")
         .bind(Uuid::from(tenant))
         .bind(version)
@@ -23,7 +29,11 @@ pub async fn store(connection: &mut Connection, tenant: TenantId, version: &str,
 
 /// # Errors
 /// When the database fails.
-pub async fn load(connection: &mut Connection, tenant: TenantId, version: &str) -> Result<Option<Vec<u8>>, DatabaseError> {
+pub async fn load(
+    connection: &mut Connection,
+    tenant: TenantId,
+    version: &str,
+) -> Result<Option<Vec<u8>>, DatabaseError> {
     sqlx::query_scalar("select artifact from model_version where tenant = $1 and version = $2")
         .bind(Uuid::from(tenant))
         .bind(version)

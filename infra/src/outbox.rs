@@ -65,11 +65,13 @@ struct Row {
 /// # Errors
 /// When the database fails.
 pub async fn waiting(connection: &mut Connection, limit: i64) -> Result<Vec<Outgoing>, DatabaseError> {
-    let rows: Vec<Row> = sqlx::query_as("select id, tenant, kind, stream_id, command, actor, correlation from outbox order by id limit $1")
-        .bind(limit)
-        .fetch_all(connection)
-        .await
-        .doing("read outgoing commands")?;
+    let rows: Vec<Row> = sqlx::query_as(
+        "select id, tenant, kind, stream_id, command, actor, correlation from outbox order by id limit $1",
+    )
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+    .doing("read outgoing commands")?;
     rows.into_iter()
         .map(|row| {
             let kind: Kind = row.kind.parse().map_err(|_| DatabaseError::Corrupt("kind of stream"))?;

@@ -88,7 +88,10 @@ struct OutcomeRow {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn find(connection: &mut Connection, commands: &[(TenantId, CommandId)]) -> Result<Vec<Outcome>, DatabaseError> {
+pub async fn find(
+    connection: &mut Connection,
+    commands: &[(TenantId, CommandId)],
+) -> Result<Vec<Outcome>, DatabaseError> {
     let tenants: Vec<Uuid> = commands.iter().map(|(tenant, _)| Uuid::from(*tenant)).collect();
     let ids: Vec<Uuid> = commands.iter().map(|(_, id)| Uuid::from(*id)).collect();
     let rows: Vec<OutcomeRow> = sqlx::query_as(
@@ -103,8 +106,13 @@ pub async fn find(connection: &mut Connection, commands: &[(TenantId, CommandId)
         .map(|row| {
             let kind: Kind = row.kind.parse().map_err(|_| DatabaseError::Corrupt("kind of stream"))?;
             let verdict = match (row.outcome.as_str(), row.rejection) {
-                ("rejected", rule) => Verdict::Rejected { rule: rule.unwrap_or_default() },
-                (_, _) => Verdict::Accepted { position: row.position, revision: row.revision.unwrap_or(0) },
+                ("rejected", rule) => Verdict::Rejected {
+                    rule: rule.unwrap_or_default(),
+                },
+                (_, _) => Verdict::Accepted {
+                    position: row.position,
+                    revision: row.revision.unwrap_or(0),
+                },
             };
             Ok(Outcome {
                 command: CommandId::from_uuid(row.command_id),

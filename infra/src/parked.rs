@@ -64,7 +64,11 @@ pub async fn park(connection: &mut Connection, parked: &[Parked]) -> Result<(), 
 ///
 /// # Errors
 /// When the database fails.
-pub async fn held_streams(connection: &mut Connection, consumer: &str, streams: &[StreamId]) -> Result<HashSet<StreamId>, DatabaseError> {
+pub async fn held_streams(
+    connection: &mut Connection,
+    consumer: &str,
+    streams: &[StreamId],
+) -> Result<HashSet<StreamId>, DatabaseError> {
     let tenants: Vec<Uuid> = streams.iter().map(|s| s.tenant.into()).collect();
     let kinds: Vec<&str> = streams.iter().map(|s| s.kind.name()).collect();
     let ids: Vec<Uuid> = streams.iter().map(|s| s.id).collect();
@@ -80,7 +84,13 @@ pub async fn held_streams(connection: &mut Connection, consumer: &str, streams: 
     .await
     .doing("look for parked streams")?;
     rows.into_iter()
-        .map(|(tenant, kind, id)| Ok(StreamId::new(TenantId::from_uuid(tenant), kind.parse().map_err(|_| DatabaseError::Corrupt("kind of stream"))?, id)))
+        .map(|(tenant, kind, id)| {
+            Ok(StreamId::new(
+                TenantId::from_uuid(tenant),
+                kind.parse().map_err(|_| DatabaseError::Corrupt("kind of stream"))?,
+                id,
+            ))
+        })
         .collect()
 }
 
@@ -103,7 +113,10 @@ struct Row {
 
 impl Row {
     fn parked(self) -> Result<Parked, DatabaseError> {
-        let kind: Kind = self.kind.parse().map_err(|_| DatabaseError::Corrupt("kind of stream"))?;
+        let kind: Kind = self
+            .kind
+            .parse()
+            .map_err(|_| DatabaseError::Corrupt("kind of stream"))?;
         Ok(Parked {
             id: self.id,
             consumer: self.consumer,
@@ -125,7 +138,11 @@ impl Row {
 /// # Errors
 /// When the database fails.
 pub async fn list(connection: &mut Connection, limit: i64) -> Result<Vec<Parked>, DatabaseError> {
-    let rows: Vec<Row> = sqlx::query_as("select * from parked order by parked_at, position, id limit $1").bind(limit).fetch_all(connection).await.doing("list parked records")?;
+    let rows: Vec<Row> = sqlx::query_as("select * from parked order by parked_at, position, id limit $1")
+        .bind(limit)
+        .fetch_all(connection)
+        .await
+        .doing("list parked records")?;
     rows.into_iter().map(Row::parked).collect()
 }
 
@@ -134,14 +151,26 @@ pub async fn list(connection: &mut Connection, limit: i64) -> Result<Vec<Parked>
 /// # Errors
 /// When the database fails.
 pub async fn ask_retry(connection: &mut Connection, id: Option<Uuid>) -> Result<u64, DatabaseError> {
-    Ok(sqlx::query("update parked set retry_at = now() where ($1::uuid is null or id = $1)").bind(id).execute(connection).await.doing("ask for a retry")?.rows_affected())
+    Ok(
+        sqlx::query("update parked set retry_at = now() where ($1::uuid is null or id = $1)")
+            .bind(id)
+            .execute(connection)
+            .await
+            .doing("ask for a retry")?
+            .rows_affected(),
+    )
 }
 
 /// The records whose retry was asked for, with everything that waits behind them on their streams, in order.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn to_retry(connection: &mut Connection, consumer: &str, partitions: &[i32], limit: i64) -> Result<Vec<Parked>, DatabaseError> {
+pub async fn to_retry(
+    connection: &mut Connection,
+    consumer: &str,
+    partitions: &[i32],
+    limit: i64,
+) -> Result<Vec<Parked>, DatabaseError> {
     let rows: Vec<Row> = sqlx::query_as(
         r#"select p.* from parked p
             where p.consumer = $1 and p."partition" = any($2)

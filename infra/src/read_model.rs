@@ -20,6 +20,10 @@ pub const FOR_EVER: domain::Date = match domain::Date::from_ymd_opt(9999, 12, 31
 pub const STILL_BELIEVED: domain::Timestamp = FOR_EVER.and_time(chrono::NaiveTime::MIN).and_utc();
 
 /// Ids as two arrays, for `unnest`.
-pub(crate) fn keys<T: Into<uuid::Uuid> + Copy>(keys: &[(domain::id::TenantId, T)]) -> (Vec<uuid::Uuid>, Vec<uuid::Uuid>) {
-    keys.iter().map(|(tenant, id)| (uuid::Uuid::from(*tenant), (*id).into())).unzip()
+pub(crate) fn keys<T: Into<uuid::Uuid> + Copy>(
+    keys: &[(domain::id::TenantId, T)],
+) -> (Vec<uuid::Uuid>, Vec<uuid::Uuid>) {
+    keys.iter()
+        .map(|(tenant, id)| (uuid::Uuid::from(*tenant), (*id).into()))
+        .unzip()
 }

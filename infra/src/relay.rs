@@ -15,7 +15,10 @@ pub struct Relayed {
 /// When the database fails.
 pub async fn read(connection: &mut Connection) -> Result<Relayed, DatabaseError> {
     let (position, sent): (i64, sqlx::types::Json<BTreeMap<i32, i64>>) =
-        sqlx::query_as("select position, sent from relay_checkpoint").fetch_one(connection).await.doing("read the relay's checkpoint")?;
+        sqlx::query_as("select position, sent from relay_checkpoint")
+            .fetch_one(connection)
+            .await
+            .doing("read the relay's checkpoint")?;
     Ok(Relayed { position, sent: sent.0 })
 }
 
@@ -32,5 +35,9 @@ pub async fn advance(connection: &mut Connection, from: i64, to: &Relayed) -> Re
         .await
         .doing("advance the relay's checkpoint")?
         .rows_affected();
-    if moved == 1 { Ok(()) } else { Err(DatabaseError::Fenced("the relay")) }
+    if moved == 1 {
+        Ok(())
+    } else {
+        Err(DatabaseError::Fenced("the relay"))
+    }
 }

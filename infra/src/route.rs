@@ -33,9 +33,14 @@ pub async fn add(connection: &mut Connection, of: ConnectionId, tenant: TenantId
 /// # Errors
 /// When the database fails.
 pub async fn all(connection: &mut Connection) -> Result<Vec<(ConnectionId, TenantId)>, DatabaseError> {
-    let rows: Vec<(Uuid, Uuid)> =
-        sqlx::query_as("select connection, tenant from connection_route").fetch_all(connection).await.doing("list connections' tenants")?;
-    Ok(rows.into_iter().map(|(connection, tenant)| (ConnectionId::from_uuid(connection), TenantId::from_uuid(tenant))).collect())
+    let rows: Vec<(Uuid, Uuid)> = sqlx::query_as("select connection, tenant from connection_route")
+        .fetch_all(connection)
+        .await
+        .doing("list connections' tenants")?;
+    Ok(rows
+        .into_iter()
+        .map(|(connection, tenant)| (ConnectionId::from_uuid(connection), TenantId::from_uuid(tenant)))
+        .collect())
 }
 
 /// Every tenant.
@@ -43,6 +48,9 @@ pub async fn all(connection: &mut Connection) -> Result<Vec<(ConnectionId, Tenan
 /// # Errors
 /// When the database fails.
 pub async fn tenants(connection: &mut Connection) -> Result<Vec<TenantId>, DatabaseError> {
-    let rows: Vec<Uuid> = sqlx::query_scalar("select tenant from tenant_directory order by tenant").fetch_all(connection).await.doing("list tenants")?;
+    let rows: Vec<Uuid> = sqlx::query_scalar("select tenant from tenant_directory order by tenant")
+        .fetch_all(connection)
+        .await
+        .doing("list tenants")?;
     Ok(rows.into_iter().map(TenantId::from_uuid).collect())
 }

@@ -49,8 +49,14 @@ const SUBJECT_KEY_TTL: Duration = Duration::from_secs(60);
 #[derive(Debug, thiserror::Error)]
 pub enum SealingError {
     #[error("the master key at {path} cannot be read or written")]
-    MasterKeyFile { path: String, #[source] cause: io::Error },
-    #[error("the master key must be 32 bytes, base64: was it cut or changed? Without the right one nothing that was sealed can be read")]
+    MasterKeyFile {
+        path: String,
+        #[source]
+        cause: io::Error,
+    },
+    #[error(
+        "the master key must be 32 bytes, base64: was it cut or changed? Without the right one nothing that was sealed can be read"
+    )]
     BadMasterKey,
     #[error("tenant {0} has no key yet")]
     NoTenantKey(TenantId),
@@ -81,13 +87,24 @@ impl MasterKey {
     /// When the file cannot be read or made, or holds no key.
     pub fn load_or_create(path: &Path) -> Result<Self, SealingError> {
         use std::{fs::OpenOptions, io::Write, os::unix::fs::OpenOptionsExt};
-        let in_file = |cause| SealingError::MasterKeyFile { path: path.display().to_string(), cause };
+        let in_file = |cause| SealingError::MasterKeyFile {
+            path: path.display().to_string(),
+            cause,
+        };
         if !path.exists() {
             let key = Aes256Gcm::generate_key(OsRng);
             // Written beside and renamed: a crash leaves no half key.
             let beside = path.with_extension("new");
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside).map_err(in_file)?;
-            file.write_all(BASE64.encode(key).as_bytes()).and_then(|()| file.sync_all()).map_err(in_file)?;
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&beside)
+                .map_err(in_file)?;
+            file.write_all(BASE64.encode(key).as_bytes())
+                .and_then(|()| file.sync_all())
+                .map_err(in_file)?;
             fs::rename(&beside, path).map_err(in_file)?;
         }
         Self::from_base64(&fs::read_to_string(path).map_err(in_file)?)
@@ -101,7 +118,8 @@ impl MasterKey {
     #[must_use]
     pub fn derive(&self, purpose: &str) -> Zeroizing<Vec<u8>> {
         use hmac::Mac;
-        let mut mac = <hmac::Hmac<sha2::Sha256> as Mac>::new_from_slice(self.bytes()).unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
+        let mut mac = <hmac::Hmac<sha2::Sha256> as Mac>::new_from_slice(self.bytes())
+            .unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
         mac.update(purpose.as_bytes());
         Zeroizing::new(mac.finalize().into_bytes().to_vec())
     }
@@ -116,13 +134,25 @@ struct Key {
 
 impl Key {
     fn new(id: Uuid, bytes: &[u8]) -> Result<Self, SealingError> {
-        Ok(Self { id, cipher: Aes256Gcm::new_from_slice(bytes).map_err(|_| SealingError::DoesNotOpen)? })
+        Ok(Self {
+            id,
+            cipher: Aes256Gcm::new_from_slice(bytes).map_err(|_| SealingError::DoesNotOpen)?,
+        })
     }
 
     fn seal(&self, place: &str, plain: &[u8]) -> Result<Vec<u8>, SealingError> {
         let nonce = Aes256Gcm::generate_nonce(&mut OsRng);
         let bound = bind(place, self.id);
-        let sealed = self.cipher.encrypt(&nonce, Payload { msg: plain, aad: bound.as_bytes() }).map_err(|_| SealingError::Seal)?;
+        let sealed = self
+            .cipher
+            .encrypt(
+                &nonce,
+                Payload {
+                    msg: plain,
+                    aad: bound.as_bytes(),
+                },
+            )
+            .map_err(|_| SealingError::Seal)?;
         let mut out = Vec::with_capacity(HEADER_BYTES + sealed.len());
         out.push(FORMAT);
         out.extend_from_slice(self.id.as_bytes());
@@ -137,7 +167,15 @@ impl Key {
         }
         let (nonce, ciphertext) = sealed[1 + KEY_ID_BYTES..].split_at(NONCE_BYTES);
         let bound = bind(place, self.id);
-        self.cipher.decrypt(nonce.into(), Payload { msg: ciphertext, aad: bound.as_bytes() }).map_err(|_| SealingError::DoesNotOpen)
+        self.cipher
+            .decrypt(
+                nonce.into(),
+                Payload {
+                    msg: ciphertext,
+                    aad: bound.as_bytes(),
+                },
+            )
+            .map_err(|_| SealingError::DoesNotOpen)
     }
 }
 
@@ -229,7 +267,12 @@ fn marked(marker: &str, value: Value) -> Value {
 }
 
 /// Visits each object that consists of `marker` alone and replaces it by what `replace` makes of its path and value.
-fn each_marked<E>(value: &mut Value, marker: &str, path: &mut String, replace: &mut impl FnMut(&str, Value) -> Result<Value, E>) -> Result<(), E> {
+fn each_marked<E>(
+    value: &mut Value,
+    marker: &str,
+    path: &mut String,
+    replace: &mut impl FnMut(&str, Value) -> Result<Value, E>,
+) -> Result<(), E> {
     match value {
         Value::Object(map) => {
             if map.len() == 1
@@ -311,15 +354,26 @@ impl TenantKeys {
     /// # Errors
     /// When the value was changed, moved, or sealed under a key that is not this tenant's.
     pub fn open(&self, place: &str, sealed: &[u8]) -> Result<Vec<u8>, SealingError> {
-        let id = sealed.get(1..=KEY_ID_BYTES).and_then(|id| Uuid::from_slice(id).ok()).ok_or(SealingError::DoesNotOpen)?;
-        self.all.get(&id).ok_or(SealingError::DoesNotOpen)?.open(&format!("{}|{place}", self.tenant), sealed)
+        let id = sealed
+            .get(1..=KEY_ID_BYTES)
+            .and_then(|id| Uuid::from_slice(id).ok())
+            .ok_or(SealingError::DoesNotOpen)?;
+        self.all
+            .get(&id)
+            .ok_or(SealingError::DoesNotOpen)?
+            .open(&format!("{}|{place}", self.tenant), sealed)
     }
 }
 
 impl Keyring {
     #[must_use]
     pub fn new(master: MasterKey, database: Database) -> Self {
-        Self { master, database, tenants: Arc::default(), subjects: Arc::default() }
+        Self {
+            master,
+            database,
+            tenants: Arc::default(),
+            subjects: Arc::default(),
+        }
     }
 
     fn master_key(&self) -> Result<Key, SealingError> {
@@ -427,7 +481,10 @@ impl Keyring {
         missing.dedup();
         let mut tenants: Vec<TenantId> = missing.iter().map(|(tenant, _)| *tenant).collect();
         tenants.dedup();
-        let (of, ids): (Vec<Uuid>, Vec<Uuid>) = missing.iter().map(|(tenant, subject)| (Uuid::from(*tenant), *subject)).unzip();
+        let (of, ids): (Vec<Uuid>, Vec<Uuid>) = missing
+            .iter()
+            .map(|(tenant, subject)| (Uuid::from(*tenant), *subject))
+            .unzip();
         let rows: Vec<(Uuid, Uuid, Uuid, Vec<u8>)> = self
             .database
             .transact(Access::Read, &tenants, move |connection| {
@@ -460,9 +517,19 @@ impl Keyring {
     pub async fn new_subject(&self, subject: Subject) -> Result<(NewSubjectKey, SubjectKey), SealingError> {
         let id = clock::new_id();
         let bytes = Zeroizing::new(Aes256Gcm::generate_key(OsRng).to_vec());
-        let wrapped = self.tenant(subject.0).await?.seal(&subject_place(subject.1, id), &bytes)?;
+        let wrapped = self
+            .tenant(subject.0)
+            .await?
+            .seal(&subject_place(subject.1, id), &bytes)?;
         let key = Key::new(id, &bytes)?;
-        Ok((NewSubjectKey { subject, key: key.clone(), wrapped }, SubjectKey(key)))
+        Ok((
+            NewSubjectKey {
+                subject,
+                key: key.clone(),
+                wrapped,
+            },
+            SubjectKey(key),
+        ))
     }
 
     /// Keeps keys that have been stored.
@@ -485,7 +552,10 @@ impl Keyring {
             cache.clear();
         }
         // "Has none" is not remembered: the next event may be the first.
-        cache.extend(keys.filter(|(_, key)| key.is_some()).map(|(subject, key)| (subject, Cached { key, until })));
+        cache.extend(
+            keys.filter(|(_, key)| key.is_some())
+                .map(|(subject, key)| (subject, Cached { key, until })),
+        );
     }
 }
 
@@ -550,15 +620,24 @@ mod tests {
     }
 
     fn stream(id: u128) -> StreamId {
-        StreamId::new(TenantId::from_uuid(Uuid::from_u128(1)), Kind::Employee, Uuid::from_u128(id))
+        StreamId::new(
+            TenantId::from_uuid(Uuid::from_u128(1)),
+            Kind::Employee,
+            Uuid::from_u128(id),
+        )
     }
 
     fn place(stream: &StreamId, event: u128) -> Place<'_> {
-        Place { stream, event_id: EventId::from_uuid(Uuid::from_u128(event)), schema_version: 1 }
+        Place {
+            stream,
+            event_id: EventId::from_uuid(Uuid::from_u128(event)),
+            schema_version: 1,
+        }
     }
 
     fn sealed(key: &SubjectKey, at: Place<'_>) -> Value {
-        let mut payload = json!({"name": {"$personal": "Ada"}, "list": [{"pay": {"$personal": 7}}], "on": "2026-01-01"});
+        let mut payload =
+            json!({"name": {"$personal": "Ada"}, "list": [{"pay": {"$personal": 7}}], "on": "2026-01-01"});
         key.seal(at, &mut payload).expect("sealed");
         payload
     }
@@ -577,7 +656,13 @@ mod tests {
         };
         assert_eq!(opened(Some(&k), place(&own, 5))["name"], json!({"$personal": "Ada"}));
         let unreadable = json!({"$unreadable": true});
-        for elsewhere in [opened(None, place(&own, 5)), opened(Some(&key(9, 2)), place(&own, 5)), opened(Some(&key(8, 1)), place(&own, 5)), opened(Some(&k), place(&own, 6)), opened(Some(&k), place(&other, 5))] {
+        for elsewhere in [
+            opened(None, place(&own, 5)),
+            opened(Some(&key(9, 2)), place(&own, 5)),
+            opened(Some(&key(8, 1)), place(&own, 5)),
+            opened(Some(&k), place(&own, 6)),
+            opened(Some(&k), place(&other, 5)),
+        ] {
             assert_eq!(elsewhere["name"], unreadable);
             assert_eq!(elsewhere["list"][0]["pay"], unreadable);
             assert_eq!(elsewhere["on"], "2026-01-01");
@@ -612,6 +697,9 @@ mod tests {
     #[test]
     fn nonces_differ() {
         let k = Key::new(Uuid::from_u128(4), &[3; 32]).expect("a key");
-        assert_ne!(k.seal("here", b"x").expect("sealed"), k.seal("here", b"x").expect("sealed"));
+        assert_ne!(
+            k.seal("here", b"x").expect("sealed"),
+            k.seal("here", b"x").expect("sealed")
+        );
     }
 }

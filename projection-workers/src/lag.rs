@@ -54,10 +54,21 @@ pub async fn standing(database: &Database) -> Result<Standing, DatabaseError> {
                 let mut projections = Vec::new();
                 for name in [ReadModels::NAME, Scorer::NAME] {
                     let partitions = checkpoint::positions(connection, name, topics::EVENTS).await?;
-                    projections.push(Named { name, behind: behind(log_head, &relayed, &partitions) });
+                    projections.push(Named {
+                        name,
+                        behind: behind(log_head, &relayed, &partitions),
+                    });
                 }
                 let lag_events = log_head - relayed.position;
-                Ok(Standing { log_head, relay: Behind { position: relayed.position, lag_events, lag_seconds: 0.0 }, projections })
+                Ok(Standing {
+                    log_head,
+                    relay: Behind {
+                        position: relayed.position,
+                        lag_events,
+                        lag_seconds: 0.0,
+                    },
+                    projections,
+                })
             })
         })
         .await
@@ -65,9 +76,14 @@ pub async fn standing(database: &Database) -> Result<Standing, DatabaseError> {
 
 /// A projection has applied everything that was sent to a partition when it stands at that partition's last position.
 fn behind(log_head: i64, relayed: &relay::Relayed, partitions: &[(i32, i64, Option<Timestamp>)]) -> Behind {
-    let waiting: Vec<&(i32, i64, Option<Timestamp>)> =
-        partitions.iter().filter(|(partition, position, _)| relayed.sent.get(partition).is_some_and(|sent| position < sent)).collect();
-    let unseen = relayed.sent.keys().any(|partition| !partitions.iter().any(|(seen, _, _)| seen == partition));
+    let waiting: Vec<&(i32, i64, Option<Timestamp>)> = partitions
+        .iter()
+        .filter(|(partition, position, _)| relayed.sent.get(partition).is_some_and(|sent| position < sent))
+        .collect();
+    let unseen = relayed
+        .sent
+        .keys()
+        .any(|partition| !partitions.iter().any(|(seen, _, _)| seen == partition));
     let oldest = waiting.iter().map(|(_, position, _)| *position).min();
     let position = match oldest {
         Some(position) => position,
@@ -76,7 +92,11 @@ fn behind(log_head: i64, relayed: &relay::Relayed, partitions: &[(i32, i64, Opti
     };
     let since = waiting.iter().filter_map(|(_, _, at)| *at).min();
     let lag_seconds = since.map_or(0.0, |since| (clock::now() - since).num_milliseconds() as f64 / 1000.0);
-    Behind { position, lag_events: log_head - position, lag_seconds }
+    Behind {
+        position,
+        lag_events: log_head - position,
+        lag_seconds,
+    }
 }
 
 /// Keeps the gauges up to date until shut down.

@@ -47,8 +47,16 @@ pub async fn run(workers: ProjectionWorkers, work: Arc<Notify>, shutdown: Cancel
 }
 
 async fn send(workers: &ProjectionWorkers) -> Result<usize, OutboxError> {
-    let tenants = workers.database.transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection))).await?;
-    let waiting = workers.database.transact(Access::Read, &tenants, |connection| Box::pin(outbox::waiting(connection, BATCH_MAX))).await?;
+    let tenants = workers
+        .database
+        .transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection)))
+        .await?;
+    let waiting = workers
+        .database
+        .transact(Access::Read, &tenants, |connection| {
+            Box::pin(outbox::waiting(connection, BATCH_MAX))
+        })
+        .await?;
     if waiting.is_empty() {
         return Ok(0);
     }
@@ -69,12 +77,22 @@ async fn send(workers: &ProjectionWorkers) -> Result<usize, OutboxError> {
                 },
                 fingerprint: None,
             };
-            Outgoing { topic: topics::INTAKE, key: topics::key(&outgoing.stream), headers: header.headers(), value: outgoing.command.clone() }
+            Outgoing {
+                topic: topics::INTAKE,
+                key: topics::key(&outgoing.stream),
+                headers: header.headers(),
+                value: outgoing.command.clone(),
+            }
         })
         .collect();
     workers.bulk.send_all(records).await?;
     fail::fail_point!("after-outbox-send");
     let count = waiting.len();
-    workers.database.transact(Access::Write, &tenants, move |connection| Box::pin(async move { outbox::sent(connection, &waiting).await })).await?;
+    workers
+        .database
+        .transact(Access::Write, &tenants, move |connection| {
+            Box::pin(async move { outbox::sent(connection, &waiting).await })
+        })
+        .await?;
     Ok(count)
 }

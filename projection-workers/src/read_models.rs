@@ -2,11 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::{
-    Date, Kind, StreamId, connection, employee,
-    id::TenantId,
-    risk, tenant,
-};
+use domain::{Date, Kind, StreamId, connection, employee, id::TenantId, risk, tenant};
 use futures_util::future::BoxFuture;
 use infra::{
     clock,
@@ -48,7 +44,11 @@ impl ReadModels {
 impl Projection for ReadModels {
     const NAME: &'static str = "read-models";
 
-    fn apply<'c>(&'c self, connection: &'c mut Connection, events: &'c [Opened]) -> BoxFuture<'c, Result<(), DatabaseError>> {
+    fn apply<'c>(
+        &'c self,
+        connection: &'c mut Connection,
+        events: &'c [Opened],
+    ) -> BoxFuture<'c, Result<(), DatabaseError>> {
         Box::pin(async move {
             let mut people = People::load(connection, events).await?;
             let mut history = Vec::new();
@@ -83,16 +83,26 @@ impl Projection for ReadModels {
     }
 
     /// Future-dated facts become true when their day comes.
-    fn tick<'c>(&'c self, owns: &'c (dyn Fn(&StreamId) -> bool + Send + Sync)) -> BoxFuture<'c, Result<(), DatabaseError>> {
+    fn tick<'c>(
+        &'c self,
+        owns: &'c (dyn Fn(&StreamId) -> bool + Send + Sync),
+    ) -> BoxFuture<'c, Result<(), DatabaseError>> {
         Box::pin(async move {
-            let tenants = self.database.transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection))).await?;
+            let tenants = self
+                .database
+                .transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection)))
+                .await?;
             let today = clock::today();
             let due = self
                 .database
-                .transact(Access::Write, &tenants, move |connection| Box::pin(async move { employee_table::due(connection, today, DUE_MAX).await }))
+                .transact(Access::Write, &tenants, move |connection| {
+                    Box::pin(async move { employee_table::due(connection, today, DUE_MAX).await })
+                })
                 .await?;
-            let due: Vec<EmployeeRow> =
-                due.into_iter().filter(|row| owns(&StreamId::new(TenantId::from_uuid(row.tenant), Kind::Employee, row.id))).collect();
+            let due: Vec<EmployeeRow> = due
+                .into_iter()
+                .filter(|row| owns(&StreamId::new(TenantId::from_uuid(row.tenant), Kind::Employee, row.id)))
+                .collect();
             if due.is_empty() {
                 return Ok(());
             }
@@ -120,8 +130,12 @@ struct People(BTreeMap<(Uuid, Uuid), Person>);
 
 impl People {
     async fn load(connection: &mut Connection, events: &[Opened]) -> Result<Self, DatabaseError> {
-        let mut wanted: Vec<(TenantId, Uuid)> =
-            events.iter().map(|opened| opened.stored.stream).filter(|stream| stream.kind == Kind::Employee).map(|stream| (stream.tenant, stream.id)).collect();
+        let mut wanted: Vec<(TenantId, Uuid)> = events
+            .iter()
+            .map(|opened| opened.stored.stream)
+            .filter(|stream| stream.kind == Kind::Employee)
+            .map(|stream| (stream.tenant, stream.id))
+            .collect();
         wanted.sort_unstable();
         wanted.dedup();
         if wanted.is_empty() {
@@ -130,21 +144,38 @@ impl People {
         let rows = employee_table::load(connection, &wanted).await?;
         let mut people = Self::of_rows(connection, rows).await?;
         for (tenant, id) in wanted {
-            people.0.entry((tenant.into(), id)).or_insert_with(|| Person { before: None, row: None, versions: Versions::default() });
+            people.0.entry((tenant.into(), id)).or_insert_with(|| Person {
+                before: None,
+                row: None,
+                versions: Versions::default(),
+            });
         }
         Ok(people)
     }
 
     async fn of_rows(connection: &mut Connection, rows: Vec<EmployeeRow>) -> Result<Self, DatabaseError> {
-        let ids: Vec<(TenantId, Uuid)> = rows.iter().map(|row| (TenantId::from_uuid(row.tenant), row.id)).collect();
+        let ids: Vec<(TenantId, Uuid)> = rows
+            .iter()
+            .map(|row| (TenantId::from_uuid(row.tenant), row.id))
+            .collect();
         let mut versions: BTreeMap<(Uuid, Uuid), Vec<_>> = BTreeMap::new();
         for version in version_table::load_believed(connection, &ids).await? {
-            versions.entry((version.tenant, version.employee)).or_default().push(version);
+            versions
+                .entry((version.tenant, version.employee))
+                .or_default()
+                .push(version);
         }
         let person = |row: EmployeeRow| {
             let key = (row.tenant, row.id);
             let versions = Versions::stored(versions.remove(&key).unwrap_or_default());
-            (key, Person { before: Some(row.clone()), row: Some(row), versions })
+            (
+                key,
+                Person {
+                    before: Some(row.clone()),
+                    row: Some(row),
+                    versions,
+                },
+            )
         };
         Ok(Self(rows.into_iter().map(person).collect()))
     }
@@ -154,12 +185,22 @@ impl People {
         let who = (Uuid::from(stream.tenant), stream.id);
         let Some(person) = self.0.get_mut(&who) else { return };
         // A position that the row has seen already: this event was applied, when a batch was taken one by one.
-        if person.row.as_ref().is_some_and(|row| row.position >= opened.stored.position) {
+        if person
+            .row
+            .as_ref()
+            .is_some_and(|row| row.position >= opened.stored.position)
+        {
             return;
         }
         let facts = facts(event);
         if !facts.is_empty() {
-            person.versions.take(who, event.effective_on(), &facts, opened.stored.recorded_at, opened.stored.position);
+            person.versions.take(
+                who,
+                event.effective_on(),
+                &facts,
+                opened.stored.recorded_at,
+                opened.stored.position,
+            );
         }
         if let employee::Event::Hired(hired) = event
             && person.row.is_none()
@@ -235,13 +276,17 @@ fn facts(event: &employee::Event) -> Vec<Attribute> {
             facts.extend(hired.hours.map(|hours| Attribute::Hours(i32::from(hours.0))));
             facts
         }
-        employee::Event::Rehired { .. } | employee::Event::LeaveEnded { .. } | employee::Event::TerminationReversed { .. } => {
+        employee::Event::Rehired { .. }
+        | employee::Event::LeaveEnded { .. }
+        | employee::Event::TerminationReversed { .. } => {
             vec![Attribute::Standing(Standing::Working)]
         }
         employee::Event::LeaveStarted { .. } => vec![Attribute::Standing(Standing::OnLeave)],
         employee::Event::Terminated(_) => vec![Attribute::Standing(Standing::Ended)],
         employee::Event::SourceRecordDeleted { .. } => vec![Attribute::Standing(Standing::Deleted)],
-        employee::Event::Transferred(moved) | employee::Event::Promoted(moved) => vec![Attribute::Job(moved.to.clone())],
+        employee::Event::Transferred(moved) | employee::Event::Promoted(moved) => {
+            vec![Attribute::Job(moved.to.clone())]
+        }
         employee::Event::ManagerChanged { to, .. } => vec![Attribute::Manager(to.map(Uuid::from))],
         employee::Event::HoursChanged { to, .. } => vec![Attribute::Hours(i32::from(to.0))],
         employee::Event::PayChanged(_)
@@ -275,7 +320,9 @@ fn details(row: &mut EmployeeRow, event: &employee::Event) {
             row.notice_on = Some(notice.on);
             row.last_day = notice.last_day;
         }
-        employee::Event::NoticeWithdrawn { .. } | employee::Event::Rehired { .. } | employee::Event::TerminationReversed { .. } => {
+        employee::Event::NoticeWithdrawn { .. }
+        | employee::Event::Rehired { .. }
+        | employee::Event::TerminationReversed { .. } => {
             row.notice_on = None;
             row.last_day = None;
         }
@@ -320,7 +367,9 @@ fn contact(row: &mut EmployeeRow, name: Option<&employee::Name>, contact: Option
 /// Brings the row to what is true today.
 fn as_of_today(row: &mut EmployeeRow, versions: &Versions, today: Date) {
     row.next_change_on = versions.next_change(today);
-    let standing = versions.on(today).map_or(Standing::Unknown, |version| Standing::from_name(&version.standing));
+    let standing = versions
+        .on(today)
+        .map_or(Standing::Unknown, |version| Standing::from_name(&version.standing));
     // Before the first day people are shown with what they will be.
     let version = versions.on(today).or_else(|| versions.on(row.hired_on));
     if let Some(version) = version {
@@ -360,10 +409,18 @@ fn count(changes: &mut Changes, row: &EmployeeRow, sign: i64) {
         departed: is(Status::Left),
     };
     if let Some(department) = &row.department {
-        changes.departments.entry((row.tenant, department.clone())).or_default().add(counts, sign);
+        changes
+            .departments
+            .entry((row.tenant, department.clone()))
+            .or_default()
+            .add(counts, sign);
     }
     if let Some(manager) = row.manager {
-        changes.teams.entry((row.tenant, manager)).or_default().add(counts, sign);
+        changes
+            .teams
+            .entry((row.tenant, manager))
+            .or_default()
+            .add(counts, sign);
     }
 }
 
@@ -407,7 +464,11 @@ fn history_row(opened: &Opened, event: &risk::Event) -> Option<RiskHistoryRow> {
     }
 }
 
-async fn tenant_settings(connection: &mut Connection, opened: &Opened, event: &tenant::Event) -> Result<(), DatabaseError> {
+async fn tenant_settings(
+    connection: &mut Connection,
+    opened: &Opened,
+    event: &tenant::Event,
+) -> Result<(), DatabaseError> {
     let of = opened.stored.stream.tenant;
     let known = settings::load(connection, of).await?;
     let mut row = known.unwrap_or_else(|| SettingsRow {
@@ -426,7 +487,11 @@ async fn tenant_settings(connection: &mut Connection, opened: &Opened, event: &t
     settings::upsert(connection, &row).await
 }
 
-async fn connection_row(connection: &mut Connection, opened: &Opened, event: &connection::Event) -> Result<(), DatabaseError> {
+async fn connection_row(
+    connection: &mut Connection,
+    opened: &Opened,
+    event: &connection::Event,
+) -> Result<(), DatabaseError> {
     let stored = &opened.stored;
     let known = settings::load_connection(connection, stored.stream.tenant, stored.stream.id).await?;
     let mut row = known.unwrap_or_else(|| ConnectionRow {

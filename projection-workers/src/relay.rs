@@ -41,7 +41,10 @@ pub async fn run(database: Database, producer: Producer, shutdown: CancellationT
             }
         };
         if let Err(error) = relay(&database, &producer, seat, &mut hint, &shutdown).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the relay begins again from its checkpoint");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the relay begins again from its checkpoint"
+            );
             tokio::select! { () = shutdown.cancelled() => {}, () = tokio::time::sleep(RETRY_DELAY) => {} }
         }
     }
@@ -54,11 +57,15 @@ async fn relay(
     hint: &mut tokio::sync::watch::Receiver<String>,
     shutdown: &CancellationToken,
 ) -> Result<(), RelayError> {
-    let mut relayed = database.transact_as_relay(|connection| Box::pin(relay::read(connection))).await?;
+    let mut relayed = database
+        .transact_as_relay(|connection| Box::pin(relay::read(connection)))
+        .await?;
     while !shutdown.is_cancelled() {
         hint.mark_unchanged();
         let after = relayed.position;
-        let events = database.transact_as_relay(move |connection| Box::pin(event_log::read_after(connection, after, BATCH_EVENTS_MAX))).await?;
+        let events = database
+            .transact_as_relay(move |connection| Box::pin(event_log::read_after(connection, after, BATCH_EVENTS_MAX)))
+            .await?;
         if events.is_empty() {
             tokio::select! {
                 () = shutdown.cancelled() => {}
@@ -72,21 +79,34 @@ async fn relay(
     Ok(())
 }
 
-async fn send(database: &Database, producer: &Producer, relayed: Relayed, events: Vec<StoredEvent>) -> Result<Relayed, RelayError> {
+async fn send(
+    database: &Database,
+    producer: &Producer,
+    relayed: Relayed,
+    events: Vec<StoredEvent>,
+) -> Result<Relayed, RelayError> {
     let partitions = producer.partitions(topics::EVENTS).await?;
     let mut next = relayed.clone();
     let mut records = Vec::with_capacity(events.len());
     for event in events {
         let key = topics::key(&event.stream);
-        next.sent.insert(topics::partition(key.as_bytes(), partitions), event.position);
+        next.sent
+            .insert(topics::partition(key.as_bytes(), partitions), event.position);
         next.position = event.position;
-        records.push(Outgoing { topic: topics::EVENTS, key, headers: event.headers(), value: event.data });
+        records.push(Outgoing {
+            topic: topics::EVENTS,
+            key,
+            headers: event.headers(),
+            value: event.data,
+        });
     }
     let count = records.len();
     producer.send_all(records).await?;
     fail::fail_point!("after-relay-before-checkpoint");
     let (from, to) = (relayed.position, next.clone());
-    database.transact_as_relay(move |connection| Box::pin(async move { relay::advance(connection, from, &to).await })).await?;
+    database
+        .transact_as_relay(move |connection| Box::pin(async move { relay::advance(connection, from, &to).await }))
+        .await?;
     metrics::counter!("tenure_relayed_events_total").increment(count as u64);
     Ok(next)
 }

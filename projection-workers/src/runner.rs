@@ -44,11 +44,18 @@ pub trait Projection: Clone + Send + Sync + 'static {
     const NAME: &'static str;
 
     /// Applies events (in the order of each stream) within the caller's transaction.
-    fn apply<'c>(&'c self, connection: &'c mut Connection, events: &'c [Opened]) -> BoxFuture<'c, Result<(), DatabaseError>>;
+    fn apply<'c>(
+        &'c self,
+        connection: &'c mut Connection,
+        events: &'c [Opened],
+    ) -> BoxFuture<'c, Result<(), DatabaseError>>;
 
     /// What time alone asks for: called about once a second, between batches, for streams of the partitions that this
     /// process owns.
-    fn tick<'c>(&'c self, owns: &'c (dyn Fn(&StreamId) -> bool + Send + Sync)) -> BoxFuture<'c, Result<(), DatabaseError>>;
+    fn tick<'c>(
+        &'c self,
+        owns: &'c (dyn Fn(&StreamId) -> bool + Send + Sync),
+    ) -> BoxFuture<'c, Result<(), DatabaseError>>;
 
     /// Told after a commit.
     fn committed(&self) {}
@@ -81,13 +88,26 @@ impl RunnerError {
 ///
 /// # Errors
 /// When it cannot go on by itself.
-pub async fn run<P: Projection>(workers: ProjectionWorkers, projection: P, shutdown: CancellationToken) -> Result<(), RunnerError> {
-    let member = Member { group: P::NAME, topic: topics::EVENTS, instance: format!("{}-{}", workers.instance, P::NAME) };
+pub async fn run<P: Projection>(
+    workers: ProjectionWorkers,
+    projection: P,
+    shutdown: CancellationToken,
+) -> Result<(), RunnerError> {
+    let member = Member {
+        group: P::NAME,
+        topic: topics::EVENTS,
+        instance: format!("{}-{}", workers.instance, P::NAME),
+    };
     let own = shutdown.child_token();
     let _stop_consuming = own.clone().drop_guard();
     let partitions = workers.bulk.partitions(topics::EVENTS).await?;
     let mut deliveries = broker::consume(&workers.brokers, member, workers.database.clone(), own)?;
-    let mut runner = Runner { workers, projection, owned: BTreeMap::new(), partitions };
+    let mut runner = Runner {
+        workers,
+        projection,
+        owned: BTreeMap::new(),
+        partitions,
+    };
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut arrived = Vec::new();
@@ -122,12 +142,20 @@ struct Batch {
 }
 
 impl<P: Projection> Runner<P> {
-    async fn handle(&mut self, deliveries: impl Iterator<Item = Delivery>, shutdown: &CancellationToken) -> Result<(), RunnerError> {
+    async fn handle(
+        &mut self,
+        deliveries: impl Iterator<Item = Delivery>,
+        shutdown: &CancellationToken,
+    ) -> Result<(), RunnerError> {
         let mut records = Vec::new();
         for delivery in deliveries {
             match delivery {
                 Delivery::Record(record) => {
-                    if self.owned.get(&record.partition).is_some_and(|checkpoint| record.offset >= checkpoint.next_offset) {
+                    if self
+                        .owned
+                        .get(&record.partition)
+                        .is_some_and(|checkpoint| record.offset >= checkpoint.next_offset)
+                    {
                         records.push(record);
                     }
                 }
@@ -156,7 +184,12 @@ impl<P: Projection> Runner<P> {
                 Ok(()) => return Ok(()),
                 Err(error) if error.is_transient() => {
                     if !told {
-                        tracing::warn!(error = &error as &dyn std::error::Error, projection = P::NAME, "{} waits for the database", P::NAME);
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            projection = P::NAME,
+                            "{} waits for the database",
+                            P::NAME
+                        );
                         told = true;
                     }
                     tokio::time::sleep(RETRY_DELAY).await;
@@ -174,10 +207,15 @@ impl<P: Projection> Runner<P> {
         match self.commit(batch.clone()).await {
             Ok(()) => {}
             // A panic cuts the task off; a broken value is an error that no retry mends. Find out which event it is.
-            Err(RunnerError::Database(error @ (DatabaseError::CutOff | DatabaseError::Corrupt(_) | DatabaseError::Failed { .. })))
-                if matches!(error, DatabaseError::CutOff) || !error.is_transient() =>
-            {
-                tracing::error!(error = &error as &dyn std::error::Error, projection = P::NAME, "{} meets an event that it cannot apply", P::NAME);
+            Err(RunnerError::Database(
+                error @ (DatabaseError::CutOff | DatabaseError::Corrupt(_) | DatabaseError::Failed { .. }),
+            )) if matches!(error, DatabaseError::CutOff) || !error.is_transient() => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    projection = P::NAME,
+                    "{} meets an event that it cannot apply",
+                    P::NAME
+                );
                 self.one_by_one(batch).await?;
             }
             Err(error) => return Err(error),
@@ -188,7 +226,8 @@ impl<P: Projection> Runner<P> {
             }
         }
         self.projection.committed();
-        metrics::histogram!("tenure_projection_batch_seconds", "projection" => P::NAME).record(started.elapsed().as_secs_f64());
+        metrics::histogram!("tenure_projection_batch_seconds", "projection" => P::NAME)
+            .record(started.elapsed().as_secs_f64());
         metrics::histogram!("tenure_projection_batch_size", "projection" => P::NAME).record(count as f64);
         metrics::counter!("tenure_projected_events_total", "projection" => P::NAME).increment(count as u64);
         Ok(())
@@ -201,17 +240,28 @@ impl<P: Projection> Runner<P> {
         for opened in std::mem::take(&mut batch.events) {
             let stream = opened.stored.stream;
             if held.contains(&stream) {
-                batch.parked.push(self.park_event(&opened.stored, "waits behind a parked event of its stream".to_owned()));
+                batch
+                    .parked
+                    .push(self.park_event(&opened.stored, "waits behind a parked event of its stream".to_owned()));
                 continue;
             }
-            let alone = Batch { events: vec![opened.clone()], ..Batch::default() };
+            let alone = Batch {
+                events: vec![opened.clone()],
+                ..Batch::default()
+            };
             match self.commit(alone).await {
                 Ok(()) => {}
-                Err(RunnerError::Database(error)) if error.is_transient() && !matches!(error, DatabaseError::CutOff) => return Err(error.into()),
+                Err(RunnerError::Database(error))
+                    if error.is_transient() && !matches!(error, DatabaseError::CutOff) =>
+                {
+                    return Err(error.into());
+                }
                 Err(RunnerError::Database(error @ DatabaseError::Fenced(_))) => return Err(error.into()),
                 Err(error) => {
                     held.insert(stream);
-                    batch.parked.push(self.park_event(&opened.stored, format!("{} cannot apply it: {error}", P::NAME)));
+                    batch
+                        .parked
+                        .push(self.park_event(&opened.stored, format!("{} cannot apply it: {error}", P::NAME)));
                 }
             }
         }
@@ -219,7 +269,10 @@ impl<P: Projection> Runner<P> {
     }
 
     async fn commit(&self, batch: Batch) -> Result<(), RunnerError> {
-        let tenants = event_log::tenants_of((batch.events.iter().map(|opened| opened.stored.stream.tenant)).chain(batch.parked.iter().map(|item| item.stream.tenant)));
+        let tenants = event_log::tenants_of(
+            (batch.events.iter().map(|opened| opened.stored.stream.tenant))
+                .chain(batch.parked.iter().map(|item| item.stream.tenant)),
+        );
         let projection = self.projection.clone();
         self.workers
             .database
@@ -228,7 +281,11 @@ impl<P: Projection> Runner<P> {
                     projection.apply(connection, &batch.events).await?;
                     parked::park(connection, &batch.parked).await?;
                     fail::fail_point!("mid-projection");
-                    if batch.steps.is_empty() { Ok(()) } else { checkpoint::advance(connection, P::NAME, topics::EVENTS, &batch.steps).await }
+                    if batch.steps.is_empty() {
+                        Ok(())
+                    } else {
+                        checkpoint::advance(connection, P::NAME, topics::EVENTS, &batch.steps).await
+                    }
                 })
             })
             .await?;
@@ -243,7 +300,9 @@ impl<P: Projection> Runner<P> {
         let mut seen: HashMap<i32, (i64, Option<Timestamp>)> = HashMap::new();
         let mut stored = Vec::with_capacity(records.len());
         for record in records {
-            let Some(owned) = self.owned.get(&record.partition) else { continue };
+            let Some(owned) = self.owned.get(&record.partition) else {
+                continue;
+            };
             let (position, recorded_at) = seen.entry(record.partition).or_insert((owned.position, None));
             match StoredEvent::read(record.envelope(), &record.value) {
                 Ok(event) if event.position > *position => {
@@ -253,7 +312,15 @@ impl<P: Projection> Runner<P> {
                 Ok(_) => metrics::counter!("tenure_projection_repeats_total", "projection" => P::NAME).increment(1),
                 Err(error) => {
                     let nowhere = StreamId::new(UNKNOWN_TENANT, Kind::Tenant, Uuid::nil());
-                    batch.parked.push(self.park(nowhere, record.partition, record.offset, 0, error.to_string(), record.headers_text(), record.value.clone()));
+                    batch.parked.push(self.park(
+                        nowhere,
+                        record.partition,
+                        record.offset,
+                        0,
+                        error.to_string(),
+                        record.headers_text(),
+                        record.value.clone(),
+                    ));
                 }
             }
         }
@@ -267,14 +334,25 @@ impl<P: Projection> Runner<P> {
             } else {
                 match open(&event, &keys) {
                     Ok(opened) => {
-                        batch.events.push(Opened { stored: event, event: opened });
+                        batch.events.push(Opened {
+                            stored: event,
+                            event: opened,
+                        });
                         continue;
                     }
                     Err(cause) => cause,
                 }
             };
             held.insert(event.stream);
-            batch.parked.push(self.park(event.stream, record.partition, record.offset, event.position, cause, record.headers_text(), record.value.clone()));
+            batch.parked.push(self.park(
+                event.stream,
+                record.partition,
+                record.offset,
+                event.position,
+                cause,
+                record.headers_text(),
+                record.value.clone(),
+            ));
         }
         Ok(batch)
     }
@@ -289,7 +367,12 @@ impl<P: Projection> Runner<P> {
             .filter_map(|(partition, offset)| {
                 let from = *self.owned.get(&partition)?;
                 let (position, recorded_at) = seen.get(&partition).copied().unwrap_or((from.position, None));
-                Some(Step { from, next_offset: offset + 1, position, recorded_at })
+                Some(Step {
+                    from,
+                    next_offset: offset + 1,
+                    position,
+                    recorded_at,
+                })
             })
             .collect()
     }
@@ -299,11 +382,16 @@ impl<P: Projection> Runner<P> {
         Ok(self
             .workers
             .database
-            .transact(Access::Read, &tenants, move |connection| Box::pin(async move { parked::held_streams(connection, P::NAME, &streams).await }))
+            .transact(Access::Read, &tenants, move |connection| {
+                Box::pin(async move { parked::held_streams(connection, P::NAME, &streams).await })
+            })
             .await?)
     }
 
-    async fn keys(&self, events: impl Iterator<Item = &StoredEvent>) -> Result<HashMap<Subject, SubjectKey>, RunnerError> {
+    async fn keys(
+        &self,
+        events: impl Iterator<Item = &StoredEvent>,
+    ) -> Result<HashMap<Subject, SubjectKey>, RunnerError> {
         let mut subjects: Vec<Subject> = events.map(|event| (event.stream.tenant, event.stream.id)).collect();
         subjects.sort_unstable();
         subjects.dedup();
@@ -314,7 +402,9 @@ impl<P: Projection> Runner<P> {
         let done = async {
             self.redrive().await?;
             let (owned, partitions) = (&self.owned, self.partitions);
-            let owns = move |stream: &StreamId| owned.contains_key(&topics::partition(topics::key(stream).as_bytes(), partitions));
+            let owns = move |stream: &StreamId| {
+                owned.contains_key(&topics::partition(topics::key(stream).as_bytes(), partitions))
+            };
             self.projection.tick(&owns).await?;
             Ok::<(), RunnerError>(())
         };
@@ -329,29 +419,55 @@ impl<P: Projection> Runner<P> {
         if self.owned.is_empty() {
             return Ok(());
         }
-        let mut tenants = self.workers.database.transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection))).await?;
+        let mut tenants = self
+            .workers
+            .database
+            .transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection)))
+            .await?;
         tenants.push(UNKNOWN_TENANT);
         let partitions: Vec<i32> = self.owned.keys().copied().collect();
         let again = self
             .workers
             .database
-            .transact(Access::Read, &tenants, move |connection| Box::pin(async move { parked::to_retry(connection, P::NAME, &partitions, REDRIVE_MAX).await }))
+            .transact(Access::Read, &tenants, move |connection| {
+                Box::pin(async move { parked::to_retry(connection, P::NAME, &partitions, REDRIVE_MAX).await })
+            })
             .await?;
         let mut held: HashSet<StreamId> = HashSet::new();
         for item in again {
             if held.contains(&item.stream) {
                 continue;
             }
-            let read = StoredEvent::read(item.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())), &item.value).map_err(|error| error.to_string());
-            let keys = self.workers.keyring.subjects(&[(item.stream.tenant, item.stream.id)]).await?;
-            let outcome = match read.and_then(|event| open(&event, &keys).map(|opened| Opened { stored: Arc::new(event), event: opened })) {
+            let read = StoredEvent::read(
+                item.headers
+                    .iter()
+                    .map(|(name, value)| (name.as_str(), value.as_bytes())),
+                &item.value,
+            )
+            .map_err(|error| error.to_string());
+            let keys = self
+                .workers
+                .keyring
+                .subjects(&[(item.stream.tenant, item.stream.id)])
+                .await?;
+            let outcome = match read.and_then(|event| {
+                open(&event, &keys).map(|opened| Opened {
+                    stored: Arc::new(event),
+                    event: opened,
+                })
+            }) {
                 Ok(opened) => self.commit_redriven(opened, &item).await,
                 Err(cause) => Err(cause),
             };
             if let Err(cause) = outcome {
                 held.insert(item.stream);
                 let (tenant, again) = (item.stream.tenant, Parked { cause, ..item });
-                self.workers.database.transact(Access::Write, &[tenant], move |connection| Box::pin(async move { parked::park(connection, &[again]).await })).await?;
+                self.workers
+                    .database
+                    .transact(Access::Write, &[tenant], move |connection| {
+                        Box::pin(async move { parked::park(connection, &[again]).await })
+                    })
+                    .await?;
             }
         }
         Ok(())
@@ -360,27 +476,59 @@ impl<P: Projection> Runner<P> {
     async fn commit_redriven(&self, opened: Opened, item: &Parked) -> Result<(), String> {
         let (projection, tenant, id) = (self.projection.clone(), item.stream.tenant, item.id);
         let tenants = [tenant];
-        let done = self.workers.database.transact(Access::Write, &tenants, move |connection| {
-            Box::pin(async move {
-                projection.apply(connection, &[opened]).await?;
-                parked::resolve(connection, &[(tenant, id)]).await
-            })
-        });
-        done.await.map_err(|error| format!("{} cannot apply it: {error}", P::NAME))
+        let done = self
+            .workers
+            .database
+            .transact(Access::Write, &tenants, move |connection| {
+                Box::pin(async move {
+                    projection.apply(connection, &[opened]).await?;
+                    parked::resolve(connection, &[(tenant, id)]).await
+                })
+            });
+        done.await
+            .map_err(|error| format!("{} cannot apply it: {error}", P::NAME))
     }
 
     fn park_event(&self, event: &StoredEvent, cause: String) -> Parked {
         let partition = topics::partition(topics::key(&event.stream).as_bytes(), self.partitions);
-        let headers = event.headers().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        self.park(event.stream, partition, 0, event.position, cause, headers, event.data.clone())
+        let headers = event
+            .headers()
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
+        self.park(
+            event.stream,
+            partition,
+            0,
+            event.position,
+            cause,
+            headers,
+            event.data.clone(),
+        )
     }
 
     #[expect(clippy::too_many_arguments, reason = "the columns of one row")]
-    fn park(&self, stream: StreamId, partition: i32, offset: i64, position: i64, cause: String, headers: BTreeMap<String, String>, value: Vec<u8>) -> Parked {
+    fn park(
+        &self,
+        stream: StreamId,
+        partition: i32,
+        offset: i64,
+        position: i64,
+        cause: String,
+        headers: BTreeMap<String, String>,
+        value: Vec<u8>,
+    ) -> Parked {
         tracing::error!(projection = P::NAME, %stream, position, cause, "{} parked the event at position {position}: {cause}", P::NAME);
-        let place = if position > 0 { format!("position {position}") } else { format!("{partition}/{offset}") };
+        let place = if position > 0 {
+            format!("position {position}")
+        } else {
+            format!("{partition}/{offset}")
+        };
         Parked {
-            id: Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{}|{}|{place}", P::NAME, topics::EVENTS).as_bytes()),
+            id: Uuid::new_v5(
+                &Uuid::NAMESPACE_OID,
+                format!("{}|{}|{place}", P::NAME, topics::EVENTS).as_bytes(),
+            ),
             consumer: P::NAME.to_owned(),
             stream,
             topic: topics::EVENTS.to_owned(),
@@ -399,6 +547,14 @@ impl<P: Projection> Runner<P> {
 fn open(event: &StoredEvent, keys: &HashMap<Subject, SubjectKey>) -> Result<AnyEvent, String> {
     let mut payload = serde_json::from_slice(&event.data).map_err(|_| "the payload is not JSON".to_owned())?;
     let key = keys.get(&(event.stream.tenant, event.stream.id));
-    open_payload(key, Place { stream: &event.stream, event_id: event.event_id, schema_version: event.schema_version }, &mut payload);
+    open_payload(
+        key,
+        Place {
+            stream: &event.stream,
+            event_id: event.event_id,
+            schema_version: event.schema_version,
+        },
+        &mut payload,
+    );
     AnyEvent::decode(&event.event_type, event.schema_version, payload).map_err(|error| error.to_string())
 }

@@ -71,8 +71,18 @@ struct Memory {
 impl Scorer {
     /// # Errors
     /// When the shared prior that ships with the product does not read.
-    pub fn new(database: Database, keyring: Keyring, outgoing: Arc<Notify>) -> Result<Self, ml_pipeline::artifact::ArtifactError> {
-        Ok(Self { database, keyring, prior: Arc::new(prior::prior()?), scoring: Arc::default(), outgoing })
+    pub fn new(
+        database: Database,
+        keyring: Keyring,
+        outgoing: Arc<Notify>,
+    ) -> Result<Self, ml_pipeline::artifact::ArtifactError> {
+        Ok(Self {
+            database,
+            keyring,
+            prior: Arc::new(prior::prior()?),
+            scoring: Arc::default(),
+            outgoing,
+        })
     }
 
     /// What `tenant` is scored with: from memory, or as the settings say.
@@ -81,7 +91,9 @@ impl Scorer {
             return Ok(scoring);
         }
         let settings = settings::load(connection, tenant).await?;
-        let bands = settings.as_ref().map_or_else(Bands::default, |settings| settings.bands.0);
+        let bands = settings
+            .as_ref()
+            .map_or_else(Bands::default, |settings| settings.bands.0);
         let artifact = match settings.and_then(|settings| settings.model) {
             Some(version) => match model_registry::load(connection, tenant, &version).await? {
                 Some(bytes) => match std::str::from_utf8(&bytes).ok().map(Artifact::from_json) {
@@ -99,24 +111,38 @@ impl Scorer {
             None => Arc::clone(&self.prior),
         };
         let scoring = Arc::new(Scoring { artifact, bands });
-        self.scoring.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant, Arc::clone(&scoring));
+        self.scoring
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(tenant, Arc::clone(&scoring));
         Ok(scoring)
     }
 
     fn remembered(&self, tenant: TenantId) -> Option<Arc<Scoring>> {
-        self.scoring.lock().unwrap_or_else(PoisonError::into_inner).get(&tenant).cloned()
+        self.scoring
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&tenant)
+            .cloned()
     }
 }
 
 impl Projection for Scorer {
     const NAME: &'static str = "scorer";
 
-    fn apply<'c>(&'c self, connection: &'c mut Connection, events: &'c [Opened]) -> BoxFuture<'c, Result<(), DatabaseError>> {
+    fn apply<'c>(
+        &'c self,
+        connection: &'c mut Connection,
+        events: &'c [Opened],
+    ) -> BoxFuture<'c, Result<(), DatabaseError>> {
         Box::pin(async move {
             let mut people: BTreeMap<(TenantId, Uuid), Vec<(&Opened, &employee::Event)>> = BTreeMap::new();
             for opened in events {
                 if let AnyEvent::Employee(event) = &opened.event {
-                    people.entry((opened.stored.stream.tenant, opened.stored.stream.id)).or_default().push((opened, event));
+                    people
+                        .entry((opened.stored.stream.tenant, opened.stored.stream.id))
+                        .or_default()
+                        .push((opened, event));
                 }
             }
             if people.is_empty() {
@@ -138,14 +164,25 @@ impl Projection for Scorer {
                     last = Some((opened, event));
                 }
                 let Some((opened, event)) = last else { continue };
-                let who = Who { tenant, employee, position: opened.stored.position, key: keys.get(&(tenant, employee)) };
+                let who = Who {
+                    tenant,
+                    employee,
+                    position: opened.stored.position,
+                    key: keys.get(&(tenant, employee)),
+                };
                 if matches!(event, employee::Event::Erased(_)) || memory.features.is_erased() {
                     round.forget.push((tenant, employee));
                     continue;
                 }
                 if relevant {
                     let scoring = self.scoring(connection, tenant).await?;
-                    round.score(&scoring, &who, &mut memory, opened.stored.recorded_at, opened.stored.provenance.correlation);
+                    round.score(
+                        &scoring,
+                        &who,
+                        &mut memory,
+                        opened.stored.recorded_at,
+                        opened.stored.provenance.correlation,
+                    );
                 }
                 round.remember(&who, &memory)?;
             }
@@ -154,18 +191,35 @@ impl Projection for Scorer {
     }
 
     /// Scores a tenant's people anew when its model or bands are others than those that they were scored with.
-    fn tick<'c>(&'c self, owns: &'c (dyn Fn(&StreamId) -> bool + Send + Sync)) -> BoxFuture<'c, Result<(), DatabaseError>> {
+    fn tick<'c>(
+        &'c self,
+        owns: &'c (dyn Fn(&StreamId) -> bool + Send + Sync),
+    ) -> BoxFuture<'c, Result<(), DatabaseError>> {
         Box::pin(async move {
-            let tenants = self.database.transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection))).await?;
+            let tenants = self
+                .database
+                .transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection)))
+                .await?;
             for tenant in tenants {
-                let settings = self.database.transact(Access::Read, &[tenant], move |connection| Box::pin(settings::load(connection, tenant))).await?;
+                let settings = self
+                    .database
+                    .transact(Access::Read, &[tenant], move |connection| {
+                        Box::pin(settings::load(connection, tenant))
+                    })
+                    .await?;
                 let Some(settings) = settings else { continue };
-                let wanted = (settings.model.unwrap_or_else(|| self.prior.version.clone()), settings.bands.0);
+                let wanted = (
+                    settings.model.unwrap_or_else(|| self.prior.version.clone()),
+                    settings.bands.0,
+                );
                 match self.remembered(tenant) {
                     Some(used) if (used.artifact.version.as_str(), used.bands) == (wanted.0.as_str(), wanted.1) => {}
                     // First sight of this tenant in this process: only people with another model's score are scored anew.
                     used => {
-                        self.scoring.lock().unwrap_or_else(PoisonError::into_inner).remove(&tenant);
+                        self.scoring
+                            .lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .remove(&tenant);
                         let everybody = used.is_some_and(|used| used.bands != wanted.1);
                         self.rescore(tenant, everybody, owns).await?;
                     }
@@ -181,19 +235,35 @@ impl Projection for Scorer {
 }
 
 impl Scorer {
-    async fn rescore(&self, tenant: TenantId, everybody: bool, owns: &(dyn Fn(&StreamId) -> bool + Send + Sync)) -> Result<(), DatabaseError> {
+    async fn rescore(
+        &self,
+        tenant: TenantId,
+        everybody: bool,
+        owns: &(dyn Fn(&StreamId) -> bool + Send + Sync),
+    ) -> Result<(), DatabaseError> {
         let started = Instant::now();
         let (mut after, mut count) = (None, 0);
         loop {
-            let page = self.database.transact(Access::Read, &[tenant], move |connection| Box::pin(risk_table::page_states(connection, tenant, after, RESCORE_CHUNK))).await?;
+            let page = self
+                .database
+                .transact(Access::Read, &[tenant], move |connection| {
+                    Box::pin(risk_table::page_states(connection, tenant, after, RESCORE_CHUNK))
+                })
+                .await?;
             let Some(last) = page.last() else { break };
             after = Some(last.employee);
-            let mine: Vec<(TenantId, Uuid)> =
-                page.iter().map(|row| row.employee).filter(|employee| owns(&StreamId::new(tenant, Kind::Employee, *employee))).map(|employee| (tenant, employee)).collect();
+            let mine: Vec<(TenantId, Uuid)> = page
+                .iter()
+                .map(|row| row.employee)
+                .filter(|employee| owns(&StreamId::new(tenant, Kind::Employee, *employee)))
+                .map(|employee| (tenant, employee))
+                .collect();
             let scorer = self.clone();
             count += self
                 .database
-                .transact(Access::Write, &[tenant], move |connection| Box::pin(async move { scorer.rescore_chunk(connection, tenant, mine, everybody).await }))
+                .transact(Access::Write, &[tenant], move |connection| {
+                    Box::pin(async move { scorer.rescore_chunk(connection, tenant, mine, everybody).await })
+                })
                 .await?;
         }
         if count > 0 {
@@ -203,19 +273,36 @@ impl Scorer {
         Ok(())
     }
 
-    async fn rescore_chunk(&self, connection: &mut Connection, tenant: TenantId, people: Vec<(TenantId, Uuid)>, everybody: bool) -> Result<usize, DatabaseError> {
+    async fn rescore_chunk(
+        &self,
+        connection: &mut Connection,
+        tenant: TenantId,
+        people: Vec<(TenantId, Uuid)>,
+        everybody: bool,
+    ) -> Result<usize, DatabaseError> {
         let scoring = self.scoring(connection, tenant).await?;
-        let current: HashMap<Uuid, String> = risk_table::load(connection, &people).await?.into_iter().map(|row| (row.employee, row.model)).collect();
+        let current: HashMap<Uuid, String> = risk_table::load(connection, &people)
+            .await?
+            .into_iter()
+            .map(|row| (row.employee, row.model))
+            .collect();
         let keys = self.keyring.subjects(&people).await.map_err(unavailable)?;
         let memories = self.memories(connection, &people, &keys).await?;
         let mut round = Round::default();
         let now = clock::now();
         for ((_, employee), (mut memory, position)) in memories {
-            let is_current = current.get(&employee).is_none_or(|model| *model == scoring.artifact.version);
+            let is_current = current
+                .get(&employee)
+                .is_none_or(|model| *model == scoring.artifact.version);
             if !everybody && is_current {
                 continue;
             }
-            let who = Who { tenant, employee, position, key: keys.get(&(tenant, employee)) };
+            let who = Who {
+                tenant,
+                employee,
+                position,
+                key: keys.get(&(tenant, employee)),
+            };
             round.score(&scoring, &who, &mut memory, now, clock::new_id());
             round.remember(&who, &memory)?;
         }
@@ -225,7 +312,12 @@ impl Scorer {
     }
 
     /// What is remembered of people, with the position up to which it was told. What cannot be opened is forgotten.
-    async fn memories(&self, connection: &mut Connection, people: &[(TenantId, Uuid)], keys: &HashMap<(TenantId, Uuid), SubjectKey>) -> Result<HashMap<(TenantId, Uuid), (Memory, i64)>, DatabaseError> {
+    async fn memories(
+        &self,
+        connection: &mut Connection,
+        people: &[(TenantId, Uuid)],
+        keys: &HashMap<(TenantId, Uuid), SubjectKey>,
+    ) -> Result<HashMap<(TenantId, Uuid), (Memory, i64)>, DatabaseError> {
         let rows = risk_table::load_states(connection, people).await?;
         Ok(rows
             .into_iter()
@@ -302,13 +394,25 @@ impl Round {
             scored_at: at,
             horizon_days,
             band,
-            score: Personal::Open(Score { probability: prediction.probability, factors }),
+            score: Personal::Open(Score {
+                probability: prediction.probability,
+                factors,
+            }),
         };
         if memory.told.as_ref().is_none_or(|last| risk::is_news(last, &assessment)) {
             memory.told = Some(assessment.clone());
-            let id = CommandId::derive(who.tenant, ACTOR, &format!("{}|{version}|{}|{}", who.employee, who.position, band.name()));
+            let id = CommandId::derive(
+                who.tenant,
+                ACTOR,
+                &format!("{}|{version}|{}|{}", who.employee, who.position, band.name()),
+            );
             let stream = StreamId::new(who.tenant, Kind::Risk, who.employee);
-            self.news.push((id, stream, AnyCommand::Risk(risk::Command::Assess(assessment)), correlation));
+            self.news.push((
+                id,
+                stream,
+                AnyCommand::Risk(risk::Command::Assess(assessment)),
+                correlation,
+            ));
         }
         metrics::histogram!("tenure_scoring_seconds").record(started.elapsed().as_secs_f64());
     }
@@ -316,8 +420,15 @@ impl Round {
     fn remember(&mut self, who: &Who<'_>, memory: &Memory) -> Result<(), DatabaseError> {
         let Some(key) = who.key else { return Ok(()) }; // nothing personal was ever sealed for this person, or it is gone
         let plain = serde_json::to_vec(memory).map_err(|_| DatabaseError::Corrupt("feature state"))?;
-        let state = key.seal_bytes(&place((who.tenant, who.employee)), &plain).map_err(unavailable)?;
-        self.memories.push(FeatureStateRow { tenant: who.tenant.into(), employee: who.employee, state, position: who.position });
+        let state = key
+            .seal_bytes(&place((who.tenant, who.employee)), &plain)
+            .map_err(unavailable)?;
+        self.memories.push(FeatureStateRow {
+            tenant: who.tenant.into(),
+            employee: who.employee,
+            state,
+            position: who.position,
+        });
         Ok(())
     }
 
@@ -336,12 +447,21 @@ impl Round {
             let plain = serde_json::to_vec(&command).map_err(|_| DatabaseError::Corrupt("command"))?;
             let keys = keyring.tenant(stream.tenant).await.map_err(unavailable)?;
             let command = keys.seal(&outbox::place(id), &plain).map_err(unavailable)?;
-            outgoing.push(Outgoing { id, stream, command, actor: ACTOR.to_owned(), correlation });
+            outgoing.push(Outgoing {
+                id,
+                stream,
+                command,
+                actor: ACTOR.to_owned(),
+                correlation,
+            });
         }
         outbox::add(connection, &outgoing).await?;
         let mut changed: BTreeMap<TenantId, Vec<Uuid>> = BTreeMap::new();
         for row in &self.risks {
-            changed.entry(TenantId::from_uuid(row.tenant)).or_default().push(row.employee);
+            changed
+                .entry(TenantId::from_uuid(row.tenant))
+                .or_default()
+                .push(row.employee);
         }
         for (tenant, employees) in changed {
             risk_table::announce(connection, tenant, &employees).await?;

@@ -67,7 +67,10 @@ impl Standing {
 
     #[must_use]
     pub fn from_name(name: &str) -> Self {
-        [Self::Working, Self::OnLeave, Self::Ended, Self::Deleted].into_iter().find(|standing| standing.name() == name).unwrap_or(Self::Unknown)
+        [Self::Working, Self::OnLeave, Self::Ended, Self::Deleted]
+            .into_iter()
+            .find(|standing| standing.name() == name)
+            .unwrap_or(Self::Unknown)
     }
 }
 
@@ -95,26 +98,46 @@ impl Versions {
     pub fn stored(rows: Vec<VersionRow>) -> Self {
         let mut believed: Vec<Held> = rows.into_iter().map(|row| Held { row, stored: true }).collect();
         believed.sort_by_key(|held| held.row.effective_from);
-        Self { believed, ..Self::default() }
+        Self {
+            believed,
+            ..Self::default()
+        }
     }
 
     /// The version in force on `day`.
     #[must_use]
     pub fn on(&self, day: Date) -> Option<&VersionRow> {
-        self.believed.iter().map(|held| &held.row).find(|row| row.effective_from <= day && day < row.effective_to)
+        self.believed
+            .iter()
+            .map(|held| &held.row)
+            .find(|row| row.effective_from <= day && day < row.effective_to)
     }
 
     /// The next day after `day` on which something changes.
     #[must_use]
     pub fn next_change(&self, day: Date) -> Option<Date> {
-        self.believed.iter().map(|held| held.row.effective_from).filter(|from| *from > day).min()
+        self.believed
+            .iter()
+            .map(|held| held.row.effective_from)
+            .filter(|from| *from > day)
+            .min()
     }
 
     /// The first day of the run of versions, up to `day`, in which `holds` holds without a break.
     #[must_use]
     pub fn since(&self, day: Date, holds: impl Fn(&VersionRow) -> bool) -> Option<Date> {
-        let until = self.believed.iter().map(|held| &held.row).take_while(|row| row.effective_from <= day);
-        until.fold(None, |since, row| if holds(row) { since.or(Some(row.effective_from)) } else { None })
+        let until = self
+            .believed
+            .iter()
+            .map(|held| &held.row)
+            .take_while(|row| row.effective_from <= day);
+        until.fold(None, |since, row| {
+            if holds(row) {
+                since.or(Some(row.effective_from))
+            } else {
+                None
+            }
+        })
     }
 
     /// Takes facts that are true from `on`, recorded at `recorded_at` as the event at `position`.
@@ -143,14 +166,25 @@ impl Versions {
                     kept[index] = true;
                     self.believed.push(before[index].clone());
                 }
-                None => self.believed.push(Held { row: VersionRow { recorded_from: recorded_at, recorded_to: STILL_BELIEVED, position, ..row }, stored: false }),
+                None => self.believed.push(Held {
+                    row: VersionRow {
+                        recorded_from: recorded_at,
+                        recorded_to: STILL_BELIEVED,
+                        position,
+                        ..row
+                    },
+                    stored: false,
+                }),
             }
         }
         for (held, kept) in before.into_iter().zip(kept) {
             if kept {
                 continue;
             }
-            let ended = VersionRow { recorded_to: recorded_at, ..held.row };
+            let ended = VersionRow {
+                recorded_to: recorded_at,
+                ..held.row
+            };
             if held.stored {
                 self.closed.push(ended);
             } else if ended.recorded_from < ended.recorded_to {
@@ -162,7 +196,11 @@ impl Versions {
     /// Stored rows to end, and rows to add.
     #[must_use]
     pub fn changes(self) -> (Vec<VersionRow>, Vec<VersionRow>) {
-        let new = self.believed.into_iter().filter(|held| !held.stored).map(|held| held.row);
+        let new = self
+            .believed
+            .into_iter()
+            .filter(|held| !held.stored)
+            .map(|held| held.row);
         (self.closed, self.passed.into_iter().chain(new).collect())
     }
 }
@@ -194,7 +232,11 @@ fn split(rows: &mut Vec<VersionRow>, who: (Uuid, Uuid), on: Date) {
             rows.insert(0, blank(on, until));
         }
         Some(index) => {
-            let after = VersionRow { effective_from: on, asserted: 0, ..rows[index].clone() };
+            let after = VersionRow {
+                effective_from: on,
+                asserted: 0,
+                ..rows[index].clone()
+            };
             rows[index].effective_to = on;
             rows.insert(index + 1, after);
         }
@@ -227,13 +269,20 @@ mod tests {
 
     fn facts() -> impl Strategy<Value = Vec<Fact>> {
         let what = prop_oneof![
-            prop_oneof![Just(Standing::Working), Just(Standing::OnLeave), Just(Standing::Ended)].prop_map(Attribute::Standing),
+            prop_oneof![Just(Standing::Working), Just(Standing::OnLeave), Just(Standing::Ended)]
+                .prop_map(Attribute::Standing),
             (0_u128..3).prop_map(|m| Attribute::Manager(Some(Uuid::from_u128(m)))),
             (0..3_i32).prop_map(Attribute::Hours),
         ];
         proptest::collection::vec((0_u64..12, 0_i64..3, what), 1..14).prop_map(|facts| {
             let mut recorded = 0;
-            facts.into_iter().map(|(on, step, what)| { recorded += step; Fact { on, recorded, what } }).collect()
+            facts
+                .into_iter()
+                .map(|(on, step, what)| {
+                    recorded += step;
+                    Fact { on, recorded, what }
+                })
+                .collect()
         })
     }
 
@@ -243,11 +292,24 @@ mod tests {
         for (number, batch_facts) in facts.chunks(batch).enumerate() {
             let mut versions = Versions::stored(table.iter().filter(|row| row.is_believed()).cloned().collect());
             for (index, fact) in batch_facts.iter().enumerate() {
-                versions.take(who(), day(fact.on), std::slice::from_ref(&fact.what), at(fact.recorded), (number * batch + index + 1) as i64);
+                versions.take(
+                    who(),
+                    day(fact.on),
+                    std::slice::from_ref(&fact.what),
+                    at(fact.recorded),
+                    (number * batch + index + 1) as i64,
+                );
             }
             let (closed, added) = versions.changes();
             for ended in closed {
-                let row = table.iter_mut().find(|row| row.effective_from == ended.effective_from && row.recorded_from == ended.recorded_from && row.is_believed()).expect("a stored row");
+                let row = table
+                    .iter_mut()
+                    .find(|row| {
+                        row.effective_from == ended.effective_from
+                            && row.recorded_from == ended.recorded_from
+                            && row.is_believed()
+                    })
+                    .expect("a stored row");
                 row.recorded_to = ended.recorded_to;
             }
             table.retain(|row| row.recorded_from < row.recorded_to);
@@ -259,7 +321,11 @@ mod tests {
 
     /// What the facts that qualify say, by a naive fold.
     fn naive(facts: &[Fact], as_of: u64, known_at: i64) -> (Option<String>, Option<Uuid>, Option<i32>) {
-        let mut qualifying: Vec<(usize, &Fact)> = facts.iter().enumerate().filter(|(_, fact)| fact.on <= as_of && fact.recorded <= known_at).collect();
+        let mut qualifying: Vec<(usize, &Fact)> = facts
+            .iter()
+            .enumerate()
+            .filter(|(_, fact)| fact.on <= as_of && fact.recorded <= known_at)
+            .collect();
         qualifying.sort_by_key(|(index, fact)| (fact.on, *index));
         let mut answer = (None, None, None);
         for (_, fact) in qualifying {

@@ -28,7 +28,11 @@ impl Viewer {
     }
 
     pub fn require(&self, permission: Permission) -> Result<(), ApiError> {
-        if self.may(permission) { Ok(()) } else { Err(ApiError::Forbidden) }
+        if self.may(permission) {
+            Ok(())
+        } else {
+            Err(ApiError::Forbidden)
+        }
     }
 
     /// Whether the viewer's permissions reach this person.
@@ -47,7 +51,10 @@ impl Viewer {
     pub fn scope(&self) -> Option<Filter> {
         match self.0.reach() {
             Reach::Nobody => None,
-            Reach::TeamOf(manager) => Some(Filter { team_of: Some(manager), ..Filter::default() }),
+            Reach::TeamOf(manager) => Some(Filter {
+                team_of: Some(manager),
+                ..Filter::default()
+            }),
             Reach::WholeTenant => Some(Filter::default()),
         }
     }
@@ -77,7 +84,8 @@ impl Pseudonyms {
     }
 
     pub fn of(&self, viewer: &Viewer, employee: EmployeeId) -> String {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&self.0).unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
         mac.update(Uuid::from(viewer.0.tenant).as_bytes());
         mac.update(Uuid::from(employee).as_bytes());
         let hash = mac.finalize().into_bytes();
@@ -100,7 +108,12 @@ pub mod tests {
     }
 
     pub fn viewer(role: Role) -> Viewer {
-        Viewer(Actor { tenant: tenant(), role, subject: "s".into(), employee: (role == Role::StoreManager).then(manager) })
+        Viewer(Actor {
+            tenant: tenant(),
+            role,
+            subject: "s".into(),
+            employee: (role == Role::StoreManager).then(manager),
+        })
     }
 
     pub fn row(id: u128, manager: Option<EmployeeId>) -> EmployeeRow {
@@ -143,7 +156,12 @@ pub mod tests {
             (Role::Admin, [true, true, false]),
         ] {
             let viewer = viewer(role);
-            assert_eq!([&mine, &others, &foreign].map(|row| viewer.reaches(row)), expected, "{}", role.name());
+            assert_eq!(
+                [&mine, &others, &foreign].map(|row| viewer.reaches(row)),
+                expected,
+                "{}",
+                role.name()
+            );
         }
         let mut nobody = viewer(Role::StoreManager);
         nobody.0.employee = None;
@@ -157,7 +175,10 @@ pub mod tests {
         let first = pseudonyms.of(&analyst, manager());
         assert_eq!(first, pseudonyms.of(&analyst, manager()));
         assert_eq!(first.len(), "Employee ".len() + 8);
-        assert_ne!(first, Pseudonyms::new(Zeroizing::new(vec![2; 32])).of(&analyst, manager()));
+        assert_ne!(
+            first,
+            Pseudonyms::new(Zeroizing::new(vec![2; 32])).of(&analyst, manager())
+        );
         let mut elsewhere = analyst.clone();
         elsewhere.0.tenant = TenantId::from_uuid(Uuid::from_u128(2));
         assert_ne!(first, pseudonyms.of(&elsewhere, manager()));

@@ -24,7 +24,9 @@ pub struct Changes(broadcast::Sender<Arc<Change>>);
 impl Changes {
     pub fn listen(database: &Database, shutdown: CancellationToken) -> Self {
         let (sender, _) = broadcast::channel(CHANGES_BUFFER);
-        let mut announcements = database.notifications(RISK_CHANNEL, CHANGES_BUFFER, shutdown.clone()).subscribe();
+        let mut announcements = database
+            .notifications(RISK_CHANNEL, CHANGES_BUFFER, shutdown.clone())
+            .subscribe();
         let out = sender.clone();
         tokio::spawn(async move {
             loop {
@@ -36,7 +38,10 @@ impl Changes {
                     Ok(payload) => match serde_json::from_str::<Change>(&payload) {
                         // Nobody listening is no error.
                         Ok(change) => drop(out.send(Arc::new(change))),
-                        Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "an announcement of changed risks does not read"),
+                        Err(error) => tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "an announcement of changed risks does not read"
+                        ),
                     },
                     Err(RecvError::Lagged(missed)) => lagged(missed),
                     Err(RecvError::Closed) => return,
@@ -80,7 +85,10 @@ impl Listener {
 
 fn lagged(missed: u64) {
     metrics::counter!("tenure_graphql_changes_dropped_total").increment(missed);
-    tracing::warn!(missed, "a subscription was too slow: the oldest announcements were dropped");
+    tracing::warn!(
+        missed,
+        "a subscription was too slow: the oldest announcements were dropped"
+    );
 }
 
 #[cfg(test)]
@@ -89,7 +97,10 @@ mod tests {
     use uuid::Uuid;
 
     fn change(tenant: u128, employee: u128) -> Change {
-        Change { tenant: TenantId::from_uuid(Uuid::from_u128(tenant)), employees: vec![EmployeeId::from_uuid(Uuid::from_u128(employee))] }
+        Change {
+            tenant: TenantId::from_uuid(Uuid::from_u128(tenant)),
+            employees: vec![EmployeeId::from_uuid(Uuid::from_u128(employee))],
+        }
     }
 
     #[test]
@@ -109,7 +120,10 @@ mod tests {
         changes.announce(change(1, 999_999));
         let mut last = None;
         while last != Some(change(1, 999_999)) {
-            let heard = listener.next(TenantId::from_uuid(Uuid::from_u128(1))).await.expect("more");
+            let heard = listener
+                .next(TenantId::from_uuid(Uuid::from_u128(1)))
+                .await
+                .expect("more");
             assert_eq!(heard.tenant, TenantId::from_uuid(Uuid::from_u128(1)));
             last = Some((*heard).clone());
         }

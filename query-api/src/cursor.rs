@@ -55,13 +55,15 @@ pub fn to_key(cursor: &str, order: Order) -> Result<Key, ApiError> {
         (Wire::Risk(bits, id), Order::Risk) => {
             let probability = bits.map(f64::from_bits);
             if probability.is_some_and(|p| !p.is_finite()) {
-                return Err(ApiError::bad_input("this is not a cursor of this list: use one that it gave you"));
+                return Err(ApiError::bad_input(
+                    "this is not a cursor of this list: use one that it gave you",
+                ));
             }
             Ok(Key::Risk(probability, id))
         }
-        (Wire::Name(..) | Wire::Id(_) | Wire::Risk(..) | Wire::Position(_), _) => {
-            Err(ApiError::bad_input("this cursor belongs to a list of another order: keep the order while you page"))
-        }
+        (Wire::Name(..) | Wire::Id(_) | Wire::Risk(..) | Wire::Position(_), _) => Err(ApiError::bad_input(
+            "this cursor belongs to a list of another order: keep the order while you page",
+        )),
     }
 }
 
@@ -72,7 +74,9 @@ pub fn of_position(position: i64) -> String {
 pub fn to_position(cursor: &str) -> Result<i64, ApiError> {
     match read(cursor)? {
         Wire::Position(position) => Ok(position),
-        Wire::Name(..) | Wire::Id(_) | Wire::Risk(..) => Err(ApiError::bad_input("this cursor belongs to another list")),
+        Wire::Name(..) | Wire::Id(_) | Wire::Risk(..) => {
+            Err(ApiError::bad_input("this cursor belongs to another list"))
+        }
     }
 }
 
@@ -86,7 +90,12 @@ pub struct Window {
 }
 
 impl Window {
-    pub fn new(first: Option<i32>, after: Option<String>, last: Option<i32>, before: Option<String>) -> Result<Self, ApiError> {
+    pub fn new(
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> Result<Self, ApiError> {
         let (size, backwards, cursor) = match (first, last) {
             (Some(_), Some(_)) => return Err(ApiError::bad_input("give `first` or `last`, not both")),
             (_, None) if before.is_some() => return Err(ApiError::bad_input("`before` goes with `last`")),
@@ -94,7 +103,11 @@ impl Window {
             (first, None) => (first.unwrap_or(PAGE_SIZE_DEFAULT), false, after),
             (None, Some(last)) => (last, true, before),
         };
-        Ok(Self { size: page_size(Some(size))?, backwards, cursor })
+        Ok(Self {
+            size: page_size(Some(size))?,
+            backwards,
+            cursor,
+        })
     }
 }
 
@@ -104,7 +117,9 @@ pub fn page_size(first: Option<i32>) -> Result<i32, ApiError> {
     if (1..=PAGE_SIZE_MAX).contains(&size) {
         Ok(size)
     } else {
-        Err(ApiError::bad_input(format!("a page has between 1 and {PAGE_SIZE_MAX} entries")))
+        Err(ApiError::bad_input(format!(
+            "a page has between 1 and {PAGE_SIZE_MAX} entries"
+        )))
     }
 }
 
@@ -145,9 +160,25 @@ mod tests {
 
     #[test]
     fn windows_are_forward_or_backward_and_bounded() {
-        let window = |first, after: Option<&str>, last, before: Option<&str>| Window::new(first, after.map(str::to_owned), last, before.map(str::to_owned));
-        assert_eq!(window(None, None, None, None).expect("a window"), Window { size: PAGE_SIZE_DEFAULT, backwards: false, cursor: None });
-        assert_eq!(window(None, None, Some(3), Some("c")).expect("a window"), Window { size: 3, backwards: true, cursor: Some("c".into()) });
+        let window = |first, after: Option<&str>, last, before: Option<&str>| {
+            Window::new(first, after.map(str::to_owned), last, before.map(str::to_owned))
+        };
+        assert_eq!(
+            window(None, None, None, None).expect("a window"),
+            Window {
+                size: PAGE_SIZE_DEFAULT,
+                backwards: false,
+                cursor: None
+            }
+        );
+        assert_eq!(
+            window(None, None, Some(3), Some("c")).expect("a window"),
+            Window {
+                size: 3,
+                backwards: true,
+                cursor: Some("c".into())
+            }
+        );
         for (first, after, last, before) in [
             (Some(1), None, Some(1), None),
             (Some(0), None, None, None),

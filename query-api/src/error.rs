@@ -39,7 +39,12 @@ impl ApiError {
     fn is_transient(&self) -> bool {
         match self {
             Self::Database(error) | Self::Sealing(SealingError::Database(error)) => error.is_transient(),
-            Self::Forbidden | Self::BadInput(_) | Self::NotFresh | Self::Deadline | Self::Sealing(_) | Self::Corrupt(_) => false,
+            Self::Forbidden
+            | Self::BadInput(_)
+            | Self::NotFresh
+            | Self::Deadline
+            | Self::Sealing(_)
+            | Self::Corrupt(_) => false,
         }
     }
 
@@ -89,12 +94,19 @@ pub fn mask(mut response: GraphResponse, request_id: &str) -> GraphResponse {
 }
 
 fn mask_one(error: &mut ServerError, request_id: &str) {
-    let own = error.source::<ApiError>().or_else(|| error.source::<SharedError>().map(|shared| &*shared.0));
+    let own = error
+        .source::<ApiError>()
+        .or_else(|| error.source::<SharedError>().map(|shared| &*shared.0));
     let (code, message) = match own {
         Some(own) => {
             let code = own.code();
             if matches!(code, "INTERNAL" | "UNAVAILABLE") {
-                tracing::error!(request_id, code, error = own as &dyn StdError, "request {request_id} failed");
+                tracing::error!(
+                    request_id,
+                    code,
+                    error = own as &dyn StdError,
+                    "request {request_id} failed"
+                );
             }
             (code, Some(own.public_message()))
         }
@@ -134,7 +146,9 @@ pub fn first_code(response: &GraphResponse) -> Option<&str> {
 
 /// Whether nothing was executed: every error is about the request itself.
 pub fn is_request_error(response: &GraphResponse) -> bool {
-    !response.errors.is_empty() && response.data == Value::Null && response.errors.iter().all(|error| error.path.is_empty())
+    !response.errors.is_empty()
+        && response.data == Value::Null
+        && response.errors.iter().all(|error| error.path.is_empty())
 }
 
 /// What is refused before GraphQL is reached: an RFC 9457 problem.
@@ -183,7 +197,9 @@ impl IntoResponse for Problem {
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "Request too large"),
             Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type"),
         };
-        let body = json!({"type": "about:blank", "title": title, "status": status.as_u16(), "detail": self.to_string()}).to_string();
+        let body =
+            json!({"type": "about:blank", "title": title, "status": status.as_u16(), "detail": self.to_string()})
+                .to_string();
         let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
         let extra = match self {
             Self::Unauthorized(_) => Some((header::WWW_AUTHENTICATE, "Bearer")),
@@ -208,13 +224,22 @@ mod tests {
 
     #[test]
     fn internals_are_masked_and_named_by_the_request() {
-        for error in [ApiError::Database(DatabaseError::Corrupt("secret column")), ApiError::Corrupt("secret status")] {
+        for error in [
+            ApiError::Database(DatabaseError::Corrupt("secret column")),
+            ApiError::Corrupt("secret status"),
+        ] {
             let error = masked(error);
             let text = serde_json::to_string(&error).expect("json");
             assert_eq!(error.message, "internal error");
-            assert!(text.contains("r-1") && text.contains("INTERNAL") && !text.contains("secret"), "{text}");
+            assert!(
+                text.contains("r-1") && text.contains("INTERNAL") && !text.contains("secret"),
+                "{text}"
+            );
         }
-        assert_eq!(masked(ApiError::Database(DatabaseError::CutOff)).message, "temporarily unavailable: try again");
+        assert_eq!(
+            masked(ApiError::Database(DatabaseError::CutOff)).message,
+            "temporarily unavailable: try again"
+        );
     }
 
     #[test]

@@ -42,9 +42,17 @@ pub enum MinPosition {
 
 impl MinPosition {
     pub fn parse(header: &str) -> Option<Self> {
-        let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<i64>().ok()).flatten();
+        let number = |text: &str| {
+            text.bytes()
+                .all(|b| b.is_ascii_digit())
+                .then(|| text.parse::<i64>().ok())
+                .flatten()
+        };
         match header.trim().split_once('.') {
-            Some((partition, position)) => Some(Self::InPartition(i32::try_from(number(partition)?).ok()?, number(position)?)),
+            Some((partition, position)) => Some(Self::InPartition(
+                i32::try_from(number(partition)?).ok()?,
+                number(position)?,
+            )),
             None => Some(Self::InLog(number(header.trim())?)),
         }
     }
@@ -64,8 +72,15 @@ impl Applied {
 
     /// The position up to which everything has been applied.
     pub fn complete_up_to(&self, relayed: &Relayed) -> i64 {
-        let behind = relayed.sent.iter().filter(|(partition, sent)| self.at(**partition) < **sent);
-        behind.map(|(partition, _)| self.at(*partition)).min().unwrap_or(relayed.position).min(relayed.position)
+        let behind = relayed
+            .sent
+            .iter()
+            .filter(|(partition, sent)| self.at(**partition) < **sent);
+        behind
+            .map(|(partition, _)| self.at(*partition))
+            .min()
+            .unwrap_or(relayed.position)
+            .min(relayed.position)
     }
 }
 
@@ -85,7 +100,11 @@ impl Progress {
             MinPosition::InPartition(partition, position) => applied.at(partition) >= position,
             MinPosition::InLog(position) => {
                 self.relayed.position >= position
-                    && self.relayed.sent.iter().all(|(partition, sent)| applied.at(*partition) >= position.min(*sent))
+                    && self
+                        .relayed
+                        .sent
+                        .iter()
+                        .all(|(partition, sent)| applied.at(*partition) >= position.min(*sent))
             }
         })
     }
@@ -103,7 +122,10 @@ pub struct Freshness {
 
 impl Freshness {
     pub fn new(database: Database) -> Self {
-        Self { database, latest: Arc::default() }
+        Self {
+            database,
+            latest: Arc::default(),
+        }
     }
 
     /// Waits, for [`FRESHNESS_WAIT`] at most, until everything up to `min` is visible.
@@ -124,7 +146,11 @@ impl Freshness {
         {
             return reading.clone();
         }
-        let reading: Reading = self.read().await.map(Arc::new).map_err(|error| ApiError::from(error).into());
+        let reading: Reading = self
+            .read()
+            .await
+            .map(Arc::new)
+            .map_err(|error| ApiError::from(error).into());
         *latest = Some((Instant::now(), reading.clone()));
         reading
     }
@@ -138,11 +164,19 @@ impl Freshness {
                     for (consumer, applied) in CONSUMERS.iter().zip(&mut applied) {
                         let positions = checkpoint::positions(connection, consumer, topics::EVENTS).await?;
                         applied.recorded_at = positions.iter().filter_map(|(_, _, recorded_at)| *recorded_at).max();
-                        applied.by_partition = positions.into_iter().map(|(partition, position, _)| (partition, position)).collect();
+                        applied.by_partition = positions
+                            .into_iter()
+                            .map(|(partition, position, _)| (partition, position))
+                            .collect();
                     }
                     let relayed = relay::read(connection).await?;
                     let (log_head, recorded_at) = query::log_head(connection).await?;
-                    Ok(Progress { log_head, head_recorded_at: (log_head > 0).then_some(recorded_at), relayed, applied })
+                    Ok(Progress {
+                        log_head,
+                        head_recorded_at: (log_head > 0).then_some(recorded_at),
+                        relayed,
+                        applied,
+                    })
                 })
             })
             .await
@@ -157,26 +191,53 @@ mod tests {
     fn a_token_or_a_bare_position_is_read() {
         assert_eq!(MinPosition::parse("3.120"), Some(MinPosition::InPartition(3, 120)));
         assert_eq!(MinPosition::parse(" 120 "), Some(MinPosition::InLog(120)));
-        for broken in ["", ".", "3.", ".4", "-1", "3.-4", "1.2.3", "x", "99999999999999999999", "9999999999.1", "+1", "1e3"] {
+        for broken in [
+            "",
+            ".",
+            "3.",
+            ".4",
+            "-1",
+            "3.-4",
+            "1.2.3",
+            "x",
+            "99999999999999999999",
+            "9999999999.1",
+            "+1",
+            "1e3",
+        ] {
             assert_eq!(MinPosition::parse(broken), None, "{broken}");
         }
     }
 
     fn progress(relay: i64, sent: &[(i32, i64)], read_models: &[(i32, i64)], scorer: &[(i32, i64)]) -> Progress {
-        let applied = |positions: &[(i32, i64)]| Applied { by_partition: positions.iter().copied().collect(), recorded_at: None };
+        let applied = |positions: &[(i32, i64)]| Applied {
+            by_partition: positions.iter().copied().collect(),
+            recorded_at: None,
+        };
         Progress {
             log_head: relay,
             head_recorded_at: None,
-            relayed: Relayed { position: relay, sent: sent.iter().copied().collect() },
+            relayed: Relayed {
+                position: relay,
+                sent: sent.iter().copied().collect(),
+            },
             applied: [applied(read_models), applied(scorer)],
         }
     }
 
     #[test]
     fn both_consumers_must_have_reached_the_partition_s_position() {
-        let reached = |read_models, scorer| progress(9, &[(0, 9)], &[(0, read_models)], &[(0, scorer)]).has_reached(MinPosition::InPartition(0, 7));
-        assert_eq!([reached(7, 7), reached(8, 9), reached(7, 6), reached(6, 7)], [true, true, false, false]);
-        assert!(!progress(9, &[(0, 9)], &[(0, 9)], &[(0, 9)]).has_reached(MinPosition::InPartition(1, 7)), "a partition that nobody has read");
+        let reached = |read_models, scorer| {
+            progress(9, &[(0, 9)], &[(0, read_models)], &[(0, scorer)]).has_reached(MinPosition::InPartition(0, 7))
+        };
+        assert_eq!(
+            [reached(7, 7), reached(8, 9), reached(7, 6), reached(6, 7)],
+            [true, true, false, false]
+        );
+        assert!(
+            !progress(9, &[(0, 9)], &[(0, 9)], &[(0, 9)]).has_reached(MinPosition::InPartition(1, 7)),
+            "a partition that nobody has read"
+        );
     }
 
     #[test]
@@ -187,13 +248,25 @@ mod tests {
         assert!(!all.has_reached(MinPosition::InLog(10)), "not relayed yet");
         assert!(!progress(9, &sent, &[(0, 3), (1, 9)], &[(0, 4), (1, 9)]).has_reached(MinPosition::InLog(9)));
         assert!(progress(9, &sent, &[(0, 4), (1, 7)], &[(0, 4), (1, 7)]).has_reached(MinPosition::InLog(7)));
-        assert!(progress(0, &[], &[], &[]).has_reached(MinPosition::InLog(0)), "an empty log");
+        assert!(
+            progress(0, &[], &[], &[]).has_reached(MinPosition::InLog(0)),
+            "an empty log"
+        );
     }
 
     #[test]
     fn complete_up_to_is_the_slowest_partition_that_is_behind() {
-        let relayed = Relayed { position: 12, sent: [(0, 4), (1, 12)].into() };
-        let up_to = |zero, one| Applied { by_partition: [(0, zero), (1, one)].into(), recorded_at: None }.complete_up_to(&relayed);
+        let relayed = Relayed {
+            position: 12,
+            sent: [(0, 4), (1, 12)].into(),
+        };
+        let up_to = |zero, one| {
+            Applied {
+                by_partition: [(0, zero), (1, one)].into(),
+                recorded_at: None,
+            }
+            .complete_up_to(&relayed)
+        };
         assert_eq!([up_to(4, 12), up_to(4, 7), up_to(2, 7), up_to(2, 12)], [12, 7, 2, 2]);
         assert_eq!(Applied::default().complete_up_to(&relayed), 0);
     }

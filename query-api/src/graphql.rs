@@ -10,7 +10,7 @@ mod subscription;
 mod tenant;
 mod timeline;
 
-use async_graphql::{EmptyMutation, Request, Schema, SDLExportOptions, SchemaBuilder};
+use async_graphql::{EmptyMutation, Request, SDLExportOptions, Schema, SchemaBuilder};
 
 use self::{query::Query, subscription::Subscription};
 use crate::{
@@ -58,7 +58,13 @@ pub fn equip(request: Request, viewer: Viewer, store: &Store) -> Request {
 /// The schema as it is committed in `schemas/schema.graphql`.
 #[must_use]
 pub fn sdl() -> String {
-    build().finish().sdl_with_options(SDLExportOptions::new().sorted_fields().sorted_arguments().sorted_enum_items().include_specified_by())
+    build().finish().sdl_with_options(
+        SDLExportOptions::new()
+            .sorted_fields()
+            .sorted_arguments()
+            .sorted_enum_items()
+            .include_specified_by(),
+    )
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Instant};
 
-use async_graphql::{Request as GraphRequest, Response as GraphResponse, Value, Variables, http::GraphiQLSource, parser::parse_query};
+use async_graphql::{
+    Request as GraphRequest, Response as GraphResponse, Value, Variables, http::GraphiQLSource, parser::parse_query,
+};
 use axum::{
     body::{Body, Bytes},
     extract::{FromRequestParts, Request, State, WebSocketUpgrade},
@@ -51,14 +53,23 @@ impl Media {
                     JSON | "application/*" | "*/*" => Self::Legacy,
                     _ => continue,
                 };
-                let quality = parts.find_map(|part| part.strip_prefix("q=")).and_then(|q| q.parse::<f32>().ok()).unwrap_or(1.0);
-                let better = best.is_none_or(|(known, of)| quality > known || (quality == known && media == Self::GraphqlResponse && of == Self::Legacy));
+                let quality = parts
+                    .find_map(|part| part.strip_prefix("q="))
+                    .and_then(|q| q.parse::<f32>().ok())
+                    .unwrap_or(1.0);
+                let better = best.is_none_or(|(known, of)| {
+                    quality > known || (quality == known && media == Self::GraphqlResponse && of == Self::Legacy)
+                });
                 if quality > 0.0 && better {
                     best = Some((quality, media));
                 }
             }
         }
-        if said_anything { best.map(|(_, media)| media) } else { Some(Self::Legacy) }
+        if said_anything {
+            best.map(|(_, media)| media)
+        } else {
+            Some(Self::Legacy)
+        }
     }
 
     const fn name(self) -> &'static str {
@@ -92,7 +103,8 @@ pub async fn post(State(api): State<Arc<Inner>>, request: Request) -> Response {
 
 /// Metrics by kind and outcome only: no word of a user becomes a label.
 pub fn observe(begun: Instant, kind: &'static str, outcome: &'static str) {
-    metrics::histogram!("tenure_graphql_seconds", "kind" => kind, "outcome" => outcome).record(begun.elapsed().as_secs_f64());
+    metrics::histogram!("tenure_graphql_seconds", "kind" => kind, "outcome" => outcome)
+        .record(begun.elapsed().as_secs_f64());
 }
 
 fn harden(mut response: Response, request_id: &str) -> Response {
@@ -105,18 +117,27 @@ fn harden(mut response: Response, request_id: &str) -> Response {
     response
 }
 
-async fn answer(api: &Inner, request: Request, request_id: &str) -> Result<(Response, &'static str, &'static str), Problem> {
+async fn answer(
+    api: &Inner,
+    request: Request,
+    request_id: &str,
+) -> Result<(Response, &'static str, &'static str), Problem> {
     let (parts, body) = request.into_parts();
     let media = Media::accepted(&parts.headers).ok_or(Problem::NotAcceptable)?;
     if !is_json(&parts.headers) {
         return Err(Problem::UnsupportedMediaType);
     }
-    let authorization = parts.headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
+    let authorization = parts
+        .headers
+        .get(header::AUTHORIZATION)
+        .map(|value| value.to_str().unwrap_or_default());
     let viewer = Viewer(api.verifier.actor(authorization).await?);
     let min_position = min_position(&parts.headers)?;
     let body = read(body).await?;
     let asked: Asked = serde_json::from_slice(&body).map_err(|_| {
-        Problem::BadRequest("the body is one JSON object with `query`, and `operationName` and `variables` if needed".to_owned())
+        Problem::BadRequest(
+            "the body is one JSON object with `query`, and `operationName` and `variables` if needed".to_owned(),
+        )
     })?;
     let prepared = match prepare(asked) {
         Ok(prepared) => prepared,
@@ -124,19 +145,44 @@ async fn answer(api: &Inner, request: Request, request_id: &str) -> Result<(Resp
     };
     let kind = prepared.kind();
     if prepared.shape.subscribes {
-        let refused = error::refusal(ApiError::bad_input("subscriptions go over a WebSocket (graphql-transport-ws) at this address"));
-        return Ok(write(media, Refused { response: refused, status: StatusCode::UNPROCESSABLE_ENTITY }, request_id, kind));
+        let refused = error::refusal(ApiError::bad_input(
+            "subscriptions go over a WebSocket (graphql-transport-ws) at this address",
+        ));
+        return Ok(write(
+            media,
+            Refused {
+                response: refused,
+                status: StatusCode::UNPROCESSABLE_ENTITY,
+            },
+            request_id,
+            kind,
+        ));
     }
     let executed = async {
         if let Some(min_position) = min_position {
             api.freshness.wait(min_position).await?;
         }
         let request = equip(prepared.request, viewer, &api.store);
-        let schema = api.schemas.introspection.as_ref().filter(|_| prepared.shape.introspects).unwrap_or(&api.schemas.main);
-        tokio::time::timeout(DEADLINE, schema.execute(request)).await.map_err(|_| SharedError::from(ApiError::Deadline))
+        let schema = api
+            .schemas
+            .introspection
+            .as_ref()
+            .filter(|_| prepared.shape.introspects)
+            .unwrap_or(&api.schemas.main);
+        tokio::time::timeout(DEADLINE, schema.execute(request))
+            .await
+            .map_err(|_| SharedError::from(ApiError::Deadline))
     };
     let response = executed.await.unwrap_or_else(error::refusal);
-    Ok(write(media, Refused { response, status: StatusCode::UNPROCESSABLE_ENTITY }, request_id, kind))
+    Ok(write(
+        media,
+        Refused {
+            response,
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+        },
+        request_id,
+        kind,
+    ))
 }
 
 /// A parsed request within its limits.
@@ -165,7 +211,10 @@ pub struct Refused {
 pub fn prepare(asked: Asked) -> Result<Prepared, Refused> {
     let document = parse_query(&asked.query).map_err(|error| {
         let error: async_graphql::ServerError = error.into();
-        Refused { response: GraphResponse::from_errors(vec![error]), status: StatusCode::BAD_REQUEST }
+        Refused {
+            response: GraphResponse::from_errors(vec![error]),
+            status: StatusCode::BAD_REQUEST,
+        }
     })?;
     let shape = limits::check(&document, asked.operation_name.as_deref()).map_err(|error| Refused {
         response: error::refusal(ApiError::bad_input(error.to_string())),
@@ -182,7 +231,12 @@ pub fn prepare(asked: Asked) -> Result<Prepared, Refused> {
     Ok(Prepared { request, shape })
 }
 
-fn write(media: Media, refused: Refused, request_id: &str, kind: &'static str) -> (Response, &'static str, &'static str) {
+fn write(
+    media: Media,
+    refused: Refused,
+    request_id: &str,
+    kind: &'static str,
+) -> (Response, &'static str, &'static str) {
     let response = error::mask(refused.response, request_id);
     let code = error::first_code(&response);
     let retry = matches!(code, Some("NOT_FRESH" | "UNAVAILABLE" | "DEADLINE")) && response.data == Value::Null;
@@ -197,7 +251,8 @@ fn write(media: Media, refused: Refused, request_id: &str, kind: &'static str) -
     let body = serde_json::to_vec(&response).unwrap_or_default();
     let mut http = (status, [(header::CONTENT_TYPE, media.name())], body).into_response();
     if retry {
-        http.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        http.headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     (http, kind, outcome)
 }
@@ -216,25 +271,42 @@ pub fn outcome(code: Option<&str>) -> &'static str {
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case(JSON))
+    let value = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    value
+        .split(';')
+        .next()
+        .is_some_and(|media| media.trim().eq_ignore_ascii_case(JSON))
 }
 
 fn min_position(headers: &HeaderMap) -> Result<Option<MinPosition>, Problem> {
-    let Some(value) = headers.get(MIN_POSITION) else { return Ok(None) };
+    let Some(value) = headers.get(MIN_POSITION) else {
+        return Ok(None);
+    };
     let parsed = value.to_str().ok().and_then(MinPosition::parse);
-    parsed.map(Some).ok_or_else(|| Problem::BadRequest("Tenure-Min-Position is a log position, or the freshness token of a command (partition.position)".to_owned()))
+    parsed.map(Some).ok_or_else(|| {
+        Problem::BadRequest(
+            "Tenure-Min-Position is a log position, or the freshness token of a command (partition.position)"
+                .to_owned(),
+        )
+    })
 }
 
 async fn read(body: Body) -> Result<Bytes, Problem> {
-    axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Problem::TooLarge)
+    axum::body::to_bytes(body, BODY_BYTES_MAX)
+        .await
+        .map_err(|_| Problem::TooLarge)
 }
 
 /// The caller's id for this request, if it is a plain one; otherwise a new one.
 fn request_id(headers: &HeaderMap) -> String {
     let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
     let plain = |id: &&str| (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    given.filter(plain).map_or_else(|| clock::new_id().to_string(), str::to_owned)
+    given
+        .filter(plain)
+        .map_or_else(|| clock::new_id().to_string(), str::to_owned)
 }
 
 /// WebSockets; in development, a page to try queries on.
@@ -244,9 +316,20 @@ pub async fn get(State(api): State<Arc<Inner>>, request: Request) -> Response {
     if let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
         return socket::accept(upgrade, api, request_id);
     }
-    let wants_html = parts.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|accept| accept.contains("text/html"));
+    let wants_html = parts
+        .headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"));
     if api.development && wants_html {
-        return Html(GraphiQLSource::build().endpoint("/graphql").subscription_endpoint("/graphql").title("Tenure").finish()).into_response();
+        return Html(
+            GraphiQLSource::build()
+                .endpoint("/graphql")
+                .subscription_endpoint("/graphql")
+                .title("Tenure")
+                .finish(),
+        )
+        .into_response();
     }
     harden(Problem::MethodNotAllowed.into_response(), &request_id)
 }
@@ -256,16 +339,28 @@ mod tests {
     use super::*;
 
     fn accepting(accept: &[&'static str]) -> HeaderMap {
-        accept.iter().map(|value| (header::ACCEPT, HeaderValue::from_static(value))).collect()
+        accept
+            .iter()
+            .map(|value| (header::ACCEPT, HeaderValue::from_static(value)))
+            .collect()
     }
 
     #[test]
     fn the_best_acceptable_media_type_is_chosen() {
         let of = |accept: &[&'static str]| Media::accepted(&accepting(accept));
         assert_eq!(of(&[]), Some(Media::Legacy));
-        assert_eq!(of(&["application/graphql-response+json, application/json;q=0.9"]), Some(Media::GraphqlResponse));
-        assert_eq!(of(&["application/json, application/graphql-response+json"]), Some(Media::GraphqlResponse));
-        assert_eq!(of(&["application/json", "application/graphql-response+json;q=0.5"]), Some(Media::Legacy));
+        assert_eq!(
+            of(&["application/graphql-response+json, application/json;q=0.9"]),
+            Some(Media::GraphqlResponse)
+        );
+        assert_eq!(
+            of(&["application/json, application/graphql-response+json"]),
+            Some(Media::GraphqlResponse)
+        );
+        assert_eq!(
+            of(&["application/json", "application/graphql-response+json;q=0.5"]),
+            Some(Media::Legacy)
+        );
         assert_eq!(of(&["*/*"]), Some(Media::Legacy));
         assert_eq!(of(&["text/html"]), None);
         assert_eq!(of(&["application/json;q=0"]), None);
@@ -273,7 +368,13 @@ mod tests {
 
     #[test]
     fn only_json_is_taken() {
-        let of = |value| is_json(&[(header::CONTENT_TYPE, HeaderValue::from_static(value))].into_iter().collect());
+        let of = |value| {
+            is_json(
+                &[(header::CONTENT_TYPE, HeaderValue::from_static(value))]
+                    .into_iter()
+                    .collect(),
+            )
+        };
         assert!(of("application/json") && of("Application/JSON; charset=utf-8"));
         assert!(!of("text/plain") && !of("application/graphql") && !is_json(&HeaderMap::new()));
     }

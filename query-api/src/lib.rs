@@ -52,17 +52,32 @@ pub(crate) struct Inner {
 impl QueryApi {
     /// Starts listening for changed risks; needs a tokio runtime. Works while the database is away: requests then say so.
     #[must_use]
-    pub fn new(database: Database, keyring: Keyring, verifier: Verifier, options: Options, shutdown: CancellationToken) -> Self {
+    pub fn new(
+        database: Database,
+        keyring: Keyring,
+        verifier: Verifier,
+        options: Options,
+        shutdown: CancellationToken,
+    ) -> Self {
         let changes = Changes::listen(&database, shutdown.clone());
         let freshness = Freshness::new(database.clone());
         let store = Store::new(database, keyring, options.pseudonym_key, changes);
         let schemas = Schemas::new(&store, &freshness, options.development);
-        Self(Arc::new(Inner { verifier, store, freshness, schemas, development: options.development, shutdown }))
+        Self(Arc::new(Inner {
+            verifier,
+            store,
+            freshness,
+            schemas,
+            development: options.development,
+            shutdown,
+        }))
     }
 }
 
 /// `/graphql`: POST for queries, WebSocket for subscriptions (and queries), GraphiQL in development.
 #[must_use]
 pub fn router(api: QueryApi) -> Router {
-    Router::new().route("/graphql", routing::post(http::post).get(http::get)).with_state(api.0)
+    Router::new()
+        .route("/graphql", routing::post(http::post).get(http::get))
+        .with_state(api.0)
 }

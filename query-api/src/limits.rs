@@ -63,17 +63,29 @@ pub struct Shape {
 /// # Errors
 /// When the document is over a limit.
 pub fn check(document: &ExecutableDocument, operation: Option<&str>) -> Result<Shape, LimitError> {
-    let mut counter = Counter { document, sizes: HashMap::new() };
+    let mut counter = Counter {
+        document,
+        sizes: HashMap::new(),
+    };
     let mut total = 0_usize;
     let mut aliases = 0;
-    let mut shape = Shape { subscribes: false, introspects: false };
+    let mut shape = Shape {
+        subscribes: false,
+        introspects: false,
+    };
     for (name, definition) in document.operations.iter() {
         let set = &definition.node.selection_set.node;
         total = total.saturating_add(counter.size(set)?);
         aliases += own_aliases(set);
         if operation.is_none_or(|operation| name.is_none_or(|name| name.as_str() == operation)) {
-            let introspects = set.items.iter().all(|item| matches!(&item.node, Selection::Field(field) if field.node.name.node.starts_with("__")));
-            shape = Shape { subscribes: definition.node.ty == OperationType::Subscription, introspects };
+            let introspects = set
+                .items
+                .iter()
+                .all(|item| matches!(&item.node, Selection::Field(field) if field.node.name.node.starts_with("__")));
+            shape = Shape {
+                subscribes: definition.node.ty == OperationType::Subscription,
+                introspects,
+            };
         }
     }
     for fragment in document.fragments.values() {
@@ -94,7 +106,9 @@ fn own_aliases(set: &SelectionSet) -> usize {
     set.items
         .iter()
         .map(|item| match &item.node {
-            Selection::Field(field) => usize::from(field.node.alias.is_some()) + own_aliases(&field.node.selection_set.node),
+            Selection::Field(field) => {
+                usize::from(field.node.alias.is_some()) + own_aliases(&field.node.selection_set.node)
+            }
             Selection::InlineFragment(fragment) => own_aliases(&fragment.node.selection_set.node),
             Selection::FragmentSpread(_) => 0,
         })
@@ -129,7 +143,9 @@ impl<'d> Counter<'d> {
             None => {}
         }
         // One that is not defined is validation's to refuse.
-        let Some(fragment) = self.document.fragments.get(name) else { return Ok(0) };
+        let Some(fragment) = self.document.fragments.get(name) else {
+            return Ok(0);
+        };
         self.sizes.insert(name, None);
         let size = self.size(&fragment.node.selection_set.node)?;
         self.sizes.insert(name, Some(size));
@@ -156,10 +172,34 @@ mod tests {
 
     #[test]
     fn an_ordinary_document_passes() {
-        assert_eq!(checked("{ status { logHead } }"), Ok(Shape { subscribes: false, introspects: false }));
-        assert_eq!(checked("subscription { riskChanged { risk { band } } }"), Ok(Shape { subscribes: true, introspects: false }));
-        assert_eq!(checked("{ __schema { types { name } } }"), Ok(Shape { subscribes: false, introspects: true }));
-        assert_eq!(checked("{ __typename status { logHead } }"), Ok(Shape { subscribes: false, introspects: false }));
+        assert_eq!(
+            checked("{ status { logHead } }"),
+            Ok(Shape {
+                subscribes: false,
+                introspects: false
+            })
+        );
+        assert_eq!(
+            checked("subscription { riskChanged { risk { band } } }"),
+            Ok(Shape {
+                subscribes: true,
+                introspects: false
+            })
+        );
+        assert_eq!(
+            checked("{ __schema { types { name } } }"),
+            Ok(Shape {
+                subscribes: false,
+                introspects: true
+            })
+        );
+        assert_eq!(
+            checked("{ __typename status { logHead } }"),
+            Ok(Shape {
+                subscribes: false,
+                introspects: false
+            })
+        );
     }
 
     #[test]
@@ -176,7 +216,10 @@ mod tests {
     fn fragments_that_multiply_are_refused_at_once() {
         let mut document = "{ ...f0 }".to_owned();
         for level in 0..40 {
-            document.push_str(&format!(" fragment f{level} on Query {{ ...f{next} ...f{next} }}", next = level + 1));
+            document.push_str(&format!(
+                " fragment f{level} on Query {{ ...f{next} ...f{next} }}",
+                next = level + 1
+            ));
         }
         document.push_str(" fragment f40 on Query { status { logHead } }");
         let begun = std::time::Instant::now();
@@ -188,13 +231,22 @@ mod tests {
     fn a_fragment_cycle_is_refused() {
         let cycle = "{ ...a } fragment a on Query { ...b } fragment b on Query { ...a }";
         assert_eq!(checked(cycle), Err(LimitError::FragmentCycle));
-        assert_eq!(checked("{ status { logHead } } fragment a on Query { ...a }"), Err(LimitError::FragmentCycle));
+        assert_eq!(
+            checked("{ status { logHead } } fragment a on Query { ...a }"),
+            Err(LimitError::FragmentCycle)
+        );
     }
 
     #[test]
     fn page_costs_are_bounded_both_ways() {
         assert_eq!(
-            [page_cost(None, None), page_cost(Some(50), None), page_cost(None, Some(7)), page_cost(Some(-1), None), page_cost(Some(1_000_000), None)],
+            [
+                page_cost(None, None),
+                page_cost(Some(50), None),
+                page_cost(None, Some(7)),
+                page_cost(Some(-1), None),
+                page_cost(Some(1_000_000), None)
+            ],
             [25, 50, 7, 1, 100]
         );
     }

@@ -42,8 +42,16 @@ impl Loader<PersonKey> for People {
     async fn load(&self, keys: &[PersonKey]) -> Result<HashMap<PersonKey, EmployeeRow>, SharedError> {
         let mut found = HashMap::with_capacity(keys.len());
         for (tenant, keys) in by_tenant(keys) {
-            let rows = self.0.read(tenant, move |connection| Box::pin(async move { employee::load(connection, &keys).await })).await?;
-            found.extend(rows.into_iter().map(|row| ((tenant, EmployeeId::from_uuid(row.id)), row)));
+            let rows = self
+                .0
+                .read(tenant, move |connection| {
+                    Box::pin(async move { employee::load(connection, &keys).await })
+                })
+                .await?;
+            found.extend(
+                rows.into_iter()
+                    .map(|row| ((tenant, EmployeeId::from_uuid(row.id)), row)),
+            );
         }
         Ok(found)
     }
@@ -58,8 +66,16 @@ impl Loader<PersonKey> for Risks {
     async fn load(&self, keys: &[PersonKey]) -> Result<HashMap<PersonKey, RiskRow>, SharedError> {
         let mut found = HashMap::with_capacity(keys.len());
         for (tenant, keys) in by_tenant(keys) {
-            let rows = self.0.read(tenant, move |connection| Box::pin(async move { risk::load(connection, &keys).await })).await?;
-            found.extend(rows.into_iter().map(|row| ((tenant, EmployeeId::from_uuid(row.employee)), row)));
+            let rows = self
+                .0
+                .read(tenant, move |connection| {
+                    Box::pin(async move { risk::load(connection, &keys).await })
+                })
+                .await?;
+            found.extend(
+                rows.into_iter()
+                    .map(|row| ((tenant, EmployeeId::from_uuid(row.employee)), row)),
+            );
         }
         Ok(found)
     }
@@ -68,7 +84,10 @@ impl Loader<PersonKey> for Risks {
 fn by_tenant(keys: &[PersonKey]) -> BTreeMap<TenantId, Vec<(TenantId, Uuid)>> {
     let mut by_tenant: BTreeMap<TenantId, Vec<(TenantId, Uuid)>> = BTreeMap::new();
     for (tenant, employee) in keys {
-        by_tenant.entry(*tenant).or_default().push((*tenant, Uuid::from(*employee)));
+        by_tenant
+            .entry(*tenant)
+            .or_default()
+            .push((*tenant, Uuid::from(*employee)));
     }
     by_tenant
 }
@@ -96,9 +115,20 @@ impl Loader<TeamKey> for Teams {
         }
         let mut found: HashMap<TeamKey, Vec<FoundRow>> = HashMap::with_capacity(keys.len());
         for ((tenant, by_name), keys) in groups {
-            let pages: Vec<TeamPage> =
-                keys.iter().map(|key| TeamPage { manager: key.manager, after: key.after.clone(), limit: key.limit }).collect();
-            let rows = self.0.read(tenant, move |connection| Box::pin(async move { query::teams(connection, tenant, &pages, by_name).await })).await?;
+            let pages: Vec<TeamPage> = keys
+                .iter()
+                .map(|key| TeamPage {
+                    manager: key.manager,
+                    after: key.after.clone(),
+                    limit: key.limit,
+                })
+                .collect();
+            let rows = self
+                .0
+                .read(tenant, move |connection| {
+                    Box::pin(async move { query::teams(connection, tenant, &pages, by_name).await })
+                })
+                .await?;
             for (index, row) in rows {
                 if let Some(key) = keys.get(index) {
                     found.entry(key.clone()).or_default().push(row);

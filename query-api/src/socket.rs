@@ -30,8 +30,8 @@ use crate::{
     graphql::equip,
     http::{self, Asked, Prepared},
     limits::{
-        BODY_BYTES_MAX, DEADLINE, INIT_WAIT, OPERATION_ID_BYTES_MAX, OPERATIONS_PER_SOCKET_MAX, SOCKET_BUFFER, SOCKET_PING_EVERY, SOCKET_SEND_WAIT,
-        TOKEN_CHECK_EVERY,
+        BODY_BYTES_MAX, DEADLINE, INIT_WAIT, OPERATION_ID_BYTES_MAX, OPERATIONS_PER_SOCKET_MAX, SOCKET_BUFFER,
+        SOCKET_PING_EVERY, SOCKET_SEND_WAIT, TOKEN_CHECK_EVERY,
     },
 };
 
@@ -39,12 +39,22 @@ pub const PROTOCOL: &str = "graphql-transport-ws";
 
 /// Upgrades to a WebSocket.
 pub fn accept(upgrade: WebSocketUpgrade, api: Arc<Inner>, request_id: String) -> Response {
-    upgrade.max_message_size(BODY_BYTES_MAX).max_frame_size(BODY_BYTES_MAX).protocols([PROTOCOL]).on_upgrade(move |socket| async move {
-        let spoken = socket.protocol().is_some_and(|protocol| protocol.as_bytes() == PROTOCOL.as_bytes());
-        let mut session = Session::new(socket, api, request_id);
-        let ended = if spoken { session.run().await } else { Err(Close::BadProtocol) };
-        session.end(ended.err()).await;
-    })
+    upgrade
+        .max_message_size(BODY_BYTES_MAX)
+        .max_frame_size(BODY_BYTES_MAX)
+        .protocols([PROTOCOL])
+        .on_upgrade(move |socket| async move {
+            let spoken = socket
+                .protocol()
+                .is_some_and(|protocol| protocol.as_bytes() == PROTOCOL.as_bytes());
+            let mut session = Session::new(socket, api, request_id);
+            let ended = if spoken {
+                session.run().await
+            } else {
+                Err(Close::BadProtocol)
+            };
+            session.end(ended.err()).await;
+        })
 }
 
 /// Why the server ends a connection, by the protocol's numbers.
@@ -75,7 +85,10 @@ impl Close {
             Self::GoingAway => (1001, "Going away".to_owned()),
             Self::Gone => return None,
         };
-        Some(CloseFrame { code, reason: Utf8Bytes::from(reason) })
+        Some(CloseFrame {
+            code,
+            reason: Utf8Bytes::from(reason),
+        })
     }
 }
 
@@ -104,7 +117,9 @@ fn complete(id: &str) -> String {
 /// The token of `connection_init`, whichever way it is spelled.
 fn token(payload: Option<&Value>) -> Option<String> {
     let payload = payload?.as_object()?;
-    let found = payload.iter().find(|(name, _)| name.eq_ignore_ascii_case("authorization"))?;
+    let found = payload
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("authorization"))?;
     found.1.as_str().map(str::to_owned)
 }
 
@@ -139,12 +154,26 @@ impl Session {
     fn new(socket: WebSocket, api: Arc<Inner>, request_id: String) -> Self {
         let (out, said) = mpsc::channel(SOCKET_BUFFER);
         metrics::gauge!("tenure_graphql_sockets").increment(1.0);
-        Self { socket, api, request_id, authorization: None, viewer: None, operations: HashMap::new(), started: 0, out, said: Some(said) }
+        Self {
+            socket,
+            api,
+            request_id,
+            authorization: None,
+            viewer: None,
+            operations: HashMap::new(),
+            started: 0,
+            out,
+            said: Some(said),
+        }
     }
 
     async fn run(&mut self) -> Result<(), Close> {
-        timeout(INIT_WAIT, self.initialise()).await.map_err(|_| Close::InitTimeout)??;
-        let Some(mut said) = self.said.take() else { return Ok(()) };
+        timeout(INIT_WAIT, self.initialise())
+            .await
+            .map_err(|_| Close::InitTimeout)??;
+        let Some(mut said) = self.said.take() else {
+            return Ok(());
+        };
         let mut pings = interval(SOCKET_PING_EVERY);
         let mut checks = interval(TOKEN_CHECK_EVERY);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -201,7 +230,9 @@ impl Session {
             Some(Ok(Message::Binary(_))) => return Err(Close::InvalidMessage("messages are text".to_owned())),
             Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(Close::Gone),
         };
-        serde_json::from_str(&text).map(Some).map_err(|_| Close::InvalidMessage("not a message of graphql-transport-ws".to_owned()))
+        serde_json::from_str(&text)
+            .map(Some)
+            .map_err(|_| Close::InvalidMessage("not a message of graphql-transport-ws".to_owned()))
     }
 
     async fn handle(&mut self, message: FromClient) -> Result<(), Close> {
@@ -220,31 +251,59 @@ impl Session {
     }
 
     async fn start(&mut self, id: String, asked: Asked) -> Result<(), Close> {
-        let Some(viewer) = self.viewer.clone() else { return Err(Close::Unauthorized) };
+        let Some(viewer) = self.viewer.clone() else {
+            return Err(Close::Unauthorized);
+        };
         if id.is_empty() || id.len() > OPERATION_ID_BYTES_MAX {
-            return Err(Close::InvalidMessage(format!("an id has between 1 and {OPERATION_ID_BYTES_MAX} bytes")));
+            return Err(Close::InvalidMessage(format!(
+                "an id has between 1 and {OPERATION_ID_BYTES_MAX} bytes"
+            )));
         }
         if self.operations.contains_key(&id) {
             return Err(Close::Duplicate(id.chars().take(40).collect()));
         }
         if self.operations.len() >= OPERATIONS_PER_SOCKET_MAX {
-            let refused = error::mask(error::refusal(ApiError::bad_input(format!("a connection has {OPERATIONS_PER_SOCKET_MAX} operations at most"))), &self.request_id);
+            let refused = error::mask(
+                error::refusal(ApiError::bad_input(format!(
+                    "a connection has {OPERATIONS_PER_SOCKET_MAX} operations at most"
+                ))),
+                &self.request_id,
+            );
             return self.send_text(failed(&id, &refused)).await;
         }
         let prepared = match http::prepare(asked) {
             Ok(prepared) => prepared,
-            Err(refused) => return self.send_text(failed(&id, &error::mask(refused.response, &self.request_id))).await,
+            Err(refused) => {
+                return self
+                    .send_text(failed(&id, &error::mask(refused.response, &self.request_id)))
+                    .await;
+            }
         };
         self.started += 1;
-        let teller = Teller { operation: self.started, id: id.clone(), out: self.out.clone(), request_id: self.request_id.clone() };
+        let teller = Teller {
+            operation: self.started,
+            id: id.clone(),
+            out: self.out.clone(),
+            request_id: self.request_id.clone(),
+        };
         let task = tokio::spawn(operate(Arc::clone(&self.api), prepared, viewer, teller)).abort_handle();
-        self.operations.insert(id, Operation { number: self.started, task });
+        self.operations.insert(
+            id,
+            Operation {
+                number: self.started,
+                task,
+            },
+        );
         Ok(())
     }
 
     /// Passes on what an operation says, unless the client has ended it.
     async fn tell(&mut self, said: Said) -> Result<(), Close> {
-        if self.operations.get(&said.id).is_none_or(|operation| operation.number != said.operation) {
+        if self
+            .operations
+            .get(&said.id)
+            .is_none_or(|operation| operation.number != said.operation)
+        {
             return Ok(());
         }
         if said.last {
@@ -299,7 +358,15 @@ struct Teller {
 impl Teller {
     /// False: nobody listens any more. Waits while the client is slow.
     async fn say(&self, text: String, last: bool) -> bool {
-        self.out.send(Said { operation: self.operation, id: self.id.clone(), text, last }).await.is_ok()
+        self.out
+            .send(Said {
+                operation: self.operation,
+                id: self.id.clone(),
+                text,
+                last,
+            })
+            .await
+            .is_ok()
     }
 
     /// Says an answer; false when that was the end.
@@ -316,11 +383,18 @@ impl Teller {
 async fn operate(api: Arc<Inner>, prepared: Prepared, viewer: Viewer, teller: Teller) {
     let begun = Instant::now();
     let kind = prepared.kind();
-    let schema = api.schemas.introspection.as_ref().filter(|_| prepared.shape.introspects).unwrap_or(&api.schemas.main);
+    let schema = api
+        .schemas
+        .introspection
+        .as_ref()
+        .filter(|_| prepared.shape.introspects)
+        .unwrap_or(&api.schemas.main);
     let subscribes = prepared.shape.subscribes;
     let request = equip(prepared.request, viewer, &api.store);
     if !subscribes {
-        let response = timeout(DEADLINE, schema.execute(request)).await.unwrap_or_else(|_| error::refusal(ApiError::Deadline));
+        let response = timeout(DEADLINE, schema.execute(request))
+            .await
+            .unwrap_or_else(|_| error::refusal(ApiError::Deadline));
         let goes_on = teller.answer(response).await;
         http::observe(begun, kind, "ok");
         if goes_on {
@@ -353,11 +427,26 @@ mod tests {
     #[test]
     fn messages_are_read_as_the_protocol_writes_them() {
         let read = |value: Value| serde_json::from_value::<FromClient>(value);
-        assert!(matches!(read(json!({"type": "connection_init"})), Ok(FromClient::ConnectionInit { payload: None })));
-        assert!(matches!(read(json!({"type": "subscribe", "id": "1", "payload": {"query": "{ a }"}})), Ok(FromClient::Subscribe { .. })));
-        assert!(matches!(read(json!({"type": "complete", "id": "1"})), Ok(FromClient::Complete { .. })));
-        assert!(matches!(read(json!({"type": "pong", "payload": {}})), Ok(FromClient::Pong)));
-        assert!(read(json!({"type": "start", "id": "1", "payload": {}})).is_err(), "the older protocol");
+        assert!(matches!(
+            read(json!({"type": "connection_init"})),
+            Ok(FromClient::ConnectionInit { payload: None })
+        ));
+        assert!(matches!(
+            read(json!({"type": "subscribe", "id": "1", "payload": {"query": "{ a }"}})),
+            Ok(FromClient::Subscribe { .. })
+        ));
+        assert!(matches!(
+            read(json!({"type": "complete", "id": "1"})),
+            Ok(FromClient::Complete { .. })
+        ));
+        assert!(matches!(
+            read(json!({"type": "pong", "payload": {}})),
+            Ok(FromClient::Pong)
+        ));
+        assert!(
+            read(json!({"type": "start", "id": "1", "payload": {}})).is_err(),
+            "the older protocol"
+        );
     }
 
     #[test]

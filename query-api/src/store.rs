@@ -20,7 +20,12 @@ pub struct Store {
 
 impl Store {
     pub fn new(database: Database, keyring: Keyring, pseudonym_key: Zeroizing<Vec<u8>>, changes: Changes) -> Self {
-        Self { database, keyring, pseudonyms: Pseudonyms::new(pseudonym_key), changes }
+        Self {
+            database,
+            keyring,
+            pseudonyms: Pseudonyms::new(pseudonym_key),
+            changes,
+        }
     }
 
     /// Reads in a transaction that sees `tenant` and nobody else.

@@ -12,7 +12,10 @@ pub struct Hidden {
 
 impl Hidden {
     pub fn nothing(groups: usize) -> Self {
-        Self { groups: vec![false; groups], total: false }
+        Self {
+            groups: vec![false; groups],
+            total: false,
+        }
     }
 }
 
@@ -20,19 +23,34 @@ impl Hidden {
 /// what the total minus the visible groups tells is about two groups and [`GROUP_SIZE_MIN`] people at least. An empty
 /// group is about nobody: it is shown, and hides nobody.
 pub fn hide(sizes: &[i64], hidden_already: &[bool]) -> Hidden {
-    let mut groups: Vec<bool> =
-        sizes.iter().enumerate().map(|(index, &size)| size > 0 && (size < GROUP_SIZE_MIN || hidden_already.get(index) == Some(&true))).collect();
+    let mut groups: Vec<bool> = sizes
+        .iter()
+        .enumerate()
+        .map(|(index, &size)| size > 0 && (size < GROUP_SIZE_MIN || hidden_already.get(index) == Some(&true)))
+        .collect();
     loop {
         let count = groups.iter().filter(|hidden| **hidden).count();
-        let people: i64 = sizes.iter().zip(&groups).filter(|(_, hidden)| **hidden).map(|(size, _)| size).sum();
+        let people: i64 = sizes
+            .iter()
+            .zip(&groups)
+            .filter(|(_, hidden)| **hidden)
+            .map(|(size, _)| size)
+            .sum();
         if count == 0 || (count >= 2 && people >= GROUP_SIZE_MIN) {
             return Hidden { groups, total: false };
         }
-        let next = (0..sizes.len()).filter(|&index| !groups[index] && sizes[index] > 0).min_by_key(|&index| sizes[index]);
+        let next = (0..sizes.len())
+            .filter(|&index| !groups[index] && sizes[index] > 0)
+            .min_by_key(|&index| sizes[index]);
         match next {
             Some(index) => groups[index] = true,
             // Everyone is hidden already. The total is about all of them.
-            None => return Hidden { groups, total: people < GROUP_SIZE_MIN || count == 1 },
+            None => {
+                return Hidden {
+                    groups,
+                    total: people < GROUP_SIZE_MIN || count == 1,
+                };
+            }
         }
     }
 }
@@ -43,7 +61,10 @@ mod tests {
 
     fn hidden(sizes: &[i64]) -> (Vec<usize>, bool) {
         let hidden = hide(sizes, &[]);
-        ((0..sizes.len()).filter(|&index| hidden.groups[index]).collect(), hidden.total)
+        (
+            (0..sizes.len()).filter(|&index| hidden.groups[index]).collect(),
+            hidden.total,
+        )
     }
 
     #[test]
@@ -85,14 +106,24 @@ mod tests {
     #[test]
     fn subtraction_never_singles_out() {
         for seed in 0..5_000_i64 {
-            let sizes: Vec<i64> = (0..(seed % 7)).map(|index| (seed * 31 + index * index * 17 + index) % 13).collect();
+            let sizes: Vec<i64> = (0..(seed % 7))
+                .map(|index| (seed * 31 + index * index * 17 + index) % 13)
+                .collect();
             let hidden = hide(&sizes, &[]);
-            let people: i64 = sizes.iter().zip(&hidden.groups).filter(|(_, hidden)| **hidden).map(|(size, _)| size).sum();
+            let people: i64 = sizes
+                .iter()
+                .zip(&hidden.groups)
+                .filter(|(_, hidden)| **hidden)
+                .map(|(size, _)| size)
+                .sum();
             for (size, hidden) in sizes.iter().zip(&hidden.groups) {
                 assert!(*hidden || *size == 0 || *size >= GROUP_SIZE_MIN);
             }
             let count = hidden.groups.iter().filter(|hidden| **hidden).count();
-            assert!(hidden.total || count == 0 || (count >= 2 && people >= GROUP_SIZE_MIN), "{sizes:?}");
+            assert!(
+                hidden.total || count == 0 || (count >= 2 && people >= GROUP_SIZE_MIN),
+                "{sizes:?}"
+            );
         }
     }
 }

@@ -58,7 +58,12 @@ pub enum CodecError {
     #[error("{0:?} is not an event type that this version of Tenure knows; was it written by a newer one?")]
     UnknownType(String),
     #[error("the payload of {event_type} version {version} does not read as one")]
-    BadPayload { event_type: String, version: i16, #[source] cause: serde_json::Error },
+    BadPayload {
+        event_type: String,
+        version: i16,
+        #[source]
+        cause: serde_json::Error,
+    },
     #[error("an event did not serialise")]
     Encode(#[source] serde_json::Error),
 }
@@ -99,7 +104,11 @@ impl AnyEvent {
         let event_type = format!("{}.{name}", self.kind());
         let schema_version = upcast::newest_version(&event_type);
         let payload = tagged.get_mut("data").map(Value::take).unwrap_or(Value::Null);
-        Ok(Encoded { event_type, schema_version, payload })
+        Ok(Encoded {
+            event_type,
+            schema_version,
+            payload,
+        })
     }
 
     /// Reads an opened payload of any version.
@@ -107,8 +116,12 @@ impl AnyEvent {
     /// # Errors
     /// When the type is unknown or the payload does not fit it.
     pub fn decode(event_type: &str, version: i16, payload: Value) -> Result<Self, CodecError> {
-        let (kind, name) = event_type.split_once('.').ok_or_else(|| CodecError::UnknownType(event_type.to_owned()))?;
-        let kind: Kind = kind.parse().map_err(|_| CodecError::UnknownType(event_type.to_owned()))?;
+        let (kind, name) = event_type
+            .split_once('.')
+            .ok_or_else(|| CodecError::UnknownType(event_type.to_owned()))?;
+        let kind: Kind = kind
+            .parse()
+            .map_err(|_| CodecError::UnknownType(event_type.to_owned()))?;
         let payload = upcast::upcast(event_type, version, payload);
         let mut tagged = serde_json::Map::with_capacity(2);
         tagged.insert("type".to_owned(), Value::String(name.to_owned()));
@@ -120,6 +133,10 @@ impl AnyEvent {
             Kind::Connection => serde_json::from_value(tagged).map(Self::Connection),
             Kind::Tenant => serde_json::from_value(tagged).map(Self::Tenant),
         };
-        event.map_err(|cause| CodecError::BadPayload { event_type: event_type.to_owned(), version, cause })
+        event.map_err(|cause| CodecError::BadPayload {
+            event_type: event_type.to_owned(),
+            version,
+            cause,
+        })
     }
 }

@@ -76,7 +76,9 @@ impl IntakeKind {
     }
 
     fn from_name(name: &str) -> Option<Self> {
-        [Self::Command, Self::Notification, Self::Unreadable].into_iter().find(|kind| kind.name() == name)
+        [Self::Command, Self::Notification, Self::Unreadable]
+            .into_iter()
+            .find(|kind| kind.name() == name)
     }
 }
 
@@ -131,7 +133,10 @@ impl StoredEvent {
 
     /// # Errors
     /// When a header is missing or does not read.
-    pub fn read<'a>(headers: impl IntoIterator<Item = (&'a str, &'a [u8])>, value: &[u8]) -> Result<Self, EnvelopeError> {
+    pub fn read<'a>(
+        headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+        value: &[u8],
+    ) -> Result<Self, EnvelopeError> {
         let headers = Read::new(headers);
         Ok(Self {
             position: headers.parsed("ce_position")?,
@@ -230,7 +235,10 @@ impl<'a> Read<'a> {
 
     fn stream(&self) -> Result<StreamId, EnvelopeError> {
         let tenant: TenantId = self.parsed(TENANT)?;
-        let (kind, id) = self.text(SUBJECT)?.split_once('/').ok_or(EnvelopeError::Unreadable(SUBJECT))?;
+        let (kind, id) = self
+            .text(SUBJECT)?
+            .split_once('/')
+            .ok_or(EnvelopeError::Unreadable(SUBJECT))?;
         let kind: Kind = kind.parse().map_err(|_| EnvelopeError::Unreadable(SUBJECT))?;
         let id: Uuid = id.parse().map_err(|_| EnvelopeError::Unreadable(SUBJECT))?;
         Ok(StreamId { tenant, kind, id })
@@ -254,7 +262,11 @@ mod tests {
     fn stored(backfill: bool) -> StoredEvent {
         StoredEvent {
             position: 12,
-            stream: StreamId::new(TenantId::from_uuid(Uuid::from_u128(1)), Kind::Employee, Uuid::from_u128(2)),
+            stream: StreamId::new(
+                TenantId::from_uuid(Uuid::from_u128(1)),
+                Kind::Employee,
+                Uuid::from_u128(2),
+            ),
             revision: 3,
             event_id: EventId::from_uuid(Uuid::from_u128(6)),
             event_type: "employee.pay-changed".into(),
@@ -278,8 +290,15 @@ mod tests {
 
     #[test]
     fn a_missing_header_is_named() {
-        let headers: Headers = stored(false).headers().into_iter().filter(|(name, _)| *name != "ce_position").collect();
-        assert_eq!(StoredEvent::read(bytes(&headers), b"{}"), Err(EnvelopeError::Missing("ce_position")));
+        let headers: Headers = stored(false)
+            .headers()
+            .into_iter()
+            .filter(|(name, _)| *name != "ce_position")
+            .collect();
+        assert_eq!(
+            StoredEvent::read(bytes(&headers), b"{}"),
+            Err(EnvelopeError::Missing("ce_position"))
+        );
     }
 
     #[test]

@@ -11,14 +11,22 @@ const UPCASTERS: &[(&str, i16, Upcaster)] = &[];
 /// The newest version of an event type: 1, and one more for each upcaster.
 #[must_use]
 pub fn newest_version(event_type: &str) -> i16 {
-    UPCASTERS.iter().filter(|(of, _, _)| *of == event_type).map(|(_, from, _)| from + 1).max().unwrap_or(1)
+    UPCASTERS
+        .iter()
+        .filter(|(of, _, _)| *of == event_type)
+        .map(|(_, from, _)| from + 1)
+        .max()
+        .unwrap_or(1)
 }
 
 /// Brings `payload` from `version` to the newest.
 #[must_use]
 pub fn upcast(event_type: &str, version: i16, payload: Value) -> Value {
     (version..newest_version(event_type)).fold(payload, |payload, from| {
-        match UPCASTERS.iter().find(|(of, version, _)| *of == event_type && *version == from) {
+        match UPCASTERS
+            .iter()
+            .find(|(of, version, _)| *of == event_type && *version == from)
+        {
             Some((_, _, step)) => step(payload),
             None => payload,
         }

@@ -60,10 +60,20 @@ struct Stage {
 ///
 /// # Errors
 /// When the vendor cannot be simulated or Tenure refuses what a customer would do.
-pub async fn run(parts: &Parts, loops: &Loops, url: &str, tenant: TenantId, tokens: &BTreeMap<&'static str, String>, employees: usize, data_dir: &Path) -> Result<(), Failure> {
+pub async fn run(
+    parts: &Parts,
+    loops: &Loops,
+    url: &str,
+    tenant: TenantId,
+    tokens: &BTreeMap<&'static str, String>,
+    employees: usize,
+    data_dir: &Path,
+) -> Result<(), Failure> {
     let mut out = std::io::stdout();
     let file = data_dir.join(STAGE_FILE);
-    let known = std::fs::read_to_string(&file).ok().and_then(|text| serde_json::from_str::<Stage>(&text).ok());
+    let known = std::fs::read_to_string(&file)
+        .ok()
+        .and_then(|text| serde_json::from_str::<Stage>(&text).ok());
     let mut stage = known.unwrap_or_else(|| Stage {
         employees,
         today: clock::today(),
@@ -75,25 +85,49 @@ pub async fn run(parts: &Parts, loops: &Loops, url: &str, tenant: TenantId, toke
     let company = tokio::task::spawn_blocking(move || Company::generate(&plan)).await?;
     let talent = company.talent.clone();
     let domain_name = company.domain.clone();
-    writeln!(out, "demo: {} people work at {domain_name} today, {} records in all", company.headcount_on(stage.today), company.employees.len())?;
-    let vendor = SimulatedBambooHr::start(Arc::new(Mutex::new(company)), ServerOptions::new(stage.api_key.clone())).await?;
+    writeln!(
+        out,
+        "demo: {} people work at {domain_name} today, {} records in all",
+        company.headcount_on(stage.today),
+        company.employees.len()
+    )?;
+    let vendor =
+        SimulatedBambooHr::start(Arc::new(Mutex::new(company)), ServerOptions::new(stage.api_key.clone())).await?;
     write_private(&file, &serde_json::to_string(&stage)?)?;
 
-    let customer = Customer { http: parts.http.clone(), url: url.to_owned(), token: tokens.get(Role::Admin.name()).cloned().unwrap_or_default() };
+    let customer = Customer {
+        http: parts.http.clone(),
+        url: url.to_owned(),
+        token: tokens.get(Role::Admin.name()).cloned().unwrap_or_default(),
+    };
     let connection = customer.connect(&domain_name, &stage, &vendor.base_url()).await?;
     if !stage.complete {
         import(parts, tenant, &vendor).await?;
         customer.load(tenant, connection, talent).await?;
         writeln!(out, "demo: training a model on {YEARS} years of history")?;
         match train::for_tenant(parts, tenant).await? {
-            Trained::Promoted(artifact) => writeln!(out, "demo: {} promoted\n{}", artifact.version, train::summary(&artifact))?,
-            Trained::Kept(artifact) => writeln!(out, "demo: {} trained; the shared prior does as well and stays in use\n{}", artifact.version, train::summary(&artifact))?,
+            Trained::Promoted(artifact) => writeln!(
+                out,
+                "demo: {} promoted\n{}",
+                artifact.version,
+                train::summary(&artifact)
+            )?,
+            Trained::Kept(artifact) => writeln!(
+                out,
+                "demo: {} trained; the shared prior does as well and stays in use\n{}",
+                artifact.version,
+                train::summary(&artifact)
+            )?,
             Trained::Abstained(why) => writeln!(out, "demo: the shared prior stays in use: {why}")?,
         }
         stage.complete = true;
         write_private(&file, &serde_json::to_string(&stage)?)?;
     }
-    let target = WebhookTarget::new(format!("{url}/v1/webhooks/{connection}"), stage.webhook_key.clone(), PayloadStyle::EventJson);
+    let target = WebhookTarget::new(
+        format!("{url}/v1/webhooks/{connection}"),
+        stage.webhook_key.clone(),
+        PayloadStyle::EventJson,
+    );
     let sender = WebhookSender::new(target, RetryLadder::demo())?;
     let shutdown = loops.shutdown.clone();
     let live_seed = clock::now().timestamp().unsigned_abs();
@@ -102,21 +136,32 @@ pub async fn run(parts: &Parts, loops: &Loops, url: &str, tenant: TenantId, toke
         run_live(company, sender, PACE, live_seed, shutdown.cancelled_owned()).await;
         drop(vendor);
     });
-    writeln!(out, "demo: {domain_name} now changes every {} ms, told by signed webhooks", PACE.as_millis())?;
+    writeln!(
+        out,
+        "demo: {domain_name} now changes every {} ms, told by signed webhooks",
+        PACE.as_millis()
+    )?;
     Ok(())
 }
 
 /// Waits until everybody is read, and shows how far that is.
 async fn import(parts: &Parts, tenant: TenantId, vendor: &SimulatedBambooHr) -> Result<(), Failure> {
     let total = vendor.company().employees.len() as u64;
-    let bar = ProgressBar::new(total).with_style(ProgressStyle::with_template("demo: importing {bar:40} {pos}/{len} people ({elapsed})")?);
+    let bar = ProgressBar::new(total).with_style(ProgressStyle::with_template(
+        "demo: importing {bar:40} {pos}/{len} people ({elapsed})",
+    )?);
     let tenants = [tenant];
     let synchronised = || {
         parts.database.transact(Access::Read, &tenants, move |connection| {
             Box::pin(async move {
                 let connections = infra::read_model::settings::list_connections(connection, tenant).await?;
                 let waiting = completion::waiting(connection).await?;
-                Ok((connections.iter().any(|connection| connection.synchronised_at.is_some()), waiting))
+                Ok((
+                    connections
+                        .iter()
+                        .any(|connection| connection.synchronised_at.is_some()),
+                    waiting,
+                ))
             })
         })
     };
@@ -146,20 +191,37 @@ struct Customer {
 impl Customer {
     async fn connect(&self, company_domain: &str, stage: &Stage, base_url: &str) -> Result<ConnectionId, Failure> {
         let request = json!({"company_domain": company_domain, "api_key": stage.api_key, "webhook_keys": [stage.webhook_key], "base_url": base_url});
-        let response = self.http.post(format!("{}/v1/integrations/bamboohr", self.url)).bearer_auth(&self.token).json(&request).send().await?;
+        let response = self
+            .http
+            .post(format!("{}/v1/integrations/bamboohr", self.url))
+            .bearer_auth(&self.token)
+            .json(&request)
+            .send()
+            .await?;
         if !response.status().is_success() {
             return Err(format!("the demo could not connect: {}", response.text().await?).into());
         }
         let connected: Value = response.json().await?;
-        Ok(connected.get("id").and_then(Value::as_str).unwrap_or_default().parse()?)
+        Ok(connected
+            .get("id")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .parse()?)
     }
 
     /// Sends the talent records as backdated commands: each counts once, however often this is interrupted.
     async fn load(&self, tenant: TenantId, connection: ConnectionId, talent: Vec<TalentRecord>) -> Result<(), Failure> {
-        let bar = ProgressBar::new(talent.len() as u64).with_style(ProgressStyle::with_template("demo: loading   {bar:40} {pos}/{len} reviews, surveys, absences … ({elapsed})")?);
+        let bar = ProgressBar::new(talent.len() as u64).with_style(ProgressStyle::with_template(
+            "demo: loading   {bar:40} {pos}/{len} reviews, surveys, absences … ({elapsed})",
+        )?);
         let person = |id: super::company::EmployeeId| EmployeeId::derive(tenant, connection, &id.to_string());
-        let commands = talent.into_iter().enumerate().map(|(index, record)| (index, request(&record, &person)));
-        let mut answers = stream::iter(commands).map(|(index, (employee, command, body))| self.send(index, employee, command, body)).buffer_unordered(COMMANDS_IN_FLIGHT);
+        let commands = talent
+            .into_iter()
+            .enumerate()
+            .map(|(index, record)| (index, request(&record, &person)));
+        let mut answers = stream::iter(commands)
+            .map(|(index, (employee, command, body))| self.send(index, employee, command, body))
+            .buffer_unordered(COMMANDS_IN_FLIGHT);
         while let Some(answer) = answers.next().await {
             answer?;
             bar.inc(1);
@@ -168,7 +230,13 @@ impl Customer {
         Ok(())
     }
 
-    async fn send(&self, index: usize, employee: EmployeeId, command: &'static str, body: Value) -> Result<(), Failure> {
+    async fn send(
+        &self,
+        index: usize,
+        employee: EmployeeId,
+        command: &'static str,
+        body: Value,
+    ) -> Result<(), Failure> {
         loop {
             let response = self
                 .http
@@ -191,14 +259,46 @@ impl Customer {
 }
 
 /// A talent record as a user's command.
-fn request(record: &TalentRecord, person: &dyn Fn(super::company::EmployeeId) -> EmployeeId) -> (EmployeeId, &'static str, Value) {
+fn request(
+    record: &TalentRecord,
+    person: &dyn Fn(super::company::EmployeeId) -> EmployeeId,
+) -> (EmployeeId, &'static str, Value) {
     match record {
-        TalentRecord::Review { employee, on, rating } => (person(*employee), "record-review", json!({"on": on, "rating": rating})),
-        TalentRecord::Survey { employee, on, score } => (person(*employee), "answer-survey", json!({"on": on, "survey": "Pulse", "score": score})),
-        TalentRecord::Recognition { employee, on, from } => (person(*employee), "give-recognition", json!({"on": on, "from": person(*from)})),
-        TalentRecord::Absence { employee, from, days, .. } => (person(*employee), "record-absence", json!({"on": from, "days": days})),
-        TalentRecord::Overtime { employee, week_of, minutes } => (person(*employee), "record-overtime", json!({"on": week_of, "minutes": minutes})),
-        TalentRecord::Assessment { employee, on, name, score } => (person(*employee), "complete-assessment", json!({"on": on, "name": name, "score": score})),
+        TalentRecord::Review { employee, on, rating } => {
+            (person(*employee), "record-review", json!({"on": on, "rating": rating}))
+        }
+        TalentRecord::Survey { employee, on, score } => (
+            person(*employee),
+            "answer-survey",
+            json!({"on": on, "survey": "Pulse", "score": score}),
+        ),
+        TalentRecord::Recognition { employee, on, from } => (
+            person(*employee),
+            "give-recognition",
+            json!({"on": on, "from": person(*from)}),
+        ),
+        TalentRecord::Absence {
+            employee, from, days, ..
+        } => (person(*employee), "record-absence", json!({"on": from, "days": days})),
+        TalentRecord::Overtime {
+            employee,
+            week_of,
+            minutes,
+        } => (
+            person(*employee),
+            "record-overtime",
+            json!({"on": week_of, "minutes": minutes}),
+        ),
+        TalentRecord::Assessment {
+            employee,
+            on,
+            name,
+            score,
+        } => (
+            person(*employee),
+            "complete-assessment",
+            json!({"on": on, "name": name, "score": score}),
+        ),
         TalentRecord::Note { employee, on, text } => (person(*employee), "write-note", json!({"on": on, "text": text})),
     }
 }

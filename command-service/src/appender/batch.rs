@@ -51,12 +51,23 @@ struct Opened {
 
 impl Appender {
     pub(super) async fn try_append(&mut self, records: &[Record]) -> Result<(), AppenderError> {
-        let mut writes = Writes { steps: self.steps(records), ..Writes::default() };
+        let mut writes = Writes {
+            steps: self.steps(records),
+            ..Writes::default()
+        };
         let opened = self.open(records, &mut writes).await?;
         let fresh = self.undecided(opened).await?;
-        let streams = fresh.iter().filter(|opened| opened.header.kind == IntakeKind::Command).map(|opened| opened.header.stream);
-        self.streams.load(&self.service.database, &self.service.keyring, streams).await?;
-        let subjects: Vec<Subject> = fresh.iter().map(|opened| (opened.header.stream.tenant, opened.header.stream.id)).collect();
+        let streams = fresh
+            .iter()
+            .filter(|opened| opened.header.kind == IntakeKind::Command)
+            .map(|opened| opened.header.stream);
+        self.streams
+            .load(&self.service.database, &self.service.keyring, streams)
+            .await?;
+        let subjects: Vec<Subject> = fresh
+            .iter()
+            .map(|opened| (opened.header.stream.tenant, opened.header.stream.id))
+            .collect();
         let mut keys = self.service.keyring.subjects(&subjects).await?;
         for opened in fresh {
             self.judge(opened, records, &mut keys, &mut writes).await?;
@@ -87,7 +98,12 @@ impl Appender {
             .into_iter()
             .filter_map(|(partition, offset)| {
                 let from = *self.owned.get(&partition)?;
-                Some(Step { from, next_offset: offset + 1, position: from.position, recorded_at: None })
+                Some(Step {
+                    from,
+                    next_offset: offset + 1,
+                    position: from.position,
+                    recorded_at: None,
+                })
             })
             .collect();
         steps.sort_unstable_by_key(|step| step.from.partition);
@@ -110,13 +126,20 @@ impl Appender {
                 Ok(keys) => keys,
                 Err(sealing::SealingError::Database(error)) => return Err(error.into()),
                 Err(error) => {
-                    let nowhere = StreamId { tenant: UNKNOWN_TENANT, ..header.stream };
+                    let nowhere = StreamId {
+                        tenant: UNKNOWN_TENANT,
+                        ..header.stream
+                    };
                     writes.parked.push(park(record, nowhere, error.to_string()));
                     continue;
                 }
             };
             match keys.open(&intake::place(header.id), &record.value) {
-                Ok(plain) => opened.push(Opened { header, plain, record: index }),
+                Ok(plain) => opened.push(Opened {
+                    header,
+                    plain,
+                    record: index,
+                }),
                 Err(error) => writes.parked.push(park(record, header.stream, error.to_string())),
             }
         }
@@ -130,51 +153,99 @@ impl Appender {
         let decided = self
             .service
             .database
-            .transact(Access::Read, &tenants, move |connection| Box::pin(async move { outcome::find(connection, &asked).await }))
+            .transact(Access::Read, &tenants, move |connection| {
+                Box::pin(async move { outcome::find(connection, &asked).await })
+            })
             .await?;
-        let mut seen: HashSet<(TenantId, CommandId)> = decided.into_iter().map(|outcome| (outcome.stream.tenant, outcome.command)).collect();
+        let mut seen: HashSet<(TenantId, CommandId)> = decided
+            .into_iter()
+            .map(|outcome| (outcome.stream.tenant, outcome.command))
+            .collect();
         let before = opened.len();
-        let fresh: Vec<Opened> = opened.into_iter().filter(|o| seen.insert((o.header.stream.tenant, o.header.id))).collect();
+        let fresh: Vec<Opened> = opened
+            .into_iter()
+            .filter(|o| seen.insert((o.header.stream.tenant, o.header.id)))
+            .collect();
         metrics::counter!("tenure_intake_duplicates_total").increment((before - fresh.len()) as u64);
         Ok(fresh)
     }
 
-    async fn judge(&mut self, opened: Opened, records: &[Record], keys: &mut HashMap<Subject, SubjectKey>, writes: &mut Writes) -> Result<(), AppenderError> {
+    async fn judge(
+        &mut self,
+        opened: Opened,
+        records: &[Record],
+        keys: &mut HashMap<Subject, SubjectKey>,
+        writes: &mut Writes,
+    ) -> Result<(), AppenderError> {
         let Opened { header, plain, record } = opened;
         let record = &records[record];
         match header.kind {
             IntakeKind::Command => match serde_json::from_slice::<AnyCommand>(&plain) {
-                Ok(command) if command.kind() == header.stream.kind => self.decide(header, command, record, keys, writes).await,
+                Ok(command) if command.kind() == header.stream.kind => {
+                    self.decide(header, command, record, keys, writes).await
+                }
                 Ok(_) => {
-                    writes.parked.push(park(record, header.stream, "the command is for another kind of stream".to_owned()));
+                    writes.parked.push(park(
+                        record,
+                        header.stream,
+                        "the command is for another kind of stream".to_owned(),
+                    ));
                     Ok(())
                 }
                 Err(_) => {
-                    writes.parked.push(park(record, header.stream, "the command does not read: was it sent by a newer version?".to_owned()));
+                    writes.parked.push(park(
+                        record,
+                        header.stream,
+                        "the command does not read: was it sent by a newer version?".to_owned(),
+                    ));
                     Ok(())
                 }
             },
             IntakeKind::Notification => match serde_json::from_slice::<Notified>(&plain) {
                 Ok(notified) => self.notice(&header, &notified, &plain, writes).await,
                 Err(_) => {
-                    writes.parked.push(park(record, header.stream, "the notification does not read: was it sent by a newer version?".to_owned()));
+                    writes.parked.push(park(
+                        record,
+                        header.stream,
+                        "the notification does not read: was it sent by a newer version?".to_owned(),
+                    ));
                     Ok(())
                 }
             },
             IntakeKind::Unreadable => {
-                let problem = serde_json::from_slice::<Unreadable>(&plain).map_or_else(|_| "the message does not read".to_owned(), |unreadable| unreadable.problem);
+                let problem = serde_json::from_slice::<Unreadable>(&plain).map_or_else(
+                    |_| "the message does not read".to_owned(),
+                    |unreadable| unreadable.problem,
+                );
                 writes.parked.push(park(record, header.stream, problem));
-                writes.outcomes.push(outcome_of(&header, Verdict::Accepted { position: None, revision: 0 }));
+                writes.outcomes.push(outcome_of(
+                    &header,
+                    Verdict::Accepted {
+                        position: None,
+                        revision: 0,
+                    },
+                ));
                 Ok(())
             }
         }
     }
 
     /// A source says that a person changed: the person is to be read from the source.
-    async fn notice(&self, header: &IntakeHeader, notified: &Notified, plain: &[u8], writes: &mut Writes) -> Result<(), AppenderError> {
+    async fn notice(
+        &self,
+        header: &IntakeHeader,
+        notified: &Notified,
+        plain: &[u8],
+        writes: &mut Writes,
+    ) -> Result<(), AppenderError> {
         let tenant = header.stream.tenant;
         let remote_id = notified.notification.remote_id.clone();
-        let sealed = self.service.keyring.tenant(tenant).await?.seal(&completion::place(notified.connection, &remote_id), plain)?;
+        let sealed = self
+            .service
+            .keyring
+            .tenant(tenant)
+            .await?
+            .seal(&completion::place(notified.connection, &remote_id), plain)?;
         writes.completions.push(completion::Request {
             tenant,
             connection: notified.connection,
@@ -183,15 +254,32 @@ impl Appender {
             correlation: header.provenance.correlation,
             backfill: header.provenance.backfill,
         });
-        writes.outcomes.push(outcome_of(header, Verdict::Accepted { position: None, revision: 0 }));
+        writes.outcomes.push(outcome_of(
+            header,
+            Verdict::Accepted {
+                position: None,
+                revision: 0,
+            },
+        ));
         Ok(())
     }
 
-    async fn decide(&mut self, header: IntakeHeader, command: AnyCommand, record: &Record, keys: &mut HashMap<Subject, SubjectKey>, writes: &mut Writes) -> Result<(), AppenderError> {
+    async fn decide(
+        &mut self,
+        header: IntakeHeader,
+        command: AnyCommand,
+        record: &Record,
+        keys: &mut HashMap<Subject, SubjectKey>,
+        writes: &mut Writes,
+    ) -> Result<(), AppenderError> {
         let (revision, state) = match self.streams.get(&header.stream) {
             Some(Known::At { revision, state }) => (*revision, state.clone()),
             Some(Known::Unreadable { position }) => {
-                writes.parked.push(park(record, header.stream, format!("the stream's event at position {position} does not read")));
+                writes.parked.push(park(
+                    record,
+                    header.stream,
+                    format!("the stream's event at position {position} does not read"),
+                ));
                 return Ok(());
             }
             None => return Err(DatabaseError::Corrupt("stream cache").into()),
@@ -204,7 +292,13 @@ impl Appender {
             }
         };
         if events.is_empty() {
-            writes.outcomes.push(outcome_of(&header, Verdict::Accepted { position: None, revision }));
+            writes.outcomes.push(outcome_of(
+                &header,
+                Verdict::Accepted {
+                    position: None,
+                    revision,
+                },
+            ));
             return Ok(());
         }
         let state = events.iter().fold(state, super::streams::AnyState::evolve);
@@ -215,14 +309,31 @@ impl Appender {
         }
         let after = revision + stored.len() as i64;
         writes.decides.push(writes.outcomes.len());
-        writes.outcomes.push(outcome_of(&header, Verdict::Accepted { position: None, revision: after }));
-        writes.appends.push(Append { stream: header.stream, expected: revision, events: stored });
+        writes.outcomes.push(outcome_of(
+            &header,
+            Verdict::Accepted {
+                position: None,
+                revision: after,
+            },
+        ));
+        writes.appends.push(Append {
+            stream: header.stream,
+            expected: revision,
+            events: stored,
+        });
         self.streams.set(header.stream, after, state);
         Ok(())
     }
 
     /// Encodes an event and seals what is personal in it under its subject's key, which is made when first needed.
-    async fn seal(&self, header: &IntakeHeader, index: usize, event: &AnyEvent, keys: &mut HashMap<Subject, SubjectKey>, writes: &mut Writes) -> Result<NewEvent, AppenderError> {
+    async fn seal(
+        &self,
+        header: &IntakeHeader,
+        index: usize,
+        event: &AnyEvent,
+        keys: &mut HashMap<Subject, SubjectKey>,
+        writes: &mut Writes,
+    ) -> Result<NewEvent, AppenderError> {
         let encoded = event.encode().map_err(|_| DatabaseError::Corrupt("event"))?;
         let event_id = EventId::of_command(header.id, index);
         let mut payload = encoded.payload;
@@ -237,14 +348,24 @@ impl Appender {
                     key
                 }
             };
-            key.seal(Place { stream: &header.stream, event_id, schema_version: encoded.schema_version }, &mut payload)?;
+            key.seal(
+                Place {
+                    stream: &header.stream,
+                    event_id,
+                    schema_version: encoded.schema_version,
+                },
+                &mut payload,
+            )?;
         }
         Ok(NewEvent {
             event_id,
             event_type: encoded.event_type,
             schema_version: encoded.schema_version,
             effective_on: event.effective_on(),
-            provenance: Provenance { causation: header.id, ..header.provenance.clone() },
+            provenance: Provenance {
+                causation: header.id,
+                ..header.provenance.clone()
+            },
             data: serde_json::to_vec(&payload).map_err(|_| DatabaseError::Corrupt("event"))?,
         })
     }
@@ -252,12 +373,20 @@ impl Appender {
     /// Writes everything or nothing.
     async fn commit(&self, writes: Writes) -> Result<Vec<Step>, AppenderError> {
         let mut tenants = event_log::tenants_of(
-            (writes.outcomes.iter().map(|outcome| outcome.stream.tenant)).chain(writes.parked.iter().map(|item| item.stream.tenant)).chain(writes.completions.iter().map(|request| request.tenant)),
+            (writes.outcomes.iter().map(|outcome| outcome.stream.tenant))
+                .chain(writes.parked.iter().map(|item| item.stream.tenant))
+                .chain(writes.completions.iter().map(|request| request.tenant)),
         );
         tenants.dedup();
         let (steps, new_keys, destroyed) = (writes.steps.clone(), writes.new_keys.clone(), writes.destroyed.clone());
         fail::fail_point!("before-append");
-        let done = self.service.database.transact(Access::Write, &tenants, move |connection| Box::pin(write(connection, writes))).await;
+        let done = self
+            .service
+            .database
+            .transact(Access::Write, &tenants, move |connection| {
+                Box::pin(write(connection, writes))
+            })
+            .await;
         fail::fail_point!("after-append");
         match done {
             Ok(()) => {
@@ -284,8 +413,14 @@ async fn write(connection: &mut infra::database::Connection, mut writes: Writes)
     let appended = event_log::append(connection, &writes.appends).await?;
     for (appended, outcome) in appended.iter().zip(&writes.decides) {
         let verdict = match appended {
-            Appended::Recorded { last, revision, .. } => Verdict::Accepted { position: Some(*last), revision: *revision },
-            Appended::Duplicate { first } => Verdict::Accepted { position: Some(*first), revision: 0 },
+            Appended::Recorded { last, revision, .. } => Verdict::Accepted {
+                position: Some(*last),
+                revision: *revision,
+            },
+            Appended::Duplicate { first } => Verdict::Accepted {
+                position: Some(*first),
+                revision: 0,
+            },
             // Another writer was faster than our cache: all is decided anew.
             Appended::Conflict { .. } => return Err(DatabaseError::Contended("a stream")),
         };
@@ -304,20 +439,37 @@ fn follow(header: &IntakeHeader, event: &AnyEvent, writes: &mut Writes) {
     let subject = (header.stream.tenant, header.stream.id);
     match event {
         AnyEvent::Employee(employee::Event::Erased(_)) => writes.destroyed.push(subject),
-        AnyEvent::Connection(connection::Event::Connected { .. }) => writes.routes.push((domain::id::ConnectionId::from_uuid(header.stream.id), header.stream.tenant)),
+        AnyEvent::Connection(connection::Event::Connected { .. }) => writes.routes.push((
+            domain::id::ConnectionId::from_uuid(header.stream.id),
+            header.stream.tenant,
+        )),
         AnyEvent::Employee(_) | AnyEvent::Risk(_) | AnyEvent::Connection(_) | AnyEvent::Tenant(_) => {}
     }
 }
 
 fn outcome_of(header: &IntakeHeader, verdict: Verdict) -> Outcome {
-    Outcome { command: header.id, stream: header.stream, fingerprint: header.fingerprint.clone(), decided_at: clock::now(), verdict }
+    Outcome {
+        command: header.id,
+        stream: header.stream,
+        fingerprint: header.fingerprint.clone(),
+        decided_at: clock::now(),
+        verdict,
+    }
 }
 
 fn park(record: &Record, stream: StreamId, cause: String) -> Parked {
-    tracing::warn!(partition = record.partition, offset = record.offset, cause, "an intake record was parked: {cause}");
+    tracing::warn!(
+        partition = record.partition,
+        offset = record.offset,
+        cause,
+        "an intake record was parked: {cause}"
+    );
     Parked {
         // The same record parked twice is one: its place is its name.
-        id: Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{CONSUMER}|{}|{}|{}", topics::INTAKE, record.partition, record.offset).as_bytes()),
+        id: Uuid::new_v5(
+            &Uuid::NAMESPACE_OID,
+            format!("{CONSUMER}|{}|{}|{}", topics::INTAKE, record.partition, record.offset).as_bytes(),
+        ),
         consumer: CONSUMER.to_owned(),
         stream,
         topic: topics::INTAKE.to_owned(),

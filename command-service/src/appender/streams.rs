@@ -40,10 +40,16 @@ impl AnyState {
     /// Judges a command: events, or the broken rule in words.
     pub fn decide(&self, command: AnyCommand, today: Date) -> Result<Vec<AnyEvent>, String> {
         match (self, command) {
-            (Self::Employee(state), AnyCommand::Employee(command)) => decided(state.decide(command, today), AnyEvent::Employee),
+            (Self::Employee(state), AnyCommand::Employee(command)) => {
+                decided(state.decide(command, today), AnyEvent::Employee)
+            }
             (Self::Risk(state), AnyCommand::Risk(command)) => decided(state.decide(command, today), AnyEvent::Risk),
-            (Self::Connection(state), AnyCommand::Connection(command)) => decided(state.decide(command, today), AnyEvent::Connection),
-            (Self::Tenant(state), AnyCommand::Tenant(command)) => decided(state.decide(command, today), AnyEvent::Tenant),
+            (Self::Connection(state), AnyCommand::Connection(command)) => {
+                decided(state.decide(command, today), AnyEvent::Connection)
+            }
+            (Self::Tenant(state), AnyCommand::Tenant(command)) => {
+                decided(state.decide(command, today), AnyEvent::Tenant)
+            }
             (_, _) => Err("this command is for another kind of stream".to_owned()),
         }
     }
@@ -59,16 +65,26 @@ impl AnyState {
     }
 }
 
-fn decided<E, R: std::error::Error>(judgement: Result<Vec<E>, R>, any: fn(E) -> AnyEvent) -> Result<Vec<AnyEvent>, String> {
-    judgement.map(|events| events.into_iter().map(any).collect()).map_err(|rejection| rejection.to_string())
+fn decided<E, R: std::error::Error>(
+    judgement: Result<Vec<E>, R>,
+    any: fn(E) -> AnyEvent,
+) -> Result<Vec<AnyEvent>, String> {
+    judgement
+        .map(|events| events.into_iter().map(any).collect())
+        .map_err(|rejection| rejection.to_string())
 }
 
 /// A stream as it is known.
 #[derive(Debug, Clone)]
 pub enum Known {
-    At { revision: i64, state: AnyState },
+    At {
+        revision: i64,
+        state: AnyState,
+    },
     /// Its history holds an event that does not read, at this position.
-    Unreadable { position: i64 },
+    Unreadable {
+        position: i64,
+    },
 }
 
 #[derive(Default)]
@@ -92,7 +108,12 @@ impl Streams {
     }
 
     /// Loads and folds those of `wanted` that are not cached, in one query.
-    pub async fn load(&mut self, database: &Database, keyring: &Keyring, wanted: impl Iterator<Item = StreamId>) -> Result<(), AppenderError> {
+    pub async fn load(
+        &mut self,
+        database: &Database,
+        keyring: &Keyring,
+        wanted: impl Iterator<Item = StreamId>,
+    ) -> Result<(), AppenderError> {
         if self.0.len() > STREAMS_CACHED_MAX {
             self.0.clear();
         }
@@ -105,22 +126,43 @@ impl Streams {
         let tenants = event_log::tenants_of(missing.iter().map(|stream| stream.tenant));
         let asked = missing.clone();
         let events = database
-            .transact(Access::Read, &tenants, move |connection| Box::pin(async move { event_log::read_streams(connection, &asked).await }))
+            .transact(Access::Read, &tenants, move |connection| {
+                Box::pin(async move { event_log::read_streams(connection, &asked).await })
+            })
             .await?;
-        let mut subjects: Vec<Subject> = events.iter().map(|event| (event.stream.tenant, event.stream.id)).collect();
+        let mut subjects: Vec<Subject> = events
+            .iter()
+            .map(|event| (event.stream.tenant, event.stream.id))
+            .collect();
         subjects.dedup();
         let keys = keyring.subjects(&subjects).await?;
         for stream in missing {
-            self.0.insert(stream, Known::At { revision: 0, state: AnyState::new(stream.kind) });
+            self.0.insert(
+                stream,
+                Known::At {
+                    revision: 0,
+                    state: AnyState::new(stream.kind),
+                },
+            );
         }
         for event in events {
             let Some(Known::At { state, .. }) = self.0.remove(&event.stream) else {
-                self.0.insert(event.stream, Known::Unreadable { position: event.position });
+                self.0.insert(
+                    event.stream,
+                    Known::Unreadable {
+                        position: event.position,
+                    },
+                );
                 continue;
             };
             let known = match opened(&event, keys.get(&(event.stream.tenant, event.stream.id))) {
-                Some(any) => Known::At { revision: event.revision, state: state.evolve(&any) },
-                None => Known::Unreadable { position: event.position },
+                Some(any) => Known::At {
+                    revision: event.revision,
+                    state: state.evolve(&any),
+                },
+                None => Known::Unreadable {
+                    position: event.position,
+                },
             };
             self.0.insert(event.stream, known);
         }
@@ -131,6 +173,14 @@ impl Streams {
 /// A stored event, opened and decoded.
 fn opened(event: &StoredEvent, key: Option<&infra::sealing::SubjectKey>) -> Option<AnyEvent> {
     let mut payload = serde_json::from_slice(&event.data).ok()?;
-    open_payload(key, Place { stream: &event.stream, event_id: event.event_id, schema_version: event.schema_version }, &mut payload);
+    open_payload(
+        key,
+        Place {
+            stream: &event.stream,
+            event_id: event.event_id,
+            schema_version: event.schema_version,
+        },
+        &mut payload,
+    );
     AnyEvent::decode(&event.event_type, event.schema_version, payload).ok()
 }

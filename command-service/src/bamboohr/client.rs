@@ -551,13 +551,21 @@ fn api_address(base_url: &str) -> Option<Url> {
     if !scheme_fits || !bare {
         return None;
     }
-    // The legacy gateway has `/api` before the company.
-    let version = if base.path().starts_with("/api/gateway.php/") {
+    // People copy addresses with more or less of their end.
+    let given = base.as_str().trim_end_matches('/');
+    let given = given.strip_suffix("/v1").unwrap_or(given);
+    // The legacy gateway has `/api` before the company, not before the version.
+    let version = if base.path().contains("/gateway.php/") {
         "v1"
     } else {
         "api/v1"
     };
-    Url::parse(&format!("{}/{version}/", base.as_str().trim_end_matches('/'))).ok()
+    let root = if version == "v1" {
+        given
+    } else {
+        given.strip_suffix("/api").unwrap_or(given)
+    };
+    Url::parse(&format!("{root}/{version}/")).ok()
 }
 
 fn checked(remote_id: &str) -> Result<&str, ClientProblem> {

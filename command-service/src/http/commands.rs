@@ -109,12 +109,16 @@ pub async fn employee_command(
     let fields = fields(body).await?;
     let (command, permission) = if name == "review-risk" {
         let command = command(Kind::Risk, &name, fields)?;
-        let AnyCommand::Risk(risk) = &command else { return Err(unknown_command(&name)) };
+        let AnyCommand::Risk(risk) = &command else {
+            return Err(unknown_command(&name));
+        };
         let permission = policy::for_risk_command(risk);
         (command, permission)
     } else {
         let command = command(Kind::Employee, &name, fields)?;
-        let AnyCommand::Employee(employee) = &command else { return Err(unknown_command(&name)) };
+        let AnyCommand::Employee(employee) = &command else {
+            return Err(unknown_command(&name));
+        };
         let permission = policy::for_employee_command(employee);
         (command, permission)
     };
@@ -140,14 +144,23 @@ pub async fn employee_command(
     ),
     security(("bearer" = []))
 )]
-pub async fn tenant_command(State(service): State<CommandService>, Path(name): Path<String>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+pub async fn tenant_command(
+    State(service): State<CommandService>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
     let actor = super::actor(&service.verifier, &headers).await?;
     let command = command(Kind::Tenant, &name, fields(body).await?)?;
-    let AnyCommand::Tenant(tenant) = &command else { return Err(unknown_command(&name)) };
+    let AnyCommand::Tenant(tenant) = &command else {
+        return Err(unknown_command(&name));
+    };
     require(
         &actor,
         match tenant {
-            domain::tenant::Command::Create { .. } | domain::tenant::Command::ChangeSettings { .. } => Permission::ManageTenant,
+            domain::tenant::Command::Create { .. } | domain::tenant::Command::ChangeSettings { .. } => {
+                Permission::ManageTenant
+            }
             domain::tenant::Command::PromoteModel { .. } => Permission::ManageModels,
         },
     )?;
@@ -166,16 +179,30 @@ pub async fn tenant_command(State(service): State<CommandService>, Path(name): P
     ),
     security(("bearer" = []))
 )]
-pub async fn status(State(service): State<CommandService>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+pub async fn status(
+    State(service): State<CommandService>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let actor = super::actor(&service.verifier, &headers).await?;
-    let unknown = || Problem::not_found("No command with this id has been decided here. If you have just sent it, ask again in a moment.");
+    let unknown = || {
+        Problem::not_found(
+            "No command with this id has been decided here. If you have just sent it, ask again in a moment.",
+        )
+    };
     let id: CommandId = id.parse().map_err(|_| unknown())?;
     let outcome = find(&service, &actor, id).await?.ok_or_else(unknown)?;
     answer(&service, &outcome).await
 }
 
 /// Sends a command and waits for what becomes of it, as the client prefers.
-pub(super) async fn send(service: &CommandService, actor: &Actor, headers: &HeaderMap, stream: StreamId, command: AnyCommand) -> Result<Response, Problem> {
+pub(super) async fn send(
+    service: &CommandService,
+    actor: &Actor,
+    headers: &HeaderMap,
+    stream: StreamId,
+    command: AnyCommand,
+) -> Result<Response, Problem> {
     let key = idempotency_key(headers)?;
     let backfill = headers.get(BACKFILL).is_some_and(|value| value == "true");
     if backfill {
@@ -203,9 +230,22 @@ pub(super) async fn send(service: &CommandService, actor: &Actor, headers: &Head
         }
         tokio::time::sleep(POLL).await;
     }
-    let pending = CommandAnswer { id, outcome: OutcomeWord::Pending, position: None, revision: None };
+    let pending = CommandAnswer {
+        id,
+        outcome: OutcomeWord::Pending,
+        position: None,
+        revision: None,
+    };
     let location = HeaderValue::from_str(&format!("/v1/commands/{id}")).map_err(|error| Problem::internal(&error))?;
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location), (header::RETRY_AFTER, HeaderValue::from_static("1"))], Json(pending)).into_response())
+    Ok((
+        StatusCode::ACCEPTED,
+        [
+            (header::LOCATION, location),
+            (header::RETRY_AFTER, HeaderValue::from_static("1")),
+        ],
+        Json(pending),
+    )
+        .into_response())
 }
 
 /// The first answer again, if it is to the same request.
@@ -226,22 +266,35 @@ async fn answer(service: &CommandService, outcome: &Outcome) -> Result<Response,
         Verdict::Accepted { position, revision } => {
             let token = match position {
                 Some(position) => {
-                    let partitions = service.interactive.partitions(topics::EVENTS).await.map_err(|error| Problem::internal(&error))?;
+                    let partitions = service
+                        .interactive
+                        .partitions(topics::EVENTS)
+                        .await
+                        .map_err(|error| Problem::internal(&error))?;
                     let partition = topics::partition(topics::key(&outcome.stream).as_bytes(), partitions);
                     Some(format!("{partition}.{position}"))
                 }
                 None => None,
             };
-            let body = CommandAnswer { id: outcome.command, outcome: OutcomeWord::Accepted, position: token.clone(), revision: Some(*revision) };
+            let body = CommandAnswer {
+                id: outcome.command,
+                outcome: OutcomeWord::Accepted,
+                position: token.clone(),
+                revision: Some(*revision),
+            };
             let mut response = Json(body).into_response();
             if let Some(value) = token.and_then(|token| HeaderValue::from_str(&token).ok()) {
                 response.headers_mut().insert(POSITION, value);
             }
             Ok(response)
         }
-        Verdict::Rejected { rule } => {
-            Err(Problem::new(StatusCode::CONFLICT, "rejected", "The command breaks a rule; nothing was changed", rule.clone()).with("command", outcome.command.to_string()))
-        }
+        Verdict::Rejected { rule } => Err(Problem::new(
+            StatusCode::CONFLICT,
+            "rejected",
+            "The command breaks a rule; nothing was changed",
+            rule.clone(),
+        )
+        .with("command", outcome.command.to_string())),
     }
 }
 
@@ -249,13 +302,22 @@ async fn find(service: &CommandService, actor: &Actor, id: CommandId) -> Result<
     let tenant = actor.tenant;
     let found = service
         .database
-        .transact(Access::Read, &[tenant], move |connection| Box::pin(async move { outcome::find(connection, &[(tenant, id)]).await }))
+        .transact(Access::Read, &[tenant], move |connection| {
+            Box::pin(async move { outcome::find(connection, &[(tenant, id)]).await })
+        })
         .await?;
     Ok(found.into_iter().next())
 }
 
 fn require(actor: &Actor, permission: Permission) -> Result<(), Problem> {
-    if actor.may(permission) { Ok(()) } else { Err(Problem::forbidden(format!("The role {} may not do this", actor.role.name()))) }
+    if actor.may(permission) {
+        Ok(())
+    } else {
+        Err(Problem::forbidden(format!(
+            "The role {} may not do this",
+            actor.role.name()
+        )))
+    }
 }
 
 /// Whether the actor's permissions reach this employee. Asked of the read model: authorisation may lag a change of manager
@@ -269,7 +331,9 @@ async fn reaches(service: &CommandService, actor: &Actor, employee: EmployeeId) 
             let rows = service
                 .database
                 .transact(Access::Read, &[tenant], move |connection| {
-                    Box::pin(async move { infra::read_model::employee::load(connection, &[(tenant, employee.uuid())]).await })
+                    Box::pin(async move {
+                        infra::read_model::employee::load(connection, &[(tenant, employee.uuid())]).await
+                    })
                 })
                 .await?;
             Ok(rows.first().is_some_and(|row| row.manager == Some(manager.uuid())))
@@ -279,51 +343,89 @@ async fn reaches(service: &CommandService, actor: &Actor, employee: EmployeeId) 
 
 /// The body as an object. Decoded once, here: unknown fields are refused by the command's own type.
 async fn fields(body: Body) -> Result<Map<String, Value>, Problem> {
-    let bytes = axum::body::to_bytes(body, COMMAND_BYTES_MAX)
-        .await
-        .map_err(|_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The command is too large", format!("A command may have {COMMAND_BYTES_MAX} bytes")))?;
-    serde_json::from_slice(&bytes).map_err(|error| Problem::bad_request(format!("The body must be a JSON object: {error}")))
+    let bytes = axum::body::to_bytes(body, COMMAND_BYTES_MAX).await.map_err(|_| {
+        Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too-large",
+            "The command is too large",
+            format!("A command may have {COMMAND_BYTES_MAX} bytes"),
+        )
+    })?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Problem::bad_request(format!("The body must be a JSON object: {error}")))
 }
 
 fn command(kind: Kind, name: &str, mut fields: Map<String, Value>) -> Result<AnyCommand, Problem> {
     if fields.contains_key("command") {
-        return Err(Problem::bad_request("`command` is not a field: it is the last part of the address"));
+        return Err(Problem::bad_request(
+            "`command` is not a field: it is the last part of the address",
+        ));
     }
-    fields.entry("on").or_insert_with(|| Value::String(clock::today().to_string()));
+    fields
+        .entry("on")
+        .or_insert_with(|| Value::String(clock::today().to_string()));
     fields.insert("command".to_owned(), Value::String(name.to_owned()));
     let mut tagged = Map::new();
     tagged.insert("kind".to_owned(), Value::String(kind.name().to_owned()));
     tagged.insert("command".to_owned(), Value::Object(fields));
     serde_json::from_value(Value::Object(tagged)).map_err(|error| {
         let words = error.to_string();
-        if words.starts_with("unknown variant") { unknown_command(name) } else { Problem::bad_request(format!("The command {name} does not read: {words}")) }
+        if words.starts_with("unknown variant") {
+            unknown_command(name)
+        } else {
+            Problem::bad_request(format!("The command {name} does not read: {words}"))
+        }
     })
 }
 
 fn unknown_command(name: &str) -> Problem {
     let name: String = name.chars().take(50).collect();
-    Problem::not_found(format!("There is no command {name:?} to send here; the OpenAPI document lists them"))
+    Problem::not_found(format!(
+        "There is no command {name:?} to send here; the OpenAPI document lists them"
+    ))
 }
 
 /// A structured-field string, with or without its quotes.
 fn idempotency_key(headers: &HeaderMap) -> Result<String, Problem> {
-    let missing = || Problem::bad_request("Send an `Idempotency-Key`: any text of your choice, new for each request, the same when you repeat one");
-    let key = headers.get(IDEMPOTENCY_KEY).and_then(|value| value.to_str().ok()).ok_or_else(missing)?.trim().trim_matches('"');
+    let missing = || {
+        Problem::bad_request(
+            "Send an `Idempotency-Key`: any text of your choice, new for each request, the same when you repeat one",
+        )
+    };
+    let key = headers
+        .get(IDEMPOTENCY_KEY)
+        .and_then(|value| value.to_str().ok())
+        .ok_or_else(missing)?
+        .trim()
+        .trim_matches('"');
     if key.is_empty() || key.len() > KEY_CHARS_MAX {
-        return Err(Problem::bad_request(format!("An Idempotency-Key has 1 to {KEY_CHARS_MAX} characters")));
+        return Err(Problem::bad_request(format!(
+            "An Idempotency-Key has 1 to {KEY_CHARS_MAX} characters"
+        )));
     }
     Ok(key.to_owned())
 }
 
 fn fingerprint(stream: &StreamId, command: &AnyCommand, backfill: bool) -> Result<String, Problem> {
     let content = serde_json::to_vec(command).map_err(|error| Problem::internal(&error))?;
-    let digest = Sha256::new().chain_update(stream.to_string()).chain_update([u8::from(backfill)]).chain_update(content).finalize();
+    let digest = Sha256::new()
+        .chain_update(stream.to_string())
+        .chain_update([u8::from(backfill)])
+        .chain_update(content)
+        .finalize();
     Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// RFC 7240: `respond-async` does not wait, `wait=n` waits n seconds, within bounds.
 fn wait(headers: &HeaderMap) -> Duration {
-    let preferences = || headers.get_all("prefer").into_iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).map(str::trim);
+    let preferences = || {
+        headers
+            .get_all("prefer")
+            .into_iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .map(str::trim)
+    };
     if preferences().any(|preference| preference.eq_ignore_ascii_case("respond-async")) {
         return Duration::ZERO;
     }
@@ -342,17 +444,40 @@ mod tests {
 
     #[test]
     fn a_body_is_a_command_s_fields() {
-        let read = command(Kind::Employee, "record-review", map(json!({"on": "2026-01-10", "rating": 4}))).expect("a command");
-        assert!(matches!(read, AnyCommand::Employee(domain::employee::Command::RecordReview(review)) if review.rating.open() == Some(&4)));
+        let read = command(
+            Kind::Employee,
+            "record-review",
+            map(json!({"on": "2026-01-10", "rating": 4})),
+        )
+        .expect("a command");
+        assert!(
+            matches!(read, AnyCommand::Employee(domain::employee::Command::RecordReview(review)) if review.rating.open() == Some(&4))
+        );
     }
 
     #[test]
     fn what_is_no_command_says_why() {
-        let refused = |name: &str, fields: Value| command(Kind::Employee, name, map(fields)).expect_err("refused").status();
+        let refused = |name: &str, fields: Value| {
+            command(Kind::Employee, name, map(fields))
+                .expect_err("refused")
+                .status()
+        };
         assert_eq!(refused("promote-to-king", json!({})), StatusCode::NOT_FOUND);
-        assert_eq!(refused("record-review", json!({"on": "2026-01-10"})), StatusCode::BAD_REQUEST);
-        assert_eq!(refused("record-review", json!({"on": "2026-01-10", "rating": 4, "is_admin": true})), StatusCode::BAD_REQUEST);
-        assert_eq!(refused("record-review", json!({"command": "erase"})), StatusCode::BAD_REQUEST);
+        assert_eq!(
+            refused("record-review", json!({"on": "2026-01-10"})),
+            StatusCode::BAD_REQUEST
+        );
+        assert_eq!(
+            refused(
+                "record-review",
+                json!({"on": "2026-01-10", "rating": 4, "is_admin": true})
+            ),
+            StatusCode::BAD_REQUEST
+        );
+        assert_eq!(
+            refused("record-review", json!({"command": "erase"})),
+            StatusCode::BAD_REQUEST
+        );
     }
 
     #[test]

@@ -73,21 +73,47 @@ pub struct Connected {
     ),
     security(("bearer" = []))
 )]
-pub async fn connect_bamboohr(State(service): State<CommandService>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+pub async fn connect_bamboohr(
+    State(service): State<CommandService>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
     let actor = super::actor(&service.verifier, &headers).await?;
     if !actor.may(Permission::ManageConnections) {
-        return Err(Problem::forbidden(format!("The role {} may not connect an HRIS", actor.role.name())));
+        return Err(Problem::forbidden(format!(
+            "The role {} may not connect an HRIS",
+            actor.role.name()
+        )));
     }
-    let body = axum::body::to_bytes(body, COMMAND_BYTES_MAX).await.map_err(|_| Problem::bad_request("The request is too large"))?;
-    let request: ConnectBambooHr = serde_json::from_slice(&body).map_err(|error| Problem::bad_request(format!("The request does not read: {error}")))?;
+    let body = axum::body::to_bytes(body, COMMAND_BYTES_MAX)
+        .await
+        .map_err(|_| Problem::bad_request("The request is too large"))?;
+    let request: ConnectBambooHr = serde_json::from_slice(&body)
+        .map_err(|error| Problem::bad_request(format!("The request does not read: {error}")))?;
 
-    let base_url = request.base_url.unwrap_or_else(|| default_base_url(&request.company_domain)).trim_end_matches('/').to_owned();
+    let base_url = request
+        .base_url
+        .unwrap_or_else(|| default_base_url(&request.company_domain))
+        .trim_end_matches('/')
+        .to_owned();
     // Refuses addresses to which the API key must not be sent.
-    Client::new(&base_url, &request.company_domain, request.api_key.clone().into(), service.http.clone()).map_err(|problem| Problem::bad_request(problem.to_string()))?;
+    Client::new(
+        &base_url,
+        &request.company_domain,
+        request.api_key.clone().into(),
+        service.http.clone(),
+    )
+    .map_err(|problem| Problem::bad_request(problem.to_string()))?;
     let id = ConnectionId::derive(actor.tenant, "bamboohr", &request.company_domain);
     let command = connection::Command::Connect {
-        vendor: BambooHr { company_domain: request.company_domain, base_url },
-        secrets: Personal::Open(Secrets { api_key: request.api_key, webhook_keys: request.webhook_keys }),
+        vendor: BambooHr {
+            company_domain: request.company_domain,
+            base_url,
+        },
+        secrets: Personal::Open(Secrets {
+            api_key: request.api_key,
+            webhook_keys: request.webhook_keys,
+        }),
         freshness_seconds: request.freshness_seconds.unwrap_or(FRESHNESS_SECONDS_DEFAULT),
         on: clock::today(),
     };
@@ -108,13 +134,17 @@ pub async fn connect_bamboohr(State(service): State<CommandService>, headers: He
     let verdict = loop {
         let found = service
             .database
-            .transact(Access::Read, &[tenant], move |c| Box::pin(async move { outcome::find(c, &[(tenant, command_id)]).await }))
+            .transact(Access::Read, &[tenant], move |c| {
+                Box::pin(async move { outcome::find(c, &[(tenant, command_id)]).await })
+            })
             .await?;
         if let Some(outcome) = found.into_iter().next() {
             break outcome.verdict;
         }
         if std::time::Instant::now() > deadline {
-            return Err(Problem::unavailable("The connection was taken in but is not made yet. Send the same request again."));
+            return Err(Problem::unavailable(
+                "The connection was taken in but is not made yet. Send the same request again.",
+            ));
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     };
@@ -126,6 +156,9 @@ pub async fn connect_bamboohr(State(service): State<CommandService>, headers: He
     {
         importer::start(service.clone(), live, CancellationToken::new());
     }
-    let connected = Connected { id, webhook_url: format!("{}/v1/webhooks/{id}", service.public_url) };
+    let connected = Connected {
+        id,
+        webhook_url: format!("{}/v1/webhooks/{id}", service.public_url),
+    };
     Ok((StatusCode::CREATED, Json(connected)).into_response())
 }

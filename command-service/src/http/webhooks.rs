@@ -57,7 +57,12 @@ pub struct Received {
         (status = 503, body = inline(super::ProblemDocument), description = "Nothing was taken in; the sender tries again"),
     )
 )]
-pub async fn receive(State(service): State<CommandService>, Path(connection): Path<String>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+pub async fn receive(
+    State(service): State<CommandService>,
+    Path(connection): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
     let outcome = take_in(&service, &connection, &headers, body).await;
     let word = match &outcome {
         Ok(_) => "accepted",
@@ -73,14 +78,35 @@ pub async fn receive(State(service): State<CommandService>, Path(connection): Pa
     outcome.map(|received| (StatusCode::ACCEPTED, Json(received)).into_response())
 }
 
-async fn take_in(service: &CommandService, connection: &str, headers: &HeaderMap, body: Body) -> Result<Received, Problem> {
-    let body = axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| too_large())?;
+async fn take_in(
+    service: &CommandService,
+    connection: &str,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Received, Problem> {
+    let body = axum::body::to_bytes(body, BODY_BYTES_MAX)
+        .await
+        .map_err(|_| too_large())?;
     // An unknown connection and a wrong signature are answered alike: nobody learns which connections exist.
     let id: ConnectionId = connection.parse().map_err(|_| not_authentic())?;
     let mut live = service.connections.find(id).await?.ok_or_else(not_authentic)?;
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let text = |name: &str| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    };
     let (timestamp, signed) = (text(TIMESTAMP_HEADER), text(SIGNATURE_HEADER));
-    let check = |live: &Live| signature::verify(&live.secrets.webhook_keys, &body, timestamp, signed, clock::now(), live.freshness_seconds);
+    let check = |live: &Live| {
+        signature::verify(
+            &live.secrets.webhook_keys,
+            &body,
+            timestamp,
+            signed,
+            clock::now(),
+            live.freshness_seconds,
+        )
+    };
     let mut verdict = check(&live);
     if verdict == Err(SignatureProblem::BadSignature)
         && let Ok(Some(fresh)) = service.connections.refresh(id).await
@@ -95,7 +121,11 @@ async fn take_in(service: &CommandService, connection: &str, headers: &HeaderMap
     match payload::parse(content_type, &body) {
         Ok(Message::Employees(notifications)) => {
             let accepted = notifications.len();
-            let submissions = notifications.into_iter().enumerate().map(|(index, notification)| submission(&live, &body, timestamp, index, notification)).collect();
+            let submissions = notifications
+                .into_iter()
+                .enumerate()
+                .map(|(index, notification)| submission(&live, &body, timestamp, index, notification))
+                .collect();
             intake::submit(&service.interactive, &service.keyring, submissions).await?;
             Ok(Received { accepted })
         }
@@ -111,8 +141,15 @@ async fn take_in(service: &CommandService, connection: &str, headers: &HeaderMap
                 problem: problem.to_string(),
             });
             let stream = intake::connection_stream(live.tenant, live.id);
-            intake::submit(&service.interactive, &service.keyring, vec![with(&live, id, stream, content)]).await?;
-            Err(Problem::bad_request(format!("{problem}. The message was kept; `tenure parked` lists it.")))
+            intake::submit(
+                &service.interactive,
+                &service.keyring,
+                vec![with(&live, id, stream, content)],
+            )
+            .await?;
+            Err(Problem::bad_request(format!(
+                "{problem}. The message was kept; `tenure parked` lists it."
+            )))
         }
     }
 }
@@ -121,18 +158,38 @@ fn submission(live: &Live, body: &Bytes, timestamp: &str, index: usize, notifica
     let employee = EmployeeId::derive(live.tenant, live.id, &notification.remote_id);
     let id = command_id(live, body, timestamp, &index.to_string());
     let stream = StreamId::new(live.tenant, StreamKind::Employee, employee);
-    with(live, id, stream, Content::Notification(Box::new(Notified { connection: live.id, notification })))
+    with(
+        live,
+        id,
+        stream,
+        Content::Notification(Box::new(Notified {
+            connection: live.id,
+            notification,
+        })),
+    )
 }
 
 /// The same body with the same timestamp is the same message, however often it is sent.
 fn command_id(live: &Live, body: &Bytes, timestamp: &str, part: &str) -> CommandId {
     let content = Sha256::new().chain_update(body).chain_update(timestamp).finalize();
     let content: String = content.iter().map(|byte| format!("{byte:02x}")).collect();
-    CommandId::derive(live.tenant, &format!("bamboohr:{}", live.id), &format!("{content}|{part}"))
+    CommandId::derive(
+        live.tenant,
+        &format!("bamboohr:{}", live.id),
+        &format!("{content}|{part}"),
+    )
 }
 
 fn with(live: &Live, id: CommandId, stream: StreamId, content: Content) -> Submission {
-    Submission { id, stream, actor: format!("bamboohr:{}", live.id), correlation: id.uuid(), backfill: false, fingerprint: None, content }
+    Submission {
+        id,
+        stream,
+        actor: format!("bamboohr:{}", live.id),
+        correlation: id.uuid(),
+        backfill: false,
+        fingerprint: None,
+        content,
+    }
 }
 
 fn too_large() -> Problem {
@@ -155,7 +212,12 @@ fn not_authentic() -> Problem {
 
 fn refusal(problem: &SignatureProblem) -> Problem {
     match problem {
-        SignatureProblem::Stale { .. } => Problem::new(StatusCode::UNAUTHORIZED, "stale", "The webhook is too old", problem.to_string()),
+        SignatureProblem::Stale { .. } => Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "stale",
+            "The webhook is too old",
+            problem.to_string(),
+        ),
         _ => not_authentic().with("reason", problem.to_string()),
     }
 }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Contact, DAYS_AHEAD_MAX, Demographics, Employee, Ended, Ending, Event, File, GiveNotice, Hired, Job, Moved, Name, PayChanged,
-    Rejection, Source, Standing, WeeklyMinutes,
+    Contact, DAYS_AHEAD_MAX, Demographics, Employee, Ended, Ending, Event, File, GiveNotice, Hired, Job, Moved, Name,
+    PayChanged, Rejection, Source, Standing, WeeklyMinutes,
 };
 use crate::{Aggregate, Date, Dated, Personal, id::EmployeeId, money::PayRate};
 
@@ -69,14 +69,20 @@ pub struct Rows<T> {
 
 impl<T> Default for Rows<T> {
     fn default() -> Self {
-        Self { known: Vec::new(), complete: false }
+        Self {
+            known: Vec::new(),
+            complete: false,
+        }
     }
 }
 
 impl<T> Rows<T> {
     /// Only the value that the source calls current.
     pub fn current(as_of: Date, value: T) -> Self {
-        Self { known: vec![(as_of, value)], complete: false }
+        Self {
+            known: vec![(as_of, value)],
+            complete: false,
+        }
     }
 
     /// The whole history, in any order.
@@ -116,9 +122,18 @@ impl Employee {
             return Err(Rejection::Erased);
         }
         check_dates(&snapshot, today)?;
-        let mut story = Story { employee: self.clone(), events: Vec::new() };
+        let mut story = Story {
+            employee: self.clone(),
+            events: Vec::new(),
+        };
         if matches!(self, Self::Unknown) {
-            if snapshot.standing.known.iter().all(|(_, standing)| *standing == Standing::Deleted) && !snapshot.standing.known.is_empty() {
+            if snapshot
+                .standing
+                .known
+                .iter()
+                .all(|(_, standing)| *standing == Standing::Deleted)
+                && !snapshot.standing.known.is_empty()
+            {
                 return Ok(vec![]); // deleted before we ever heard of it
             }
             story.tell(hired(&snapshot)?);
@@ -161,7 +176,9 @@ fn hired(snapshot: &Snapshot) -> Result<Event, Rejection> {
 /// The value in force on the first day; of a history that begins later, its first row, for want of better.
 fn first_day<T: Clone>(rows: &Rows<T>, on: Date) -> Option<T> {
     let said: Dated<T> = rows.known.iter().cloned().collect();
-    said.at(on).cloned().or_else(|| said.facts().next().map(|(_, value)| value.clone()))
+    said.at(on)
+        .cloned()
+        .or_else(|| said.facts().next().map(|(_, value)| value.clone()))
 }
 
 /// Events, each told to the state before the next is thought of.
@@ -199,7 +216,9 @@ impl Story {
                 (Standing::Deleted, _) => Event::SourceRecordDeleted { on },
                 (Standing::OnLeave, _) => Event::LeaveStarted { on },
                 (Standing::Working, Some(Standing::OnLeave)) => Event::LeaveEnded { on },
-                (Standing::Working, _) if matches!(believed_on_the_day, Some(Standing::Ended(_) | Standing::Deleted)) => {
+                (Standing::Working, _)
+                    if matches!(believed_on_the_day, Some(Standing::Ended(_) | Standing::Deleted)) =>
+                {
                     Event::TerminationReversed { on }
                 }
                 (Standing::Working, _) => Event::Rehired { on },
@@ -214,11 +233,17 @@ impl Story {
                 let last_day = leaves_on.pred_opt();
                 if notice.as_ref().is_none_or(|given| given.last_day != last_day) {
                     let on = notice.map_or(snapshot.as_of, |given| given.on);
-                    self.tell(Event::NoticeGiven(GiveNotice { on, last_day, voluntariness: ended.voluntariness }));
+                    self.tell(Event::NoticeGiven(GiveNotice {
+                        on,
+                        last_day,
+                        voluntariness: ended.voluntariness,
+                    }));
                 }
             }
             // Only a source that shows all rows can take a planned ending back, and only one that it could have known.
-            (None, Some(given)) if snapshot.standing.complete && given.last_day.is_some_and(|day| day >= snapshot.as_of) => {
+            (None, Some(given))
+                if snapshot.standing.complete && given.last_day.is_some_and(|day| day >= snapshot.as_of) =>
+            {
                 self.tell(Event::NoticeWithdrawn { on: snapshot.as_of });
             }
             (Some((_, Standing::Working | Standing::OnLeave | Standing::Deleted)) | None, _) => {}
@@ -237,12 +262,18 @@ impl Story {
         if let Some(demographics) = &snapshot.demographics
             && *demographics != self.file()?.demographics
         {
-            self.tell(Event::DemographicsChanged { demographics: demographics.clone(), on });
+            self.tell(Event::DemographicsChanged {
+                demographics: demographics.clone(),
+                on,
+            });
         }
         if let Some(fields) = &snapshot.other
             && *fields != self.file()?.source_fields
         {
-            self.tell(Event::SourceFieldsKept { fields: fields.clone(), on });
+            self.tell(Event::SourceFieldsKept {
+                fields: fields.clone(),
+                on,
+            });
         }
         Ok(())
     }
@@ -252,7 +283,11 @@ impl Story {
             let from = self.file()?.jobs.at(on).cloned().unwrap_or_default();
             let promoted = snapshot.promotions.contains(&on) && from.title != to.title;
             let moved = Moved { from, to, on };
-            self.tell(if promoted { Event::Promoted(moved) } else { Event::Transferred(moved) });
+            self.tell(if promoted {
+                Event::Promoted(moved)
+            } else {
+                Event::Transferred(moved)
+            });
         }
         for (on, to) in snapshot.managers.differences(&self.file()?.managers) {
             let from = self.file()?.managers.at(on).copied().flatten();
@@ -275,6 +310,9 @@ impl Story {
 impl Ended {
     #[must_use]
     pub fn new(voluntariness: super::Voluntariness, reason: Option<String>) -> Self {
-        Self { voluntariness, reason: reason.map(Personal::Open) }
+        Self {
+            voluntariness,
+            reason: reason.map(Personal::Open),
+        }
     }
 }

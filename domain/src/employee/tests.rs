@@ -20,15 +20,29 @@ fn today() -> Date {
 }
 
 fn source() -> Source {
-    Source { connection: ConnectionId::from_uuid(Uuid::from_u128(1)), remote_id: "42".into() }
+    Source {
+        connection: ConnectionId::from_uuid(Uuid::from_u128(1)),
+        remote_id: "42".into(),
+    }
 }
 
 fn job(title: &str) -> Job {
-    Job { title: Some(title.into()), department: Some("Sales".into()), division: None, location: Some("Turin".into()) }
+    Job {
+        title: Some(title.into()),
+        department: Some("Sales".into()),
+        division: None,
+        location: Some("Turin".into()),
+    }
 }
 
 fn pay(minor_units: i64) -> Personal<PayRate> {
-    Personal::Open(PayRate { amount: Money { minor_units, currency: Currency::EUR }, per: PayPeriod::Year })
+    Personal::Open(PayRate {
+        amount: Money {
+            minor_units,
+            currency: Currency::EUR,
+        },
+        per: PayPeriod::Year,
+    })
 }
 
 /// A cashier, hired on 1 March 2024.
@@ -36,7 +50,11 @@ fn cashier() -> Snapshot {
     let hired_on = day(2024, 3, 1);
     Snapshot {
         hired_on: Some(hired_on),
-        name: Some(Personal::Open(Name { first: "Ada".into(), last: "Rossi".into(), preferred: None })),
+        name: Some(Personal::Open(Name {
+            first: "Ada".into(),
+            last: "Rossi".into(),
+            preferred: None,
+        })),
         standing: Rows::all(vec![(hired_on, Standing::Working)]),
         jobs: Rows::all(vec![(hired_on, job("Cashier"))]),
         pay: Rows::all(vec![(hired_on, pay(2_400_000))]),
@@ -46,14 +64,18 @@ fn cashier() -> Snapshot {
 
 fn given(snapshots: &[Snapshot]) -> Employee {
     snapshots.iter().fold(Employee::default(), |employee, snapshot| {
-        let events = employee.decide(Command::Synchronise(Box::new(snapshot.clone())), today()).expect("accepted");
+        let events = employee
+            .decide(Command::Synchronise(Box::new(snapshot.clone())), today())
+            .expect("accepted");
         events.iter().fold(employee, Employee::evolve)
     })
 }
 
 #[track_caller]
 fn told(employee: &Employee, snapshot: Snapshot) -> Vec<Event> {
-    employee.decide(Command::Synchronise(Box::new(snapshot)), today()).expect("accepted")
+    employee
+        .decide(Command::Synchronise(Box::new(snapshot)), today())
+        .expect("accepted")
 }
 
 fn resigned() -> Standing {
@@ -63,14 +85,22 @@ fn resigned() -> Standing {
 #[test]
 fn the_first_snapshot_hires_and_the_second_says_nothing_new() {
     let events = told(&Employee::default(), cashier());
-    assert!(matches!(&events[..], [Event::Hired(hired)] if hired.job == job("Cashier") && hired.pay == Some(pay(2_400_000))));
+    assert!(
+        matches!(&events[..], [Event::Hired(hired)] if hired.job == job("Cashier") && hired.pay == Some(pay(2_400_000)))
+    );
     assert_eq!(told(&given(&[cashier()]), cashier()), vec![]);
 }
 
 #[test]
 fn nobody_is_hired_without_a_date() {
-    let snapshot = Snapshot { hired_on: None, ..cashier() };
-    assert_eq!(Employee::default().decide(Command::Synchronise(Box::new(snapshot)), today()), Err(Rejection::HireDateMissing));
+    let snapshot = Snapshot {
+        hired_on: None,
+        ..cashier()
+    };
+    assert_eq!(
+        Employee::default().decide(Command::Synchronise(Box::new(snapshot)), today()),
+        Err(Rejection::HireDateMissing)
+    );
 }
 
 #[test]
@@ -80,8 +110,12 @@ fn a_history_is_imported_with_its_dates() {
     snapshot.pay.known.push((day(2025, 9, 1), pay(2_700_000)));
     snapshot.promotions.insert(day(2025, 9, 1));
     let events = told(&Employee::default(), snapshot);
-    assert!(matches!(&events[1], Event::Promoted(moved) if moved.on == day(2025, 9, 1) && moved.from == job("Cashier")));
-    assert!(matches!(&events[2], Event::PayChanged(change) if change.on == day(2025, 9, 1) && change.from == Some(pay(2_400_000))));
+    assert!(
+        matches!(&events[1], Event::Promoted(moved) if moved.on == day(2025, 9, 1) && moved.from == job("Cashier"))
+    );
+    assert!(
+        matches!(&events[2], Event::PayChanged(change) if change.on == day(2025, 9, 1) && change.from == Some(pay(2_400_000)))
+    );
 }
 
 #[test]
@@ -93,7 +127,9 @@ fn a_back_dated_raise_is_told_once_and_only_until_the_next_fact() {
     corrected.pay.known.push((day(2025, 1, 1), pay(2_500_000)));
     let events = told(&employee, corrected);
     assert!(matches!(&events[..], [Event::PayChanged(change)] if change.on == day(2025, 1, 1)));
-    let Employee::OnFile(file) = employee.evolve(&events[0]) else { panic!("on file") };
+    let Employee::OnFile(file) = employee.evolve(&events[0]) else {
+        panic!("on file")
+    };
     assert_eq!(file.pay.at(day(2025, 5, 1)), Some(&pay(2_500_000)));
     assert_eq!(file.pay.at(today()), Some(&pay(2_700_000)));
 }
@@ -103,7 +139,9 @@ fn a_row_that_the_source_took_back_is_corrected() {
     let mut with_raise = cashier();
     with_raise.pay.known.push((day(2025, 9, 1), pay(2_700_000)));
     let events = told(&given(&[with_raise]), cashier());
-    assert!(matches!(&events[..], [Event::PayChanged(change)] if change.on == day(2025, 9, 1) && change.to == pay(2_400_000)));
+    assert!(
+        matches!(&events[..], [Event::PayChanged(change)] if change.on == day(2025, 9, 1) && change.to == pay(2_400_000))
+    );
 }
 
 #[test]
@@ -112,7 +150,9 @@ fn a_future_raise_is_told_before_it_is_true() {
     snapshot.pay.known.push((day(2026, 9, 1), pay(2_600_000)));
     let events = told(&given(&[cashier()]), snapshot.clone());
     assert!(matches!(&events[..], [Event::PayChanged(change)] if change.on == day(2026, 9, 1)));
-    let Employee::OnFile(file) = given(&[cashier(), snapshot]) else { panic!("on file") };
+    let Employee::OnFile(file) = given(&[cashier(), snapshot]) else {
+        panic!("on file")
+    };
     assert_eq!(file.pay.at(today()), Some(&pay(2_400_000)));
 }
 
@@ -122,13 +162,23 @@ fn a_planned_ending_is_a_notice_and_then_a_termination() {
     leaving.standing.known.push((day(2026, 8, 1), resigned()));
     let employee = given(&[cashier()]);
     let events = told(&employee, leaving.clone());
-    let expected = GiveNotice { on: today(), last_day: Some(day(2026, 7, 31)), voluntariness: Voluntariness::Voluntary };
+    let expected = GiveNotice {
+        on: today(),
+        last_day: Some(day(2026, 7, 31)),
+        voluntariness: Voluntariness::Voluntary,
+    };
     assert_eq!(events, vec![Event::NoticeGiven(expected)]);
     let on_notice = employee.evolve(&events[0]);
     assert_eq!(told(&on_notice, leaving.clone()), vec![], "told once");
-    assert_eq!(told(&on_notice, cashier()), vec![Event::NoticeWithdrawn { on: today() }]);
+    assert_eq!(
+        told(&on_notice, cashier()),
+        vec![Event::NoticeWithdrawn { on: today() }]
+    );
 
-    let gone = Snapshot { as_of: day(2026, 8, 1), ..leaving };
+    let gone = Snapshot {
+        as_of: day(2026, 8, 1),
+        ..leaving
+    };
     let events = told(&on_notice, gone);
     assert!(matches!(&events[..], [Event::Terminated(ending)] if ending.on == day(2026, 8, 1)));
 }
@@ -138,7 +188,10 @@ fn rehire_and_reversal_differ() {
     let mut left = cashier();
     left.standing.known.push((day(2025, 6, 1), resigned()));
     let gone = given(&[left.clone()]);
-    assert_eq!(told(&gone, cashier()), vec![Event::TerminationReversed { on: day(2025, 6, 1) }]);
+    assert_eq!(
+        told(&gone, cashier()),
+        vec![Event::TerminationReversed { on: day(2025, 6, 1) }]
+    );
     let mut back = left;
     back.standing.known.push((day(2026, 1, 15), Standing::Working));
     assert_eq!(told(&gone, back.clone()), vec![Event::Rehired { on: day(2026, 1, 15) }]);
@@ -151,32 +204,80 @@ fn leave_starts_and_ends() {
     snapshot.standing.known.push((day(2025, 5, 1), Standing::OnLeave));
     snapshot.standing.known.push((day(2025, 8, 1), Standing::Working));
     let events = told(&given(&[cashier()]), snapshot);
-    assert_eq!(events, vec![Event::LeaveStarted { on: day(2025, 5, 1) }, Event::LeaveEnded { on: day(2025, 8, 1) }]);
+    assert_eq!(
+        events,
+        vec![
+            Event::LeaveStarted { on: day(2025, 5, 1) },
+            Event::LeaveEnded { on: day(2025, 8, 1) }
+        ]
+    );
 }
 
 #[test]
 fn a_record_that_vanishes_at_its_source_is_not_a_termination() {
-    let deleted = Snapshot { standing: Rows::current(today(), Standing::Deleted), ..Snapshot::silent(source(), today()) };
-    assert_eq!(told(&given(&[cashier()]), deleted.clone()), vec![Event::SourceRecordDeleted { on: today() }]);
-    assert_eq!(told(&Employee::default(), deleted), vec![], "and of a stranger it says nothing");
+    let deleted = Snapshot {
+        standing: Rows::current(today(), Standing::Deleted),
+        ..Snapshot::silent(source(), today())
+    };
+    assert_eq!(
+        told(&given(&[cashier()]), deleted.clone()),
+        vec![Event::SourceRecordDeleted { on: today() }]
+    );
+    assert_eq!(
+        told(&Employee::default(), deleted),
+        vec![],
+        "and of a stranger it says nothing"
+    );
 }
 
 #[test]
 fn measurements_are_recorded() {
     let on = day(2025, 1, 10);
     let commands = [
-        Command::CompleteAssessment(Assessment { on, name: "Till".into(), score: Personal::Open(80) }),
-        Command::RecordReview(Review { on, rating: Personal::Open(4), reviewer: None }),
-        Command::AnswerSurvey(Survey { on, survey: "Pulse".into(), score: Personal::Open(7) }),
-        Command::GiveRecognition(Recognition { on, from: EmployeeId::from_uuid(Uuid::from_u128(3)) }),
-        Command::RecordAbsence(Absence { on, days: 2, kind: None }),
+        Command::CompleteAssessment(Assessment {
+            on,
+            name: "Till".into(),
+            score: Personal::Open(80),
+        }),
+        Command::RecordReview(Review {
+            on,
+            rating: Personal::Open(4),
+            reviewer: None,
+        }),
+        Command::AnswerSurvey(Survey {
+            on,
+            survey: "Pulse".into(),
+            score: Personal::Open(7),
+        }),
+        Command::GiveRecognition(Recognition {
+            on,
+            from: EmployeeId::from_uuid(Uuid::from_u128(3)),
+        }),
+        Command::RecordAbsence(Absence {
+            on,
+            days: 2,
+            kind: None,
+        }),
         Command::RecordOvertime(Overtime { on, minutes: 90 }),
-        Command::WriteNote(Note { on, text: Personal::Open("Asked about the supervisor course.".into()) }),
+        Command::WriteNote(Note {
+            on,
+            text: Personal::Open("Asked about the supervisor course.".into()),
+        }),
         Command::ObjectToScoring(Objection { on }),
-        Command::Erase(Erasure { on, basis: "GDPR art. 17 request".into() }),
+        Command::Erase(Erasure {
+            on,
+            basis: "GDPR art. 17 request".into(),
+        }),
     ];
     for command in commands {
-        assert_eq!(given(&[cashier()]).decide(command.clone(), today()).expect("accepted").len(), 1, "{command:?}");
+        assert_eq!(
+            given(&[cashier()])
+                .decide(command.clone(), today())
+                .expect("accepted")
+                .len(),
+            1,
+            "{command:?}"
+        );
     }
 }
 
@@ -184,10 +285,25 @@ fn measurements_are_recorded() {
 fn objecting_and_erasing_twice_is_once() {
     let on = today();
     let objected = given(&[cashier()]).evolve(&Event::ScoringObjected(Objection { on }));
-    assert_eq!(objected.decide(Command::ObjectToScoring(Objection { on }), on), Ok(vec![]));
-    assert_eq!(given(&[cashier()]).decide(Command::WithdrawObjection(Objection { on }), on), Ok(vec![]));
-    assert_eq!(objected.decide(Command::WithdrawObjection(Objection { on }), on).expect("accepted").len(), 1);
-    let erasure = Erasure { on, basis: "request".into() };
+    assert_eq!(
+        objected.decide(Command::ObjectToScoring(Objection { on }), on),
+        Ok(vec![])
+    );
+    assert_eq!(
+        given(&[cashier()]).decide(Command::WithdrawObjection(Objection { on }), on),
+        Ok(vec![])
+    );
+    assert_eq!(
+        objected
+            .decide(Command::WithdrawObjection(Objection { on }), on)
+            .expect("accepted")
+            .len(),
+        1
+    );
+    let erasure = Erasure {
+        on,
+        basis: "request".into(),
+    };
     let erased = objected.evolve(&Event::Erased(erasure.clone()));
     assert_eq!(erased.decide(Command::Erase(erasure), on), Ok(vec![]));
 }
@@ -200,21 +316,73 @@ fn every_rejection_is_produced() {
         snapshot.standing.known.push((day(2025, 6, 1), resigned()));
         given(&[snapshot])
     };
-    let review = |on, rating| Command::RecordReview(Review { on, rating: Personal::Open(rating), reviewer: None });
+    let review = |on, rating| {
+        Command::RecordReview(Review {
+            on,
+            rating: Personal::Open(rating),
+            reviewer: None,
+        })
+    };
     let on = day(2025, 1, 10);
     let refused = |employee: &Employee, command| employee.decide(command, today()).expect_err("refused");
     assert_eq!(refused(&Employee::default(), review(on, 3)), Rejection::NotOnFile);
-    assert_eq!(refused(&employee, review(day(2024, 2, 1), 3)), Rejection::BeforeHire { on: day(2024, 2, 1), hired_on: day(2024, 3, 1) });
-    assert_eq!(refused(&left, review(day(2026, 1, 1), 3)), Rejection::NotEmployedOn { on: day(2026, 1, 1) });
-    assert_eq!(refused(&employee, review(day(2026, 7, 1), 3)), Rejection::TooFarAhead { on: day(2026, 7, 1) });
-    assert_eq!(refused(&employee, review(on, 6)), Rejection::OutOfRange { what: "a rating", min: 1, max: 5 });
-    let note = |text: &str| Command::WriteNote(Note { on, text: Personal::Open(text.into()) });
-    assert_eq!(refused(&employee, note("")), Rejection::BadText { what: "a note", max: NOTE_CHARS_MAX });
-    let notice = GiveNotice { on, last_day: Some(day(2025, 1, 9)), voluntariness: Voluntariness::Voluntary };
-    assert_eq!(refused(&employee, Command::GiveNotice(notice)), Rejection::LastDayBeforeNotice { on, last_day: day(2025, 1, 9) });
-    let erased = employee.evolve(&Event::Erased(Erasure { on, basis: "request".into() }));
+    assert_eq!(
+        refused(&employee, review(day(2024, 2, 1), 3)),
+        Rejection::BeforeHire {
+            on: day(2024, 2, 1),
+            hired_on: day(2024, 3, 1)
+        }
+    );
+    assert_eq!(
+        refused(&left, review(day(2026, 1, 1), 3)),
+        Rejection::NotEmployedOn { on: day(2026, 1, 1) }
+    );
+    assert_eq!(
+        refused(&employee, review(day(2026, 7, 1), 3)),
+        Rejection::TooFarAhead { on: day(2026, 7, 1) }
+    );
+    assert_eq!(
+        refused(&employee, review(on, 6)),
+        Rejection::OutOfRange {
+            what: "a rating",
+            min: 1,
+            max: 5
+        }
+    );
+    let note = |text: &str| {
+        Command::WriteNote(Note {
+            on,
+            text: Personal::Open(text.into()),
+        })
+    };
+    assert_eq!(
+        refused(&employee, note("")),
+        Rejection::BadText {
+            what: "a note",
+            max: NOTE_CHARS_MAX
+        }
+    );
+    let notice = GiveNotice {
+        on,
+        last_day: Some(day(2025, 1, 9)),
+        voluntariness: Voluntariness::Voluntary,
+    };
+    assert_eq!(
+        refused(&employee, Command::GiveNotice(notice)),
+        Rejection::LastDayBeforeNotice {
+            on,
+            last_day: day(2025, 1, 9)
+        }
+    );
+    let erased = employee.evolve(&Event::Erased(Erasure {
+        on,
+        basis: "request".into(),
+    }));
     assert_eq!(refused(&erased, review(on, 3)), Rejection::Erased);
-    assert_eq!(refused(&erased, Command::Synchronise(Box::new(cashier()))), Rejection::Erased);
+    assert_eq!(
+        refused(&erased, Command::Synchronise(Box::new(cashier()))),
+        Rejection::Erased
+    );
 }
 
 /// A source's truth: any mix of facts, dates and standings.
@@ -232,11 +400,27 @@ fn any_snapshot() -> impl Strategy<Value = Snapshot> {
         .prop_map(|(standing, jobs, pays, managers, complete)| {
             let mut snapshot = cashier();
             let first = day(2024, 3, 1);
-            snapshot.standing.known = [(first, Standing::Working)].into_iter().chain(standing.into_iter().filter(|(d, _)| *d > first)).collect();
-            snapshot.jobs.known.extend(jobs.into_iter().filter(|(d, _)| *d > first).map(|(d, title)| (d, job(title))));
-            snapshot.pay.known.extend(pays.into_iter().filter(|(d, _)| *d > first).map(|(d, minor)| (d, pay(minor))));
-            snapshot.managers =
-                Rows { known: managers.into_iter().map(|(d, m)| (d, Some(EmployeeId::from_uuid(Uuid::from_u128(m))))).collect(), complete };
+            snapshot.standing.known = [(first, Standing::Working)]
+                .into_iter()
+                .chain(standing.into_iter().filter(|(d, _)| *d > first))
+                .collect();
+            snapshot.jobs.known.extend(
+                jobs.into_iter()
+                    .filter(|(d, _)| *d > first)
+                    .map(|(d, title)| (d, job(title))),
+            );
+            snapshot.pay.known.extend(
+                pays.into_iter()
+                    .filter(|(d, _)| *d > first)
+                    .map(|(d, minor)| (d, pay(minor))),
+            );
+            snapshot.managers = Rows {
+                known: managers
+                    .into_iter()
+                    .map(|(d, m)| (d, Some(EmployeeId::from_uuid(Uuid::from_u128(m)))))
+                    .collect(),
+                complete,
+            };
             for complete_too in [&mut snapshot.jobs.complete, &mut snapshot.pay.complete] {
                 *complete_too = complete;
             }
@@ -289,6 +473,12 @@ proptest! {
 #[test]
 fn ids_of_people_are_stable() {
     let tenant = TenantId::from_uuid(Uuid::from_u128(1));
-    assert_eq!(EmployeeId::derive(tenant, source().connection, "42"), EmployeeId::derive(tenant, source().connection, "42"));
-    assert_ne!(EmployeeId::derive(tenant, source().connection, "42"), EmployeeId::derive(tenant, source().connection, "43"));
+    assert_eq!(
+        EmployeeId::derive(tenant, source().connection, "42"),
+        EmployeeId::derive(tenant, source().connection, "42")
+    );
+    assert_ne!(
+        EmployeeId::derive(tenant, source().connection, "42"),
+        EmployeeId::derive(tenant, source().connection, "43")
+    );
 }

@@ -39,7 +39,9 @@ impl EmbeddedBroker {
         std::fs::create_dir_all(folder).map_err(EmbeddedBrokerError::Folder)?;
         // Clients and the broker's own metadata remember the address, so it stays the same if it can.
         let port_file = folder.join("port");
-        let remembered = std::fs::read_to_string(&port_file).ok().and_then(|text| text.trim().parse::<u16>().ok());
+        let remembered = std::fs::read_to_string(&port_file)
+            .ok()
+            .and_then(|text| text.trim().parse::<u16>().ok());
         let port = match remembered.filter(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()) {
             Some(port) => port,
             None => free_port().map_err(EmbeddedBrokerError::Folder)?,
@@ -50,30 +52,44 @@ impl EmbeddedBroker {
         let storage = std::path::absolute(folder.join("broker.db")).map_err(EmbeddedBrokerError::Folder)?;
         // The engine strips one slash and joins the rest to the working directory: a second slash keeps the path absolute.
         let storage = Url::parse(&format!("sqlite:///{}", storage.display())).map_err(EmbeddedBrokerError::Address)?;
-        let mut broker = Builder::<PhantomData<i32>, PhantomData<String>, PhantomData<Uuid>, PhantomData<Url>, PhantomData<Url>, PhantomData<Url>>::default()
-            .node_id(111)
-            .cluster_id("tenure")
-            .incarnation_id(Uuid::nil())
-            .advertised_listener(address.clone())
-            .schema_registry(None)
-            .storage(storage)
-            .listener(address)
-            .silent(true)
-            .build()
-            .await
-            .map_err(|error| EmbeddedBrokerError::Start(error.to_string()))?;
+        let mut broker = Builder::<
+            PhantomData<i32>,
+            PhantomData<String>,
+            PhantomData<Uuid>,
+            PhantomData<Url>,
+            PhantomData<Url>,
+            PhantomData<Url>,
+        >::default()
+        .node_id(111)
+        .cluster_id("tenure")
+        .incarnation_id(Uuid::nil())
+        .advertised_listener(address.clone())
+        .schema_registry(None)
+        .storage(storage)
+        .listener(address)
+        .silent(true)
+        .build()
+        .await
+        .map_err(|error| EmbeddedBrokerError::Start(error.to_string()))?;
         let serving = tokio::spawn(async move {
             if let Err(error) = broker.serve(tokio::time::Instant::now()).await {
                 tracing::error!(%error, "the embedded broker stopped");
             }
         });
-        let started = Self { brokers: Brokers { addresses: format!("127.0.0.1:{port}") }, serving };
+        let started = Self {
+            brokers: Brokers {
+                addresses: format!("127.0.0.1:{port}"),
+            },
+            serving,
+        };
         let listening = async {
             while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(START_TIMEOUT, listening).await.map_err(|_| EmbeddedBrokerError::Start("it does not listen".to_owned()))?;
+        tokio::time::timeout(START_TIMEOUT, listening)
+            .await
+            .map_err(|_| EmbeddedBrokerError::Start("it does not listen".to_owned()))?;
         Ok(started)
     }
 }

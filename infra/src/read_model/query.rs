@@ -104,7 +104,11 @@ impl FromRow<'_, PgRow> for FoundRow {
                 position: row.try_get("risk_position")?,
             }),
         };
-        Ok(Self { name_key: row.try_get("name_key")?, employee, risk })
+        Ok(Self {
+            name_key: row.try_get("name_key")?,
+            employee,
+            risk,
+        })
     }
 }
 
@@ -123,7 +127,12 @@ enum Stretch {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn employees(connection: &mut Connection, tenant: TenantId, filter: &Filter, page: &Page) -> Result<Vec<FoundRow>, DatabaseError> {
+pub async fn employees(
+    connection: &mut Connection,
+    tenant: TenantId,
+    filter: &Filter,
+    page: &Page,
+) -> Result<Vec<FoundRow>, DatabaseError> {
     let stretches: &[Stretch] = match (page.order, page.backwards) {
         (Order::Id, _) => &[Stretch::Keyed],
         (Order::Name | Order::Risk, false) => &[Stretch::Keyed, Stretch::Keyless],
@@ -135,13 +144,22 @@ pub async fn employees(connection: &mut Connection, tenant: TenantId, filter: &F
     });
     let mut rows: Vec<FoundRow> = Vec::new();
     let mut from = page.from.as_ref();
-    for &stretch in stretches.iter().skip_while(|stretch| begun_in.is_some_and(|begun| begun != **stretch)) {
+    for &stretch in stretches
+        .iter()
+        .skip_while(|stretch| begun_in.is_some_and(|begun| begun != **stretch))
+    {
         let missing = page.limit - i64::try_from(rows.len()).unwrap_or(i64::MAX);
         if missing <= 0 {
             break;
         }
         let mut query = page_query(tenant, filter, page, stretch, from.take(), missing);
-        rows.extend(query.build_query_as::<FoundRow>().fetch_all(&mut *connection).await.doing("list employees")?);
+        rows.extend(
+            query
+                .build_query_as::<FoundRow>()
+                .fetch_all(&mut *connection)
+                .await
+                .doing("list employees")?,
+        );
     }
     if page.backwards {
         rows.reverse();
@@ -149,14 +167,27 @@ pub async fn employees(connection: &mut Connection, tenant: TenantId, filter: &F
     Ok(rows)
 }
 
-fn page_query(tenant: TenantId, filter: &Filter, page: &Page, stretch: Stretch, from: Option<&Key>, limit: i64) -> QueryBuilder<Postgres> {
+fn page_query(
+    tenant: TenantId,
+    filter: &Filter,
+    page: &Page,
+    stretch: Stretch,
+    from: Option<&Key>,
+    limit: i64,
+) -> QueryBuilder<Postgres> {
     let joins_risk = page.with_risk || page.order == Order::Risk || !filter.bands.is_empty();
     let mut query = QueryBuilder::new("select ");
     query.push(EMPLOYEE_COLUMNS);
     if joins_risk {
         query.push(RISK_COLUMNS);
     }
-    push_from(&mut query, tenant, filter, joins_risk, page.order == Order::Risk && stretch == Stretch::Keyed);
+    push_from(
+        &mut query,
+        tenant,
+        filter,
+        joins_risk,
+        page.order == Order::Risk && stretch == Stretch::Keyed,
+    );
     match (page.order, stretch) {
         (Order::Name, Stretch::Keyed) => query.push(" and e.display_name is not null"),
         (Order::Name, Stretch::Keyless) => query.push(" and e.display_name is null"),
@@ -167,14 +198,25 @@ fn page_query(tenant: TenantId, filter: &Filter, page: &Page, stretch: Stretch, 
     match from {
         Some(Key::Name(Some(name), id)) => {
             query.push(format_args!(" and (lower(e.display_name), e.id) {past} ("));
-            query.push_bind(name.clone()).push(", ").push_bind(Uuid::from(*id)).push(")");
+            query
+                .push_bind(name.clone())
+                .push(", ")
+                .push_bind(Uuid::from(*id))
+                .push(")");
         }
         Some(Key::Risk(Some(probability), id)) => {
             // Falling by probability, rising by id: no row comparison says that. The first condition is the index's.
             let (until, beyond) = if page.backwards { (">=", ">") } else { ("<=", "<") };
-            query.push(format_args!(" and r.probability {until} ")).push_bind(*probability);
-            query.push(format_args!(" and (r.probability {beyond} ")).push_bind(*probability);
-            query.push(format_args!(" or r.employee {past} ")).push_bind(Uuid::from(*id)).push(")");
+            query
+                .push(format_args!(" and r.probability {until} "))
+                .push_bind(*probability);
+            query
+                .push(format_args!(" and (r.probability {beyond} "))
+                .push_bind(*probability);
+            query
+                .push(format_args!(" or r.employee {past} "))
+                .push_bind(Uuid::from(*id))
+                .push(")");
         }
         Some(Key::Name(None, id) | Key::Risk(None, id) | Key::Id(id)) => {
             query.push(format_args!(" and e.id {past} ")).push_bind(Uuid::from(*id));
@@ -182,28 +224,46 @@ fn page_query(tenant: TenantId, filter: &Filter, page: &Page, stretch: Stretch, 
         None => {}
     }
     match (page.order, stretch) {
-        (Order::Name, Stretch::Keyed) => query.push(format_args!(" order by lower(e.display_name){descending}, e.id{descending}")),
-        (Order::Risk, Stretch::Keyed) => {
-            query.push(format_args!(" order by r.probability{}, r.employee{descending}", if page.backwards { "" } else { " desc" }))
-        }
+        (Order::Name, Stretch::Keyed) => query.push(format_args!(
+            " order by lower(e.display_name){descending}, e.id{descending}"
+        )),
+        (Order::Risk, Stretch::Keyed) => query.push(format_args!(
+            " order by r.probability{}, r.employee{descending}",
+            if page.backwards { "" } else { " desc" }
+        )),
         (_, Stretch::Keyless) | (Order::Id, _) => query.push(format_args!(" order by e.id{descending}")),
     };
     query.push(" limit ").push_bind(limit);
     query
 }
 
-fn push_from(query: &mut QueryBuilder<Postgres>, tenant: TenantId, filter: &Filter, joins_risk: bool, scored_only: bool) {
+fn push_from(
+    query: &mut QueryBuilder<Postgres>,
+    tenant: TenantId,
+    filter: &Filter,
+    joins_risk: bool,
+    scored_only: bool,
+) {
     query.push(" from employee e");
     if joins_risk {
-        let join = if scored_only || !filter.bands.is_empty() { "join" } else { "left join" };
-        query.push(format_args!(" {join} risk r on r.tenant = e.tenant and r.employee = e.id"));
+        let join = if scored_only || !filter.bands.is_empty() {
+            "join"
+        } else {
+            "left join"
+        };
+        query.push(format_args!(
+            " {join} risk r on r.tenant = e.tenant and r.employee = e.id"
+        ));
     }
     query.push(" where e.tenant = ").push_bind(Uuid::from(tenant));
     if joins_risk && (scored_only || !filter.bands.is_empty()) {
         query.push(" and r.tenant = ").push_bind(Uuid::from(tenant));
     }
     if let Some(part) = &filter.name_part {
-        query.push(" and lower(e.display_name) like '%' || lower(").push_bind(escaped(part)).push(") || '%'");
+        query
+            .push(" and lower(e.display_name) like '%' || lower(")
+            .push_bind(escaped(part))
+            .push(") || '%'");
     }
     if let Some(department) = &filter.department {
         query.push(" and e.department = ").push_bind(department.clone());
@@ -212,13 +272,19 @@ fn push_from(query: &mut QueryBuilder<Postgres>, tenant: TenantId, filter: &Filt
         query.push(" and e.location = ").push_bind(location.clone());
     }
     if !filter.bands.is_empty() {
-        query.push(" and r.band = any(").push_bind(filter.bands.iter().map(|band| band.name()).collect::<Vec<_>>()).push(")");
+        query
+            .push(" and r.band = any(")
+            .push_bind(filter.bands.iter().map(|band| band.name()).collect::<Vec<_>>())
+            .push(")");
     }
     for manager in [filter.manager, filter.team_of].into_iter().flatten() {
         query.push(" and e.manager = ").push_bind(Uuid::from(manager));
     }
     if !filter.statuses.is_empty() {
-        query.push(" and e.status = any(").push_bind(filter.statuses.iter().map(|status| status.name()).collect::<Vec<_>>()).push(")");
+        query
+            .push(" and e.status = any(")
+            .push_bind(filter.statuses.iter().map(|status| status.name()).collect::<Vec<_>>())
+            .push(")");
     }
 }
 
@@ -231,10 +297,18 @@ fn escaped(part: &str) -> String {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn count_employees(connection: &mut Connection, tenant: TenantId, filter: &Filter) -> Result<i64, DatabaseError> {
+pub async fn count_employees(
+    connection: &mut Connection,
+    tenant: TenantId,
+    filter: &Filter,
+) -> Result<i64, DatabaseError> {
     let mut query = QueryBuilder::new("select count(*)");
     push_from(&mut query, tenant, filter, !filter.bands.is_empty(), false);
-    query.build_query_scalar().fetch_one(connection).await.doing("count employees")
+    query
+        .build_query_scalar()
+        .fetch_one(connection)
+        .await
+        .doing("count employees")
 }
 
 /// These employees, as far as they exist in the asker's reach, in any order.
@@ -254,8 +328,15 @@ pub async fn employees_by_id(
         query.push(RISK_COLUMNS);
     }
     push_from(&mut query, tenant, filter, with_risk, false);
-    query.push(" and e.id = any(").push_bind(ids.iter().map(|id| Uuid::from(*id)).collect::<Vec<_>>()).push(")");
-    query.build_query_as().fetch_all(connection).await.doing("find employees")
+    query
+        .push(" and e.id = any(")
+        .push_bind(ids.iter().map(|id| Uuid::from(*id)).collect::<Vec<_>>())
+        .push(")");
+    query
+        .build_query_as()
+        .fetch_all(connection)
+        .await
+        .doing("find employees")
 }
 
 /// Whose team is asked for, from where, and how much of it.
@@ -271,14 +352,39 @@ pub struct TeamPage {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn teams(connection: &mut Connection, tenant: TenantId, pages: &[TeamPage], by_name: bool) -> Result<Vec<(usize, FoundRow)>, DatabaseError> {
+pub async fn teams(
+    connection: &mut Connection,
+    tenant: TenantId,
+    pages: &[TeamPage],
+    by_name: bool,
+) -> Result<Vec<(usize, FoundRow)>, DatabaseError> {
     let mut query = QueryBuilder::new("select u.page, e.* from unnest(");
-    query.push_bind(pages.iter().map(|page| Uuid::from(page.manager)).collect::<Vec<_>>()).push("::uuid[], ");
-    query.push_bind(pages.iter().map(|page| page.after.as_ref().and_then(|(name, _)| name.clone())).collect::<Vec<_>>()).push("::text[], ");
-    query.push_bind(pages.iter().map(|page| page.after.as_ref().map(|(_, id)| Uuid::from(*id))).collect::<Vec<_>>()).push("::uuid[], ");
+    query
+        .push_bind(pages.iter().map(|page| Uuid::from(page.manager)).collect::<Vec<_>>())
+        .push("::uuid[], ");
+    query
+        .push_bind(
+            pages
+                .iter()
+                .map(|page| page.after.as_ref().and_then(|(name, _)| name.clone()))
+                .collect::<Vec<_>>(),
+        )
+        .push("::text[], ");
+    query
+        .push_bind(
+            pages
+                .iter()
+                .map(|page| page.after.as_ref().map(|(_, id)| Uuid::from(*id)))
+                .collect::<Vec<_>>(),
+        )
+        .push("::uuid[], ");
     query.push_bind(pages.iter().map(|page| page.limit).collect::<Vec<_>>());
-    query.push("::bigint[]) with ordinality as u(manager, after_name, after_id, lim, page) cross join lateral (select ");
-    query.push(EMPLOYEE_COLUMNS).push(" from employee e where e.tenant = ").push_bind(Uuid::from(tenant));
+    query
+        .push("::bigint[]) with ordinality as u(manager, after_name, after_id, lim, page) cross join lateral (select ");
+    query
+        .push(EMPLOYEE_COLUMNS)
+        .push(" from employee e where e.tenant = ")
+        .push_bind(Uuid::from(tenant));
     query.push(" and e.manager = u.manager and (u.after_id is null or ");
     if by_name {
         // The nameless are last; among them the id decides.
@@ -290,12 +396,19 @@ pub async fn teams(connection: &mut Connection, tenant: TenantId, pages: &[TeamP
     } else {
         query.push("e.id > u.after_id) order by e.id");
     }
-    query.push(" limit u.lim) e order by u.page").push(if by_name { ", e.name_key nulls last, e.id" } else { ", e.id" });
+    query.push(" limit u.lim) e order by u.page").push(if by_name {
+        ", e.name_key nulls last, e.id"
+    } else {
+        ", e.id"
+    });
     let rows: Vec<PgRow> = query.build().fetch_all(connection).await.doing("list teams")?;
     rows.iter()
         .map(|row| {
             let page: i64 = row.try_get("page").doing("list teams")?;
-            Ok((usize::try_from(page - 1).unwrap_or(usize::MAX), FoundRow::from_row(row).doing("list teams")?))
+            Ok((
+                usize::try_from(page - 1).unwrap_or(usize::MAX),
+                FoundRow::from_row(row).doing("list teams")?,
+            ))
         })
         .collect()
 }
@@ -328,14 +441,22 @@ pub struct GroupRow {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn risk_overview(connection: &mut Connection, tenant: TenantId, grouping: Grouping) -> Result<Vec<GroupRow>, DatabaseError> {
+pub async fn risk_overview(
+    connection: &mut Connection,
+    tenant: TenantId,
+    grouping: Grouping,
+) -> Result<Vec<GroupRow>, DatabaseError> {
     let key = match grouping {
         Grouping::Department => "e.department",
         Grouping::Location => "e.location",
         Grouping::Band => "r.band",
         Grouping::Manager => "e.manager::text",
     };
-    let employed: Vec<&str> = Status::ALL.into_iter().filter(|status| status.is_employed()).map(Status::name).collect();
+    let employed: Vec<&str> = Status::ALL
+        .into_iter()
+        .filter(|status| status.is_employed())
+        .map(Status::name)
+        .collect();
     let mut query = QueryBuilder::new("select ");
     query.push(key);
     query.push(
@@ -344,8 +465,16 @@ pub async fn risk_overview(connection: &mut Connection, tenant: TenantId, groupi
           count(*) filter (where r.band = 'HIGH') as high, count(*) filter (where r.band = 'CRITICAL') as critical
           from employee e left join risk r on r.tenant = e.tenant and r.employee = e.id where e.tenant = ",
     );
-    query.push_bind(Uuid::from(tenant)).push(" and e.status = any(").push_bind(employed).push(") group by 1 order by 1 nulls last");
-    query.build_query_as().fetch_all(connection).await.doing("read the risk overview")
+    query
+        .push_bind(Uuid::from(tenant))
+        .push(" and e.status = any(")
+        .push_bind(employed)
+        .push(") group by 1 order by 1 nulls last");
+    query
+        .build_query_as()
+        .fetch_all(connection)
+        .await
+        .doing("read the risk overview")
 }
 
 /// Heads of one department or team.
@@ -409,7 +538,10 @@ pub async fn risk_history(
 /// # Errors
 /// When the database fails.
 pub async fn log_head(connection: &mut Connection) -> Result<(i64, Timestamp), DatabaseError> {
-    sqlx::query_as("select position, recorded_at from log_head").fetch_one(connection).await.doing("read the log's head")
+    sqlx::query_as("select position, recorded_at from log_head")
+        .fetch_one(connection)
+        .await
+        .doing("read the log's head")
 }
 
 #[cfg(test)]
@@ -431,9 +563,25 @@ mod tests {
             statuses: vec![Status::Active],
             ..Filter::default()
         };
-        let page = Page { order: Order::Name, backwards: false, from: None, limit: 10, with_risk: true };
-        let query = page_query(TenantId::from_uuid(Uuid::nil()), &filter, &page, Stretch::Keyed, None, 10);
+        let page = Page {
+            order: Order::Name,
+            backwards: false,
+            from: None,
+            limit: 10,
+            with_risk: true,
+        };
+        let query = page_query(
+            TenantId::from_uuid(Uuid::nil()),
+            &filter,
+            &page,
+            Stretch::Keyed,
+            None,
+            10,
+        );
         let sql = query.into_string();
-        assert!(!sql.contains("drop") && !sql.contains("y'") && !sql.contains("HIGH"), "{sql}");
+        assert!(
+            !sql.contains("drop") && !sql.contains("y'") && !sql.contains("HIGH"),
+            "{sql}"
+        );
     }
 }

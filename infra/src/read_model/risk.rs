@@ -50,12 +50,14 @@ pub const fn json(factors: Vec<Factor>) -> Json<Vec<Factor>> {
 /// When the database fails.
 pub async fn load(connection: &mut Connection, employees: &[(TenantId, Uuid)]) -> Result<Vec<RiskRow>, DatabaseError> {
     let (tenants, ids) = keys(employees);
-    sqlx::query_as("select r.* from unnest($1::uuid[], $2::uuid[]) as u(tenant, employee) join risk r using (tenant, employee)")
-        .bind(tenants)
-        .bind(ids)
-        .fetch_all(connection)
-        .await
-        .doing("load risks")
+    sqlx::query_as(
+        "select r.* from unnest($1::uuid[], $2::uuid[]) as u(tenant, employee) join risk r using (tenant, employee)",
+    )
+    .bind(tenants)
+    .bind(ids)
+    .fetch_all(connection)
+    .await
+    .doing("load risks")
 }
 
 /// Writes current scores.
@@ -112,7 +114,12 @@ const ANNOUNCED_MAX: usize = 150;
 pub async fn announce(connection: &mut Connection, tenant: TenantId, employees: &[Uuid]) -> Result<(), DatabaseError> {
     for employees in employees.chunks(ANNOUNCED_MAX) {
         let payload = serde_json::json!({"tenant": tenant, "employees": employees});
-        sqlx::query("select pg_notify($1, $2)").bind(RISK_CHANNEL).bind(payload.to_string()).execute(&mut *connection).await.doing("announce risks")?;
+        sqlx::query("select pg_notify($1, $2)")
+            .bind(RISK_CHANNEL)
+            .bind(payload.to_string())
+            .execute(&mut *connection)
+            .await
+            .doing("announce risks")?;
     }
     Ok(())
 }
@@ -175,7 +182,10 @@ pub struct FeatureStateRow {
 
 /// # Errors
 /// When the database fails.
-pub async fn load_states(connection: &mut Connection, employees: &[(TenantId, Uuid)]) -> Result<Vec<FeatureStateRow>, DatabaseError> {
+pub async fn load_states(
+    connection: &mut Connection,
+    employees: &[(TenantId, Uuid)],
+) -> Result<Vec<FeatureStateRow>, DatabaseError> {
     let (tenants, ids) = keys(employees);
     sqlx::query_as("select s.* from unnest($1::uuid[], $2::uuid[]) as u(tenant, employee) join feature_state s using (tenant, employee)")
         .bind(tenants)
@@ -189,7 +199,12 @@ pub async fn load_states(connection: &mut Connection, employees: &[(TenantId, Uu
 ///
 /// # Errors
 /// When the database fails.
-pub async fn page_states(connection: &mut Connection, tenant: TenantId, after: Option<Uuid>, limit: i64) -> Result<Vec<FeatureStateRow>, DatabaseError> {
+pub async fn page_states(
+    connection: &mut Connection,
+    tenant: TenantId,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<FeatureStateRow>, DatabaseError> {
     sqlx::query_as("select * from feature_state where tenant = $1 and ($2::uuid is null or employee > $2) order by employee limit $3")
         .bind(Uuid::from(tenant))
         .bind(after)

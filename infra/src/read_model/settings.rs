@@ -19,7 +19,11 @@ pub struct SettingsRow {
 /// # Errors
 /// When the database fails.
 pub async fn load(connection: &mut Connection, tenant: TenantId) -> Result<Option<SettingsRow>, DatabaseError> {
-    sqlx::query_as("select * from tenant_settings where tenant = $1").bind(Uuid::from(tenant)).fetch_optional(connection).await.doing("load a tenant's settings")
+    sqlx::query_as("select * from tenant_settings where tenant = $1")
+        .bind(Uuid::from(tenant))
+        .fetch_optional(connection)
+        .await
+        .doing("load a tenant's settings")
 }
 
 /// # Errors
@@ -56,7 +60,11 @@ pub struct ConnectionRow {
 
 /// # Errors
 /// When the database fails.
-pub async fn load_connection(connection: &mut Connection, tenant: TenantId, id: Uuid) -> Result<Option<ConnectionRow>, DatabaseError> {
+pub async fn load_connection(
+    connection: &mut Connection,
+    tenant: TenantId,
+    id: Uuid,
+) -> Result<Option<ConnectionRow>, DatabaseError> {
     sqlx::query_as("select * from connection where tenant = $1 and id = $2")
         .bind(Uuid::from(tenant))
         .bind(id)
@@ -69,7 +77,10 @@ pub async fn load_connection(connection: &mut Connection, tenant: TenantId, id: 
 ///
 /// # Errors
 /// When the database fails.
-pub async fn list_connections(connection: &mut Connection, tenant: TenantId) -> Result<Vec<ConnectionRow>, DatabaseError> {
+pub async fn list_connections(
+    connection: &mut Connection,
+    tenant: TenantId,
+) -> Result<Vec<ConnectionRow>, DatabaseError> {
     sqlx::query_as("select * from connection where tenant = $1 order by vendor, company_domain")
         .bind(Uuid::from(tenant))
         .fetch_all(connection)

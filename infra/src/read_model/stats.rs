@@ -40,7 +40,11 @@ pub struct Changes {
 /// # Errors
 /// When the database fails.
 pub async fn apply(connection: &mut Connection, changes: &Changes) -> Result<(), DatabaseError> {
-    let departments: Vec<_> = changes.departments.iter().filter(|(_, counts)| !counts.is_zero()).collect();
+    let departments: Vec<_> = changes
+        .departments
+        .iter()
+        .filter(|(_, counts)| !counts.is_zero())
+        .collect();
     if !departments.is_empty() {
         sqlx::query(
             "insert into department_stats as s (tenant, department, headcount, on_leave, on_notice, departed)
@@ -83,7 +87,10 @@ pub async fn apply(connection: &mut Connection, changes: &Changes) -> Result<(),
 ///
 /// # Errors
 /// When the database fails.
-pub async fn largest_team(connection: &mut Connection, tenant: domain::id::TenantId) -> Result<Option<Uuid>, DatabaseError> {
+pub async fn largest_team(
+    connection: &mut Connection,
+    tenant: domain::id::TenantId,
+) -> Result<Option<Uuid>, DatabaseError> {
     sqlx::query_scalar(
         "select s.manager from team_stats s join employee e on e.tenant = s.tenant and e.id = s.manager
           where s.tenant = $1 and s.headcount > 0 order by s.headcount desc, s.manager limit 1",

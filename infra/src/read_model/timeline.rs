@@ -58,7 +58,13 @@ pub async fn add(connection: &mut Connection, rows: &[TimelineRow]) -> Result<()
 ///
 /// # Errors
 /// When the database fails.
-pub async fn page(connection: &mut Connection, tenant: TenantId, employee: Uuid, before: Option<i64>, limit: i64) -> Result<Vec<TimelineRow>, DatabaseError> {
+pub async fn page(
+    connection: &mut Connection,
+    tenant: TenantId,
+    employee: Uuid,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<Vec<TimelineRow>, DatabaseError> {
     sqlx::query_as("select * from timeline_entry where tenant = $1 and employee = $2 and position < $3 order by position desc limit $4")
         .bind(Uuid::from(tenant))
         .bind(employee)

@@ -32,7 +32,10 @@ pub struct VersionRow {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn load_believed(connection: &mut Connection, employees: &[(TenantId, Uuid)]) -> Result<Vec<VersionRow>, DatabaseError> {
+pub async fn load_believed(
+    connection: &mut Connection,
+    employees: &[(TenantId, Uuid)],
+) -> Result<Vec<VersionRow>, DatabaseError> {
     let (tenants, ids) = keys(employees);
     sqlx::query_as(
         "select v.* from unnest($1::uuid[], $2::uuid[]) as u(tenant, employee) join employee_version v using (tenant, employee)
@@ -50,8 +53,13 @@ pub async fn load_believed(connection: &mut Connection, employees: &[(TenantId, 
 ///
 /// # Errors
 /// When the database fails.
-pub async fn replace(connection: &mut Connection, closed: &[VersionRow], added: &[VersionRow]) -> Result<(), DatabaseError> {
-    let (never, ended): (Vec<&VersionRow>, Vec<&VersionRow>) = closed.iter().partition(|row| row.recorded_from >= row.recorded_to);
+pub async fn replace(
+    connection: &mut Connection,
+    closed: &[VersionRow],
+    added: &[VersionRow],
+) -> Result<(), DatabaseError> {
+    let (never, ended): (Vec<&VersionRow>, Vec<&VersionRow>) =
+        closed.iter().partition(|row| row.recorded_from >= row.recorded_to);
     if !never.is_empty() {
         sqlx::query(
             "delete from employee_version v using unnest($1::uuid[], $2::uuid[], $3::date[], $4::timestamptz[]) as u(tenant, employee, effective_from, recorded_from)

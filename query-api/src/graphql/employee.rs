@@ -1,12 +1,14 @@
 //! One person, and lists of people.
 
+use std::{collections::HashMap, sync::Arc};
+
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject, connection::PageInfo};
 use domain::{
     id::EmployeeId,
     policy::{Permission, Reach},
 };
 use infra::read_model::{
-    employee::{EmployeeRow, Status as StatusName},
+    employee::{self as records, EmployeeRow, Status as StatusName},
     query::{self, Filter, FoundRow, Key, Order, Page},
     risk::RiskRow,
     timeline,
@@ -29,24 +31,39 @@ use crate::{
 
 /// A score that came along with the person, or is still to be loaded.
 enum Score {
-    Known(Option<RiskRow>),
+    Known(Option<Arc<RiskRow>>),
+    ToLoad,
+}
+
+/// The manager's record, that came along with the person or is still to be loaded.
+enum Manager {
+    Known(Option<Arc<EmployeeRow>>),
     ToLoad,
 }
 
 /// A person at work. What the viewer may not see of them is null.
 pub struct Employee {
-    row: EmployeeRow,
+    row: Arc<EmployeeRow>,
     score: Score,
+    manager: Manager,
 }
 
 impl Employee {
-    pub const fn new(row: EmployeeRow) -> Self {
-        Self { row, score: Score::ToLoad }
+    pub fn new(row: impl Into<Arc<EmployeeRow>>) -> Self {
+        Self {
+            row: row.into(),
+            score: Score::ToLoad,
+            manager: Manager::ToLoad,
+        }
     }
 
     /// With the score that was read in the same statement.
     pub fn with_score(found: FoundRow) -> Self {
-        Self { row: found.employee, score: Score::Known(found.risk) }
+        Self {
+            row: found.employee.into(),
+            score: Score::Known(found.risk.map(Arc::new)),
+            manager: Manager::ToLoad,
+        }
     }
 
     fn employee_id(&self) -> EmployeeId {
@@ -96,7 +113,9 @@ impl Employee {
     }
 
     async fn status(&self) -> Result<Status, ApiError> {
-        StatusName::from_name(&self.row.status).map(Status::from).ok_or(ApiError::Corrupt("status"))
+        StatusName::from_name(&self.row.status)
+            .map(Status::from)
+            .ok_or(ApiError::Corrupt("status"))
     }
 
     async fn hired_on(&self) -> Day {
@@ -119,15 +138,27 @@ impl Employee {
     }
 
     async fn work_email(&self, ctx: &Context<'_>) -> Result<Option<&str>, ApiError> {
-        Ok(self.row.work_email.as_deref().filter(|_| Viewer::of(ctx).is_ok_and(|viewer| self.shows(viewer, Permission::SeeContacts))))
+        Ok(self
+            .row
+            .work_email
+            .as_deref()
+            .filter(|_| Viewer::of(ctx).is_ok_and(|viewer| self.shows(viewer, Permission::SeeContacts))))
     }
 
     async fn work_phone(&self, ctx: &Context<'_>) -> Result<Option<&str>, ApiError> {
-        Ok(self.row.work_phone.as_deref().filter(|_| Viewer::of(ctx).is_ok_and(|viewer| self.shows(viewer, Permission::SeeContacts))))
+        Ok(self
+            .row
+            .work_phone
+            .as_deref()
+            .filter(|_| Viewer::of(ctx).is_ok_and(|viewer| self.shows(viewer, Permission::SeeContacts))))
     }
 
     async fn mobile_phone(&self, ctx: &Context<'_>) -> Result<Option<&str>, ApiError> {
-        Ok(self.row.mobile_phone.as_deref().filter(|_| Viewer::of(ctx).is_ok_and(|viewer| self.shows(viewer, Permission::SeeContacts))))
+        Ok(self
+            .row
+            .mobile_phone
+            .as_deref()
+            .filter(|_| Viewer::of(ctx).is_ok_and(|viewer| self.shows(viewer, Permission::SeeContacts))))
     }
 
     /// The log position of the last event that changed this record.
@@ -137,29 +168,55 @@ impl Employee {
 
     /// In outline if the viewer does not reach the manager.
     async fn manager(&self, ctx: &Context<'_>) -> Result<Option<Self>, crate::error::SharedError> {
-        let Some(manager) = self.row.manager else { return Ok(None) };
+        let Some(manager) = self.row.manager else {
+            return Ok(None);
+        };
         let viewer = Viewer::of(ctx)?;
         if !viewer.may(Permission::SeeEmployees) {
             return Ok(None);
         }
-        let row = loaders(ctx)?.people.load_one((viewer.0.tenant, EmployeeId::from_uuid(manager))).await?;
+        let row = match &self.manager {
+            Manager::Known(row) => row.clone(),
+            Manager::ToLoad => loaders(ctx)?
+                .people
+                .load_one((viewer.0.tenant, EmployeeId::from_uuid(manager)))
+                .await?
+                .map(Arc::new),
+        };
         // A store manager's reports are managed by nobody else; any other manager is none of theirs.
         Ok(row.filter(|row| viewer.reaches(row) || viewer.is(row)).map(Self::new))
     }
 
     /// The people whose manager this is, as far as the viewer reaches them.
     #[graphql(complexity = "page_cost(first, None) * child_complexity + 1")]
-    async fn team(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<EmployeeConnection, crate::error::SharedError> {
+    async fn team(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<EmployeeConnection, crate::error::SharedError> {
         let viewer = Viewer::of(ctx)?;
         viewer.require(Permission::SeeEmployees)?;
         let window = Window::new(first, after, None, None)?;
-        let order = if viewer.may(Permission::SeeNames) { Order::Name } else { Order::Id };
-        let after = match window.cursor.as_deref().map(|cursor| cursor::to_key(cursor, order)).transpose()? {
+        let order = if viewer.may(Permission::SeeNames) {
+            Order::Name
+        } else {
+            Order::Id
+        };
+        let after = match window
+            .cursor
+            .as_deref()
+            .map(|cursor| cursor::to_key(cursor, order))
+            .transpose()?
+        {
             None => None,
             Some(Key::Name(name, id)) => Some((name, id)),
             Some(Key::Id(id) | Key::Risk(_, id)) => Some((None, id)),
         };
-        let filter = Filter { manager: Some(self.employee_id()), ..viewer.scope().unwrap_or_default() };
+        let filter = Filter {
+            manager: Some(self.employee_id()),
+            ..viewer.scope().unwrap_or_default()
+        };
         let within_reach = match viewer.0.reach() {
             Reach::WholeTenant => true,
             Reach::TeamOf(manager) => manager == self.employee_id(),
@@ -168,7 +225,13 @@ impl Employee {
         if !within_reach {
             return Ok(EmployeeConnection::new(vec![], &window, order, filter));
         }
-        let key = TeamKey { tenant: viewer.0.tenant, manager: self.employee_id(), after, limit: i64::from(window.size) + 1, by_name: order == Order::Name };
+        let key = TeamKey {
+            tenant: viewer.0.tenant,
+            manager: self.employee_id(),
+            after,
+            limit: i64::from(window.size) + 1,
+            by_name: order == Order::Name,
+        };
         let found = loaders(ctx)?.teams.load_one(key).await?.unwrap_or_default();
         let mut connection = EmployeeConnection::new(found, &window, order, filter);
         // The team's statement does not read scores: they come in one more for all teams.
@@ -186,14 +249,19 @@ impl Employee {
         }
         let row = match &self.score {
             Score::Known(row) => row.clone(),
-            Score::ToLoad => loaders(ctx)?.risks.load_one(self.key(viewer)).await?,
+            Score::ToLoad => loaders(ctx)?.risks.load_one(self.key(viewer)).await?.map(Arc::new),
         };
         Ok(row.map(Risk))
     }
 
     /// The scores that were news, newest first; those before the log position `before`.
     #[graphql(complexity = "page_cost(first, None) * child_complexity + 1")]
-    async fn risk_history(&self, ctx: &Context<'_>, first: Option<i32>, before: Option<Position>) -> Result<Vec<RiskAssessment>, ApiError> {
+    async fn risk_history(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        before: Option<Position>,
+    ) -> Result<Vec<RiskAssessment>, ApiError> {
         let viewer = Viewer::of(ctx)?;
         let limit = i64::from(cursor::page_size(first)?);
         if !self.shows(viewer, Permission::SeeRisk) {
@@ -201,13 +269,22 @@ impl Employee {
         }
         let (tenant, id) = self.key(viewer);
         let before = before.map(|position| position.0);
-        let rows = store(ctx)?.read(tenant, move |connection| Box::pin(async move { query::risk_history(connection, tenant, id, before, limit).await })).await?;
+        let rows = store(ctx)?
+            .read(tenant, move |connection| {
+                Box::pin(async move { query::risk_history(connection, tenant, id, before, limit).await })
+            })
+            .await?;
         Ok(rows.into_iter().map(RiskAssessment).collect())
     }
 
     /// Everything that is recorded about the person, newest first.
     #[graphql(complexity = "page_cost(first, None) * child_complexity + 1")]
-    async fn timeline(&self, ctx: &Context<'_>, first: Option<i32>, after: Option<String>) -> Result<TimelineConnection, ApiError> {
+    async fn timeline(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<TimelineConnection, ApiError> {
         let viewer = Viewer::of(ctx)?;
         let window = Window::new(first, after, None, None)?;
         let before = window.cursor.as_deref().map(cursor::to_position).transpose()?;
@@ -217,8 +294,11 @@ impl Employee {
         let (tenant, id) = self.key(viewer);
         let limit = i64::from(window.size) + 1;
         let store = store(ctx)?;
-        let rows =
-            store.read(tenant, move |connection| Box::pin(async move { timeline::page(connection, tenant, Uuid::from(id), before, limit).await })).await?;
+        let rows = store
+            .read(tenant, move |connection| {
+                Box::pin(async move { timeline::page(connection, tenant, Uuid::from(id), before, limit).await })
+            })
+            .await?;
         TimelineConnection::open(rows, &window, viewer, &store.keyring).await
     }
 }
@@ -242,20 +322,40 @@ impl EmployeeConnection {
         }
         found.truncate(size);
         let from_somewhere = window.cursor.is_some();
-        let (has_next, has_previous) = if window.backwards { (from_somewhere, more) } else { (more, from_somewhere) };
-        let entries = found.into_iter().map(|found| (found.key(order), Employee::with_score(found))).collect();
-        Self { entries, has_next, has_previous, filter: Some(filter) }
+        let (has_next, has_previous) = if window.backwards {
+            (from_somewhere, more)
+        } else {
+            (more, from_somewhere)
+        };
+        let entries = found
+            .into_iter()
+            .map(|found| (found.key(order), Employee::with_score(found)))
+            .collect();
+        Self {
+            entries,
+            has_next,
+            has_previous,
+            filter: Some(filter),
+        }
     }
 
     const fn empty() -> Self {
-        Self { entries: Vec::new(), has_next: false, has_previous: false, filter: None }
+        Self {
+            entries: Vec::new(),
+            has_next: false,
+            has_previous: false,
+            filter: None,
+        }
     }
 }
 
 #[Object]
 impl EmployeeConnection {
     async fn edges(&self) -> Vec<EmployeeEdge<'_>> {
-        self.entries.iter().map(|(key, node)| EmployeeEdge { key, node }).collect()
+        self.entries
+            .iter()
+            .map(|(key, node)| EmployeeEdge { key, node })
+            .collect()
     }
 
     async fn nodes(&self) -> Vec<&Employee> {
@@ -274,9 +374,15 @@ impl EmployeeConnection {
 
     /// How many there are on all pages: counted only when asked for.
     async fn total_count(&self, ctx: &Context<'_>) -> Result<i64, ApiError> {
-        let Some(filter) = self.filter.clone() else { return Ok(0) };
+        let Some(filter) = self.filter.clone() else {
+            return Ok(0);
+        };
         let tenant = Viewer::of(ctx)?.0.tenant;
-        store(ctx)?.read(tenant, move |connection| Box::pin(async move { query::count_employees(connection, tenant, &filter).await })).await
+        store(ctx)?
+            .read(tenant, move |connection| {
+                Box::pin(async move { query::count_employees(connection, tenant, &filter).await })
+            })
+            .await
     }
 }
 
@@ -315,7 +421,10 @@ pub struct EmployeeFilter {
 impl EmployeeFilter {
     /// The filter within the viewer's reach.
     fn within(self, viewer: &Viewer, scope: Filter) -> Result<Filter, ApiError> {
-        let search = self.search.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+        let search = self
+            .search
+            .map(|text| text.trim().to_owned())
+            .filter(|text| !text.is_empty());
         if search.is_some() {
             viewer.require(Permission::SeeNames)?;
         }
@@ -324,12 +433,16 @@ impl EmployeeFilter {
         }
         for text in [&search, &self.department, &self.location].into_iter().flatten() {
             if text.chars().count() > TEXT_CHARS_MAX {
-                return Err(ApiError::bad_input(format!("a filter has {TEXT_CHARS_MAX} characters at most")));
+                return Err(ApiError::bad_input(format!(
+                    "a filter has {TEXT_CHARS_MAX} characters at most"
+                )));
             }
         }
         let (bands, statuses) = (self.band.unwrap_or_default(), self.status.unwrap_or_default());
         if bands.len() > FILTER_VALUES_MAX || statuses.len() > FILTER_VALUES_MAX {
-            return Err(ApiError::bad_input(format!("a filter names {FILTER_VALUES_MAX} values at most")));
+            return Err(ApiError::bad_input(format!(
+                "a filter names {FILTER_VALUES_MAX} values at most"
+            )));
         }
         Ok(Filter {
             name_part: search,
@@ -344,9 +457,16 @@ impl EmployeeFilter {
 }
 
 /// Lists employees within the viewer's reach.
-pub async fn list(ctx: &Context<'_>, window: Window, filter: Option<EmployeeFilter>, order: EmployeeOrder) -> Result<EmployeeConnection, ApiError> {
+pub async fn list(
+    ctx: &Context<'_>,
+    window: Window,
+    filter: Option<EmployeeFilter>,
+    order: EmployeeOrder,
+) -> Result<EmployeeConnection, ApiError> {
     let viewer = Viewer::of(ctx)?;
-    let Some(scope) = viewer.scope() else { return Ok(EmployeeConnection::empty()) };
+    let Some(scope) = viewer.scope() else {
+        return Ok(EmployeeConnection::empty());
+    };
     let filter = filter.unwrap_or_default().within(viewer, scope)?;
     let order = match order {
         // A list sorted by name tells names.
@@ -357,17 +477,54 @@ pub async fn list(ctx: &Context<'_>, window: Window, filter: Option<EmployeeFilt
             Order::Risk
         }
     };
-    let from = window.cursor.as_deref().map(|cursor| cursor::to_key(cursor, order)).transpose()?;
+    let from = window
+        .cursor
+        .as_deref()
+        .map(|cursor| cursor::to_key(cursor, order))
+        .transpose()?;
     let asked = ctx.look_ahead();
-    let with_risk = order == Order::Risk || asked.field("edges").field("node").field("risk").exists() || asked.field("nodes").field("risk").exists();
-    let page = Page { order, backwards: window.backwards, from, limit: i64::from(window.size) + 1, with_risk };
+    let selects =
+        |field| asked.field("edges").field("node").field(field).exists() || asked.field("nodes").field(field).exists();
+    let (with_risk, with_managers) = (order == Order::Risk || selects("risk"), selects("manager"));
+    let page = Page {
+        order,
+        backwards: window.backwards,
+        from,
+        limit: i64::from(window.size) + 1,
+        with_risk,
+    };
     let tenant = viewer.0.tenant;
     let wanted = filter.clone();
-    let found = store(ctx)?.read(tenant, move |connection| Box::pin(async move { query::employees(connection, tenant, &wanted, &page).await })).await?;
+    // What hangs on every entry is read in the same transaction.
+    let (found, managers) = store(ctx)?
+        .read(tenant, move |connection| {
+            Box::pin(async move {
+                let found = query::employees(connection, tenant, &wanted, &page).await?;
+                let mut ids: Vec<_> = found
+                    .iter()
+                    .filter(|_| with_managers)
+                    .filter_map(|found| found.employee.manager)
+                    .map(|id| (tenant, id))
+                    .collect();
+                ids.sort_unstable();
+                ids.dedup();
+                let managers = if ids.is_empty() {
+                    vec![]
+                } else {
+                    records::load(connection, &ids).await?
+                };
+                Ok((found, managers))
+            })
+        })
+        .await?;
+    let managers: HashMap<Uuid, Arc<EmployeeRow>> = managers.into_iter().map(|row| (row.id, Arc::new(row))).collect();
     let mut connection = EmployeeConnection::new(found, &window, order, filter);
-    if !with_risk {
-        for (_, employee) in &mut connection.entries {
+    for (_, employee) in &mut connection.entries {
+        if !with_risk {
             employee.score = Score::ToLoad;
+        }
+        if with_managers {
+            employee.manager = Manager::Known(employee.row.manager.and_then(|manager| managers.get(&manager).cloned()));
         }
     }
     Ok(connection)
@@ -380,13 +537,25 @@ pub async fn find(ctx: &Context<'_>, id: EmployeeId) -> Result<Option<Employee>,
     let tenant = viewer.0.tenant;
     let with_risk = ctx.look_ahead().field("risk").exists();
     let mut found = store(ctx)?
-        .read(tenant, move |connection| Box::pin(async move { query::employees_by_id(connection, tenant, &[id], &scope, with_risk).await }))
+        .read(tenant, move |connection| {
+            Box::pin(async move { query::employees_by_id(connection, tenant, &[id], &scope, with_risk).await })
+        })
         .await?;
-    Ok(found.pop().filter(|found| viewer.reaches(&found.employee)).map(|found| if with_risk { Employee::with_score(found) } else { Employee::new(found.employee) }))
+    Ok(found
+        .pop()
+        .filter(|found| viewer.reaches(&found.employee))
+        .map(|found| {
+            if with_risk {
+                Employee::with_score(found)
+            } else {
+                Employee::new(found.employee)
+            }
+        }))
 }
 
 pub fn employee_id(id: &ID) -> Result<EmployeeId, ApiError> {
-    id.parse().map_err(|_| ApiError::bad_input("an employee's id is a UUID"))
+    id.parse()
+        .map_err(|_| ApiError::bad_input("an employee's id is a UUID"))
 }
 
 pub fn store<'c>(ctx: &Context<'c>) -> Result<&'c Store, ApiError> {
@@ -412,12 +581,29 @@ pub struct ViewerInfo {
 /// Who asks.
 pub async fn viewer_info(ctx: &Context<'_>) -> Result<ViewerInfo, crate::error::SharedError> {
     let viewer = Viewer::of(ctx)?;
-    let permissions = Permission::ALL.into_iter().filter(|permission| viewer.may(*permission)).map(|permission| format!("{permission:?}")).collect();
-    let employee = match viewer.0.employee.filter(|_| viewer.may(Permission::SeeEmployees) && ctx.look_ahead().field("employee").exists()) {
-        Some(own) => loaders(ctx)?.people.load_one((viewer.0.tenant, own)).await?.map(Employee::new),
+    let permissions = Permission::ALL
+        .into_iter()
+        .filter(|permission| viewer.may(*permission))
+        .map(|permission| format!("{permission:?}"))
+        .collect();
+    let employee = match viewer
+        .0
+        .employee
+        .filter(|_| viewer.may(Permission::SeeEmployees) && ctx.look_ahead().field("employee").exists())
+    {
+        Some(own) => loaders(ctx)?
+            .people
+            .load_one((viewer.0.tenant, own))
+            .await?
+            .map(Employee::new),
         None => None,
     };
-    Ok(ViewerInfo { subject: viewer.0.subject.clone(), role: viewer.0.role.name().to_owned(), permissions, employee })
+    Ok(ViewerInfo {
+        subject: viewer.0.subject.clone(),
+        role: viewer.0.role.name().to_owned(),
+        permissions,
+        employee,
+    })
 }
 
 #[cfg(test)]
@@ -426,21 +612,54 @@ mod tests {
     use crate::access::tests::row;
 
     fn found(id: u128) -> FoundRow {
-        FoundRow { employee: row(id, None), name_key: Some("ada".into()), risk: None }
+        FoundRow {
+            employee: row(id, None),
+            name_key: Some("ada".into()),
+            risk: None,
+        }
     }
 
     fn window(backwards: bool, cursor: bool) -> Window {
-        Window { size: 2, backwards, cursor: cursor.then(|| "c".to_owned()) }
+        Window {
+            size: 2,
+            backwards,
+            cursor: cursor.then(|| "c".to_owned()),
+        }
     }
 
     #[test]
     fn one_entry_more_than_asked_for_means_that_there_is_more() {
-        let ids = |connection: &EmployeeConnection| connection.entries.iter().map(|(_, e)| e.row.id.as_u128()).collect::<Vec<_>>();
-        let forward = EmployeeConnection::new(vec![found(1), found(2), found(3)], &window(false, false), Order::Id, Filter::default());
-        assert_eq!((ids(&forward), forward.has_next, forward.has_previous), (vec![1, 2], true, false));
-        let backward = EmployeeConnection::new(vec![found(1), found(2), found(3)], &window(true, true), Order::Id, Filter::default());
-        assert_eq!((ids(&backward), backward.has_next, backward.has_previous), (vec![2, 3], true, true));
+        let ids = |connection: &EmployeeConnection| {
+            connection
+                .entries
+                .iter()
+                .map(|(_, e)| e.row.id.as_u128())
+                .collect::<Vec<_>>()
+        };
+        let forward = EmployeeConnection::new(
+            vec![found(1), found(2), found(3)],
+            &window(false, false),
+            Order::Id,
+            Filter::default(),
+        );
+        assert_eq!(
+            (ids(&forward), forward.has_next, forward.has_previous),
+            (vec![1, 2], true, false)
+        );
+        let backward = EmployeeConnection::new(
+            vec![found(1), found(2), found(3)],
+            &window(true, true),
+            Order::Id,
+            Filter::default(),
+        );
+        assert_eq!(
+            (ids(&backward), backward.has_next, backward.has_previous),
+            (vec![2, 3], true, true)
+        );
         let whole = EmployeeConnection::new(vec![found(1)], &window(false, true), Order::Id, Filter::default());
-        assert_eq!((ids(&whole), whole.has_next, whole.has_previous), (vec![1], false, true));
+        assert_eq!(
+            (ids(&whole), whole.has_next, whole.has_previous),
+            (vec![1], false, true)
+        );
     }
 }

@@ -23,7 +23,10 @@ pub struct Query;
 #[Object]
 impl Query {
     /// Employees within your reach.
-    #[graphql(guard = "May(Permission::SeeEmployees)", complexity = "page_cost(first, last) * child_complexity + 1")]
+    #[graphql(
+        guard = "May(Permission::SeeEmployees)",
+        complexity = "page_cost(first, last) * child_complexity + 1"
+    )]
     #[expect(clippy::too_many_arguments, reason = "a connection's arguments and the filter")]
     async fn employees(
         &self,

@@ -1,5 +1,7 @@
 //! Scores, with what explains and reproduces them.
 
+use std::sync::Arc;
+
 use async_graphql::{Object, SimpleObject};
 use domain::{Timestamp, risk::Band as BandName, risk::Factor};
 use infra::read_model::risk::{RiskHistoryRow, RiskRow};
@@ -8,7 +10,7 @@ use super::scalar::{Band, Position};
 use crate::error::ApiError;
 
 /// The probability that someone gives notice by their own will within the horizon.
-pub struct Risk(pub RiskRow);
+pub struct Risk(pub Arc<RiskRow>);
 
 #[Object]
 impl Risk {
@@ -123,5 +125,7 @@ pub struct BandCounts {
 }
 
 fn band(name: &str) -> Result<Band, ApiError> {
-    BandName::from_name(name).map(Band::from).ok_or(ApiError::Corrupt("band"))
+    BandName::from_name(name)
+        .map(Band::from)
+        .ok_or(ApiError::Corrupt("band"))
 }

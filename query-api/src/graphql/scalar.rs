@@ -11,7 +11,10 @@ pub struct Day(pub domain::Date);
 impl ScalarType for Day {
     fn parse(value: Value) -> InputValueResult<Self> {
         match value {
-            Value::String(text) => text.parse().map(Day).map_err(|_| InputValueError::custom("a day is written as 2026-01-31")),
+            Value::String(text) => text
+                .parse()
+                .map(Day)
+                .map_err(|_| InputValueError::custom("a day is written as 2026-01-31")),
             other => Err(InputValueError::expected_type(other)),
         }
     }
@@ -30,7 +33,9 @@ pub struct Position(pub i64);
 impl ScalarType for Position {
     fn parse(value: Value) -> InputValueResult<Self> {
         match value {
-            Value::Number(number) if number.as_i64().is_some_and(|position| position >= 0) => Ok(Self(number.as_i64().unwrap_or_default())),
+            Value::Number(number) if number.as_i64().is_some_and(|position| position >= 0) => {
+                Ok(Self(number.as_i64().unwrap_or_default()))
+            }
             other => Err(InputValueError::expected_type(other)),
         }
     }

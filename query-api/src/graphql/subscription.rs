@@ -39,13 +39,27 @@ impl Subscription {
         employee: Option<ID>,
         department: Option<String>,
     ) -> Result<impl Stream<Item = Result<RiskChange, SharedError>> + use<>, ApiError> {
-        if department.as_ref().is_some_and(|name| name.chars().count() > TEXT_CHARS_MAX) {
-            return Err(ApiError::bad_input(format!("a department has {TEXT_CHARS_MAX} characters at most")));
+        if department
+            .as_ref()
+            .is_some_and(|name| name.chars().count() > TEXT_CHARS_MAX)
+        {
+            return Err(ApiError::bad_input(format!(
+                "a department has {TEXT_CHARS_MAX} characters at most"
+            )));
         }
         let employee = employee.as_ref().map(employee::employee_id).transpose()?;
         let store = employee::store(ctx)?.clone();
-        let watch = Watch { viewer: Viewer::of(ctx)?.clone(), listener: store.changes.subscribe(), store, employee, department, waiting: VecDeque::new() };
-        Ok(stream::unfold(watch, |mut watch| async move { watch.next().await.map(|change| (change, watch)) }))
+        let watch = Watch {
+            viewer: Viewer::of(ctx)?.clone(),
+            listener: store.changes.subscribe(),
+            store,
+            employee,
+            department,
+            waiting: VecDeque::new(),
+        };
+        Ok(stream::unfold(watch, |mut watch| async move {
+            watch.next().await.map(|change| (change, watch))
+        }))
     }
 }
 
@@ -79,23 +93,38 @@ impl Watch {
 
     /// What changed for these people, as far as the viewer reaches them now.
     async fn look_up(&self, employees: Vec<EmployeeId>) -> Result<Vec<RiskChange>, ApiError> {
-        let Some(scope) = self.viewer.scope() else { return Ok(vec![]) };
-        let filter = Filter { department: self.department.clone(), ..scope };
+        let Some(scope) = self.viewer.scope() else {
+            return Ok(vec![]);
+        };
+        let filter = Filter {
+            department: self.department.clone(),
+            ..scope
+        };
         let tenant = self.viewer.0.tenant;
         let found = self
             .store
-            .read(tenant, move |connection| Box::pin(async move { query::employees_by_id(connection, tenant, &employees, &filter, true).await }))
+            .read(tenant, move |connection| {
+                Box::pin(async move { query::employees_by_id(connection, tenant, &employees, &filter, true).await })
+            })
             .await?;
         Ok(found
             .into_iter()
             .filter(|found| self.viewer.reaches(&found.employee))
-            .map(|found| RiskChange { risk: found.risk.clone().map(Risk), employee: Employee::with_score(found) })
+            .map(|found| RiskChange {
+                risk: found.risk.clone().map(|row| Risk(row.into())),
+                employee: Employee::with_score(found),
+            })
             .collect())
     }
 }
 
 fn concerned(change: &Change, only: Option<EmployeeId>) -> Vec<EmployeeId> {
-    change.employees.iter().copied().filter(|employee| only.is_none_or(|only| only == *employee)).collect()
+    change
+        .employees
+        .iter()
+        .copied()
+        .filter(|employee| only.is_none_or(|only| only == *employee))
+        .collect()
 }
 
 #[cfg(test)]
@@ -107,7 +136,10 @@ mod tests {
     #[test]
     fn one_employee_s_subscription_is_not_concerned_by_others() {
         let [one, two] = [1, 2].map(|id| EmployeeId::from_uuid(Uuid::from_u128(id)));
-        let change = Change { tenant: TenantId::from_uuid(Uuid::nil()), employees: vec![one, two] };
+        let change = Change {
+            tenant: TenantId::from_uuid(Uuid::nil()),
+            employees: vec![one, two],
+        };
         assert_eq!(concerned(&change, None), [one, two]);
         assert_eq!(concerned(&change, Some(two)), [two]);
         assert!(concerned(&change, Some(EmployeeId::from_uuid(Uuid::from_u128(3)))).is_empty());

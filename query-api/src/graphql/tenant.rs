@@ -27,7 +27,11 @@ pub struct BandThresholds {
 
 impl From<Bands> for BandThresholds {
     fn from(bands: Bands) -> Self {
-        Self { medium_above: bands.medium_above, high_above: bands.high_above, critical_above: bands.critical_above }
+        Self {
+            medium_above: bands.medium_above,
+            high_above: bands.high_above,
+            critical_above: bands.critical_above,
+        }
     }
 }
 
@@ -79,15 +83,28 @@ impl From<&Progress> for Status {
 
 pub async fn tenant(ctx: &Context<'_>) -> Result<Tenant, ApiError> {
     let id = Viewer::of(ctx)?.0.tenant;
-    let row = store(ctx)?.read(id, move |connection| Box::pin(async move { settings::load(connection, id).await })).await?;
+    let row = store(ctx)?
+        .read(id, move |connection| {
+            Box::pin(async move { settings::load(connection, id).await })
+        })
+        .await?;
     let bands = row.as_ref().map_or_else(Bands::default, |row| row.bands.0);
     let (name, model) = row.map_or((None, None), |row| (Some(row.name), row.model));
-    Ok(Tenant { id: ID(id.to_string()), name, bands: bands.into(), model })
+    Ok(Tenant {
+        id: ID(id.to_string()),
+        name,
+        bands: bands.into(),
+        model,
+    })
 }
 
 pub async fn connections(ctx: &Context<'_>) -> Result<Vec<Connection>, ApiError> {
     let id = Viewer::of(ctx)?.0.tenant;
-    let rows = store(ctx)?.read(id, move |connection| Box::pin(async move { settings::list_connections(connection, id).await })).await?;
+    let rows = store(ctx)?
+        .read(id, move |connection| {
+            Box::pin(async move { settings::list_connections(connection, id).await })
+        })
+        .await?;
     Ok(rows
         .into_iter()
         .map(|row| Connection {

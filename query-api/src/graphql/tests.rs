@@ -31,8 +31,14 @@ use crate::{
 /// A store whose database does not answer.
 fn store() -> (Store, Freshness) {
     let master = MasterKey::from_base64(&format!("{}=", "A".repeat(43))).expect("a key");
-    let database = Database::new(&SecretString::from("postgres://nobody@127.0.0.1:1/none"), &master).expect("an address");
-    let store = Store::new(database.clone(), Keyring::new(master, database.clone()), Zeroizing::new(vec![7; 32]), Changes::none());
+    let database =
+        Database::new(&SecretString::from("postgres://nobody@127.0.0.1:1/none"), &master).expect("an address");
+    let store = Store::new(
+        database.clone(),
+        Keyring::new(master, database.clone()),
+        Zeroizing::new(vec![7; 32]),
+        Changes::none(),
+    );
     (store, Freshness::new(database))
 }
 
@@ -53,7 +59,11 @@ fn fields_of(name: &str) -> Vec<String> {
             && definition.node.name.node == name
             && let TypeKind::Object(object) = definition.node.kind
         {
-            let mut fields: Vec<String> = object.fields.into_iter().map(|field| field.node.name.node.to_string()).collect();
+            let mut fields: Vec<String> = object
+                .fields
+                .into_iter()
+                .map(|field| field.node.name.node.to_string())
+                .collect();
             fields.sort();
             return fields;
         }
@@ -68,7 +78,10 @@ fn golden_sdl() {
         std::fs::write(&path, sdl()).expect("the description is written");
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(committed == sdl(), "the schema differs from schemas/schema.graphql: run `just golden` and read the difference");
+    assert!(
+        committed == sdl(),
+        "the schema differs from schemas/schema.graphql: run `just golden` and read the difference"
+    );
 }
 
 /// Every root field: a document that asks for it, and who may (in the order of `Role::ALL`: store manager, HR manager,
@@ -76,7 +89,11 @@ fn golden_sdl() {
 const ROOT_FIELDS: [(&str, &str, &str); 9] = [
     ("connections", "{ connections { id } }", ".x..x"),
     ("departments", "{ departments { name } }", ".xxxx"),
-    ("employee", r#"{ employee(id: "00000000-0000-0000-0000-000000000002") { id } }"#, "xx.xx"),
+    (
+        "employee",
+        r#"{ employee(id: "00000000-0000-0000-0000-000000000002") { id } }"#,
+        "xx.xx",
+    ),
     ("employees", "{ employees { edges { node { id } } } }", "xx.xx"),
     ("riskOverview", "{ riskOverview { total { headcount } } }", ".xxxx"),
     ("status", "{ status { logHead } }", "xxxxx"),
@@ -87,17 +104,36 @@ const ROOT_FIELDS: [(&str, &str, &str); 9] = [
 
 #[tokio::test]
 async fn every_query_is_allowed_to_the_roles_of_the_table_and_to_no_other() {
-    assert_eq!(fields_of("Query"), ROOT_FIELDS.map(|(field, _, _)| field), "a field is not in the table");
+    assert_eq!(
+        fields_of("Query"),
+        ROOT_FIELDS.map(|(field, _, _)| field),
+        "a field is not in the table"
+    );
     let (schemas, store) = schemas(false);
-    let cells = ROOT_FIELDS.iter().flat_map(|(field, document, roles)| Role::ALL.into_iter().zip(roles.chars()).map(move |cell| (field, document, cell)));
+    let cells = ROOT_FIELDS.iter().flat_map(|(field, document, roles)| {
+        Role::ALL
+            .into_iter()
+            .zip(roles.chars())
+            .map(move |cell| (field, document, cell))
+    });
     join_all(cells.map(|(field, document, (role, expected))| {
         let (schemas, store) = (&schemas, &store);
         async move {
             let response = ask(schemas, store, role, document).await;
             let code = first_code(&response);
             let allowed = expected == 'x';
-            assert_eq!(code != Some("FORBIDDEN"), allowed, "{field} for {}: {code:?}", role.name());
-            assert!(matches!(code, None | Some("FORBIDDEN" | "UNAVAILABLE")), "{field} for {}: {:?}", role.name(), response.errors);
+            assert_eq!(
+                code != Some("FORBIDDEN"),
+                allowed,
+                "{field} for {}: {code:?}",
+                role.name()
+            );
+            assert!(
+                matches!(code, None | Some("FORBIDDEN" | "UNAVAILABLE")),
+                "{field} for {}: {:?}",
+                role.name(),
+                response.errors
+            );
         }
     }))
     .await;
@@ -108,14 +144,23 @@ async fn every_subscription_is_allowed_to_the_roles_of_the_table_and_to_no_other
     assert_eq!(fields_of("Subscription"), ["riskChanged"]);
     let (schemas, store) = schemas(false);
     for (role, expected) in Role::ALL.into_iter().zip("xx.xx".chars()) {
-        let request = equip(Request::new("subscription { riskChanged { risk { band } } }"), viewer(role), &store);
+        let request = equip(
+            Request::new("subscription { riskChanged { risk { band } } }"),
+            viewer(role),
+            &store,
+        );
         let mut stream = schemas.main.execute_stream(request);
         let first = tokio::time::timeout(std::time::Duration::from_millis(50), stream.next()).await;
         match first {
             Err(_) => assert_eq!(expected, 'x', "{} listens", role.name()),
             Ok(response) => {
                 let response = mask(response.expect("an answer"), "r");
-                assert_eq!((first_code(&response), expected), (Some("FORBIDDEN"), '.'), "{}", role.name());
+                assert_eq!(
+                    (first_code(&response), expected),
+                    (Some("FORBIDDEN"), '.'),
+                    "{}",
+                    role.name()
+                );
             }
         }
     }
@@ -175,21 +220,38 @@ async fn every_field_of_an_employee_shows_each_role_what_the_table_says() {
     listed.push("workPhone");
     assert_eq!(fields_of("Employee"), listed, "a field is not in the table");
     let (store, _) = store();
-    let schema = Schema::build(Root, EmptyMutation, EmptySubscription).data(store.clone()).finish();
+    let schema = Schema::build(Root, EmptyMutation, EmptySubscription)
+        .data(store.clone())
+        .finish();
     let mut cells = Vec::new();
-    for (field, selection, mine, other) in EMPLOYEE_FIELDS.into_iter().chain([("workPhone", "workPhone", "vv--v", "-v--v")]) {
+    for (field, selection, mine, other) in
+        EMPLOYEE_FIELDS
+            .into_iter()
+            .chain([("workPhone", "workPhone", "vv--v", "-v--v")])
+    {
         for (whose, expected) in [("mine", mine), ("other", other)] {
-            cells.extend(Role::ALL.into_iter().zip(expected.chars()).map(move |(role, expected)| (field, selection, whose, role, expected)));
+            cells.extend(
+                Role::ALL
+                    .into_iter()
+                    .zip(expected.chars())
+                    .map(move |(role, expected)| (field, selection, whose, role, expected)),
+            );
         }
     }
     join_all(cells.into_iter().map(|(field, selection, whose, role, expected)| {
         let (schema, store) = (&schema, &store);
         async move {
-            let request = equip(Request::new(format!("{{ {whose} {{ {selection} }} }}")), viewer(role), store);
+            let request = equip(
+                Request::new(format!("{{ {whose} {{ {selection} }} }}")),
+                viewer(role),
+                store,
+            );
             let response = mask(schema.execute(request).await, "r");
             let data = response.data.clone().into_json().expect("json");
             let value = &data[whose][field];
-            let empty = value.is_null() || value.as_array().is_some_and(Vec::is_empty) || value["nodes"].as_array().is_some_and(Vec::is_empty);
+            let empty = value.is_null()
+                || value.as_array().is_some_and(Vec::is_empty)
+                || value["nodes"].as_array().is_some_and(Vec::is_empty);
             let got = match first_code(&response) {
                 Some("FORBIDDEN") => 'f',
                 Some("UNAVAILABLE") => 'd',
@@ -208,8 +270,14 @@ async fn every_field_of_an_employee_shows_each_role_what_the_table_says() {
 async fn those_who_see_no_names_do_not_search_by_them() {
     let (schemas, store) = schemas(false);
     let document = r#"{ employees(filter: {search: "ada"}) { edges { cursor } } }"#;
-    assert_eq!(first_code(&ask(&schemas, &store, Role::Analyst, document).await), Some("FORBIDDEN"));
-    assert_eq!(first_code(&ask(&schemas, &store, Role::HrManager, document).await), Some("UNAVAILABLE"));
+    assert_eq!(
+        first_code(&ask(&schemas, &store, Role::Analyst, document).await),
+        Some("FORBIDDEN")
+    );
+    assert_eq!(
+        first_code(&ask(&schemas, &store, Role::HrManager, document).await),
+        Some("UNAVAILABLE")
+    );
 }
 
 #[tokio::test]
@@ -217,17 +285,27 @@ async fn a_page_of_fifty_with_everything_on_it_is_within_the_limits() {
     let (schemas, store) = schemas(false);
     let document = "{ employees(first: 50) { pageInfo { hasNextPage endCursor } edges { cursor node { id displayName jobTitle department location status
         hiredOn manager { id displayName } risk { probability horizonDays band factors { feature label contribution } model scoredAt position } } } } }";
-    assert_eq!(first_code(&ask(&schemas, &store, Role::HrManager, document).await), Some("UNAVAILABLE"));
+    assert_eq!(
+        first_code(&ask(&schemas, &store, Role::HrManager, document).await),
+        Some("UNAVAILABLE")
+    );
 }
 
 #[tokio::test]
 async fn documents_over_a_limit_are_refused_before_anything_is_read() {
     let (schemas, store) = schemas(false);
-    let deep = format!("{{ employees {{ nodes {{ {} id {} }} }} }}", "manager { ".repeat(9), "}".repeat(9));
+    let deep = format!(
+        "{{ employees {{ nodes {{ {} id {} }} }} }}",
+        "manager { ".repeat(9),
+        "}".repeat(9)
+    );
     let directives = format!("{{ status {{ logHead {} }} }}", "@include(if: true) ".repeat(11));
     for (what, document) in [
         ("depth", deep.as_str()),
-        ("complexity", "{ employees(first: 100) { nodes { team(first: 100) { nodes { id } } } } }"),
+        (
+            "complexity",
+            "{ employees(first: 100) { nodes { team(first: 100) { nodes { id } } } } }",
+        ),
         ("directives", directives.as_str()),
         ("page size", "{ employees(first: 101) { nodes { id } } }"),
         ("negative page size", "{ employees(first: -1) { nodes { id } } }"),
@@ -236,7 +314,10 @@ async fn documents_over_a_limit_are_refused_before_anything_is_read() {
         ("introspection", "{ __schema { queryType { name } } }"),
     ] {
         let code = ask(&schemas, &store, Role::HrManager, document).await;
-        assert!(matches!(first_code(&code), Some("INVALID" | "BAD_INPUT")) || code.data.to_string().contains("__schema"), "{what}: {code:?}");
+        assert!(
+            matches!(first_code(&code), Some("INVALID" | "BAD_INPUT")) || code.data.to_string().contains("__schema"),
+            "{what}: {code:?}"
+        );
         assert!(!format!("{code:?}").contains("queryType"), "{what}: {code:?}");
     }
 }
@@ -245,7 +326,11 @@ async fn documents_over_a_limit_are_refused_before_anything_is_read() {
 async fn nothing_is_suggested_and_introspection_is_for_development() {
     let (schemas, store) = schemas(false);
     let response = ask(&schemas, &store, Role::HrManager, "{ employes { id } }").await;
-    assert!(!response.errors[0].message.contains("employees"), "{}", response.errors[0].message);
+    assert!(
+        !response.errors[0].message.contains("employees"),
+        "{}",
+        response.errors[0].message
+    );
     assert!(schemas.introspection.is_none());
     let (development, _) = self::schemas(true);
     let introspection = development.introspection.expect("in development");
@@ -256,7 +341,8 @@ async fn nothing_is_suggested_and_introspection_is_for_development() {
 #[test]
 fn a_request_with_too_many_aliases_is_refused_as_invalid() {
     let fields: String = (0..=ALIASES_MAX).map(|index| format!("a{index}: logHead ")).collect();
-    let asked: Asked = serde_json::from_value(serde_json::json!({"query": format!("{{ status {{ {fields} }} }}")})).expect("a request");
+    let asked: Asked = serde_json::from_value(serde_json::json!({"query": format!("{{ status {{ {fields} }} }}")}))
+        .expect("a request");
     let refused = http::prepare(asked).err().expect("refused");
     assert_eq!(first_code(&mask(refused.response, "r")), Some("BAD_INPUT"));
 }

@@ -62,11 +62,20 @@ pub struct TimelineEdge {
 
 impl TimelineConnection {
     pub const fn empty() -> Self {
-        Self { entries: Vec::new(), has_next: false, has_previous: false }
+        Self {
+            entries: Vec::new(),
+            has_next: false,
+            has_previous: false,
+        }
     }
 
     /// Opens what the viewer may see. `rows` may hold one more than the window: that there is more.
-    pub async fn open(mut rows: Vec<TimelineRow>, window: &Window, viewer: &Viewer, keyring: &Keyring) -> Result<Self, ApiError> {
+    pub async fn open(
+        mut rows: Vec<TimelineRow>,
+        window: &Window,
+        viewer: &Viewer,
+        keyring: &Keyring,
+    ) -> Result<Self, ApiError> {
         let size = usize::try_from(window.size).unwrap_or(0);
         let has_next = rows.len() > size;
         rows.truncate(size);
@@ -86,14 +95,24 @@ impl TimelineConnection {
                 TimelineEntry::new(row, told)
             })
             .collect();
-        Ok(Self { entries, has_next, has_previous: window.cursor.is_some() })
+        Ok(Self {
+            entries,
+            has_next,
+            has_previous: window.cursor.is_some(),
+        })
     }
 }
 
 #[Object]
 impl TimelineConnection {
     async fn edges(&self) -> Vec<TimelineEdge> {
-        self.entries.iter().map(|entry| TimelineEdge { cursor: cursor::of_position(entry.position.0), node: entry.clone() }).collect()
+        self.entries
+            .iter()
+            .map(|entry| TimelineEdge {
+                cursor: cursor::of_position(entry.position.0),
+                node: entry.clone(),
+            })
+            .collect()
     }
 
     async fn nodes(&self) -> &[TimelineEntry] {
@@ -137,15 +156,29 @@ impl TimelineEntry {
 }
 
 fn told(tenant: TenantId, row: &TimelineRow, key: Option<&SubjectKey>) -> Told {
-    let unknown = || Told { summary: "This entry cannot be read by this version of Tenure.".to_owned(), details: None };
-    let (Ok(kind), Ok(mut payload)) = (row.kind.parse::<Kind>(), serde_json::from_slice::<Value>(&row.data)) else { return unknown() };
+    let unknown = || Told {
+        summary: "This entry cannot be read by this version of Tenure.".to_owned(),
+        details: None,
+    };
+    let (Ok(kind), Ok(mut payload)) = (row.kind.parse::<Kind>(), serde_json::from_slice::<Value>(&row.data)) else {
+        return unknown();
+    };
     let stream = StreamId::new(tenant, kind, row.stream_id);
-    let place = Place { stream: &stream, event_id: EventId::from_uuid(row.event_id), schema_version: row.schema_version };
+    let place = Place {
+        stream: &stream,
+        event_id: EventId::from_uuid(row.event_id),
+        schema_version: row.schema_version,
+    };
     open_payload(key, place, &mut payload);
     match AnyEvent::decode(&row.event_type, row.schema_version, payload.clone()) {
         Ok(event) => tell(&event, payload),
         Err(error) => {
-            tracing::warn!(position = row.position, error = &error as &dyn std::error::Error, "timeline entry {} does not read", row.position);
+            tracing::warn!(
+                position = row.position,
+                error = &error as &dyn std::error::Error,
+                "timeline entry {} does not read",
+                row.position
+            );
             unknown()
         }
     }
@@ -158,7 +191,10 @@ fn tell(event: &AnyEvent, payload: Value) -> Told {
         // Timelines are about people.
         AnyEvent::Connection(_) | AnyEvent::Tenant(_) => "Settings changed.".to_owned(),
     };
-    Told { summary, details: details(event, payload) }
+    Told {
+        summary,
+        details: details(event, payload),
+    }
 }
 
 /// The facts without markers. Protected attributes, what a source sent beyond what Tenure understands, and why someone was
@@ -182,7 +218,9 @@ fn details(event: &AnyEvent, mut payload: Value) -> Option<Value> {
 fn unwrap_markers(value: &mut Value) {
     match value {
         Value::Object(map) => {
-            if map.len() == 1 && let Some(open) = map.get_mut(OPEN_MARKER) {
+            if map.len() == 1
+                && let Some(open) = map.get_mut(OPEN_MARKER)
+            {
                 *value = open.take();
                 return;
             }
@@ -207,7 +245,12 @@ fn employee_summary(event: &employee::Event) -> String {
         Event::ManagerChanged { to: Some(_), .. } => "Got another manager.".to_owned(),
         Event::ManagerChanged { to: None, .. } => "No longer has a manager.".to_owned(),
         Event::PayChanged(change) => {
-            let reason = change.reason.as_ref().and_then(Personal::open).map(|reason| format!(" ({reason})")).unwrap_or_default();
+            let reason = change
+                .reason
+                .as_ref()
+                .and_then(Personal::open)
+                .map(|reason| format!(" ({reason})"))
+                .unwrap_or_default();
             match (change.from.as_ref().and_then(Personal::open), change.to.open()) {
                 (Some(from), Some(to)) => format!("Pay changed from {} to {}{reason}.", pay(from), pay(to)),
                 (None, Some(to)) => format!("Pay set to {}{reason}.", pay(to)),
@@ -221,8 +264,14 @@ fn employee_summary(event: &employee::Event) -> String {
         Event::LeaveStarted { .. } => "Went on leave.".to_owned(),
         Event::LeaveEnded { .. } => "Came back from leave.".to_owned(),
         Event::NoticeGiven(notice) => {
-            let last_day = notice.last_day.map(|day| format!(", with {day} as the last day")).unwrap_or_default();
-            format!("Notice of leaving was given ({}){last_day}.", voluntariness(notice.voluntariness))
+            let last_day = notice
+                .last_day
+                .map(|day| format!(", with {day} as the last day"))
+                .unwrap_or_default();
+            format!(
+                "Notice of leaving was given ({}){last_day}.",
+                voluntariness(notice.voluntariness)
+            )
         }
         Event::NoticeWithdrawn { .. } => "The notice was withdrawn.".to_owned(),
         Event::Terminated(ending) => {
@@ -231,12 +280,17 @@ fn employee_summary(event: &employee::Event) -> String {
                 Some(Personal::Unreadable) => format!("; the reason is {GONE}"),
                 None => String::new(),
             };
-            format!("The employment ended ({}){reason}.", voluntariness(ending.ended.voluntariness))
+            format!(
+                "The employment ended ({}){reason}.",
+                voluntariness(ending.ended.voluntariness)
+            )
         }
         Event::TerminationReversed { .. } => "The end of the employment was taken back.".to_owned(),
         Event::SourceRecordDeleted { .. } => "The record was deleted at its source.".to_owned(),
         Event::ContactChanged { .. } => "Name or contact details changed.".to_owned(),
-        Event::DemographicsChanged { .. } => "Personal attributes changed; they are not shown and not used for scores.".to_owned(),
+        Event::DemographicsChanged { .. } => {
+            "Personal attributes changed; they are not shown and not used for scores.".to_owned()
+        }
         Event::SourceFieldsKept { fields, .. } => match fields.open().map(std::collections::BTreeMap::len) {
             Some(1) => "The source sent one more field; it is kept, not shown.".to_owned(),
             Some(count) => format!("The source sent {count} more fields; they are kept, not shown."),
@@ -282,7 +336,10 @@ fn risk_summary(event: &risk::Event) -> String {
         }
         risk::Event::HumanReviewRecorded(review) => match (review.verdict, review.band) {
             (Verdict::Agree, _) => "A person reviewed the flight risk and agreed.".to_owned(),
-            (Verdict::Override, Some(band)) => format!("A person reviewed the flight risk and holds it to be {}.", band.name().to_lowercase()),
+            (Verdict::Override, Some(band)) => format!(
+                "A person reviewed the flight risk and holds it to be {}.",
+                band.name().to_lowercase()
+            ),
             (Verdict::Override, None) => "A person reviewed the flight risk and disagreed.".to_owned(),
         },
     }
@@ -315,7 +372,11 @@ fn changes(from: &Job, to: &Job) -> String {
         (_, None) => format!("no longer a {what}"),
     })
     .collect();
-    if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) }
+    if parts.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", parts.join(", "))
+    }
 }
 
 fn pay(rate: &PayRate) -> String {
@@ -335,11 +396,19 @@ fn pay(rate: &PayRate) -> String {
 
 fn hours(minutes: u16) -> String {
     let (whole, rest) = (minutes / 60, minutes % 60);
-    if rest == 0 { format!("{whole} h") } else { format!("{whole} h {rest} min") }
+    if rest == 0 {
+        format!("{whole} h")
+    } else {
+        format!("{whole} h {rest} min")
+    }
 }
 
 fn count(number: i64, noun: &str) -> String {
-    if number == 1 { format!("{number} {noun}") } else { format!("{number} {noun}s") }
+    if number == 1 {
+        format!("{number} {noun}")
+    } else {
+        format!("{number} {noun}s")
+    }
 }
 
 const fn voluntariness(voluntariness: Voluntariness) -> &'static str {
@@ -376,31 +445,64 @@ mod tests {
     }
 
     fn rate(minor_units: i64) -> Personal<PayRate> {
-        Personal::Open(PayRate { amount: Money { minor_units, currency: Currency::EUR }, per: PayPeriod::Year })
+        Personal::Open(PayRate {
+            amount: Money {
+                minor_units,
+                currency: Currency::EUR,
+            },
+            per: PayPeriod::Year,
+        })
     }
 
     #[test]
     fn pay_is_told_in_words_and_figures() {
-        let told = tell_of(Event::PayChanged(PayChanged { from: Some(rate(3_000_000)), to: rate(3_150_000), reason: None, on: on() }));
-        assert_eq!(told.summary, "Pay changed from 30000.00 EUR a year to 31500.00 EUR a year.");
+        let told = tell_of(Event::PayChanged(PayChanged {
+            from: Some(rate(3_000_000)),
+            to: rate(3_150_000),
+            reason: None,
+            on: on(),
+        }));
+        assert_eq!(
+            told.summary,
+            "Pay changed from 30000.00 EUR a year to 31500.00 EUR a year."
+        );
         assert_eq!(told.details.expect("details")["to"]["amount"]["minor_units"], 3_150_000);
     }
 
     #[test]
     fn what_cannot_be_read_says_so() {
-        let told = tell_of(Event::NoteWritten(Note { on: on(), text: Personal::Unreadable }));
+        let told = tell_of(Event::NoteWritten(Note {
+            on: on(),
+            text: Personal::Unreadable,
+        }));
         assert_eq!(told.summary, "A note that is no longer readable.");
-        assert_eq!(told.details, Some(json!({"on": "2026-03-01", "text": "no longer readable"})));
+        assert_eq!(
+            told.details,
+            Some(json!({"on": "2026-03-01", "text": "no longer readable"}))
+        );
     }
 
     #[test]
     fn protected_and_unknown_facts_are_not_shown() {
-        let demographics = employee::Demographics { gender: Some("secret".into()), ..Default::default() };
+        let demographics = employee::Demographics {
+            gender: Some("secret".into()),
+            ..Default::default()
+        };
         let fields = BTreeMap::from([("ssn".to_owned(), "secret".to_owned())]);
         for event in [
-            Event::DemographicsChanged { demographics: Personal::Open(demographics), on: on() },
-            Event::SourceFieldsKept { fields: Personal::Open(fields), on: on() },
-            Event::AbsenceRecorded(Absence { on: on(), days: 2, kind: Some(Personal::Open("secret".into())) }),
+            Event::DemographicsChanged {
+                demographics: Personal::Open(demographics),
+                on: on(),
+            },
+            Event::SourceFieldsKept {
+                fields: Personal::Open(fields),
+                on: on(),
+            },
+            Event::AbsenceRecorded(Absence {
+                on: on(),
+                days: 2,
+                kind: Some(Personal::Open("secret".into())),
+            }),
         ] {
             let told = tell_of(event);
             assert!(!format!("{told:?}").contains("secret"), "{told:?}");
@@ -428,8 +530,14 @@ mod tests {
     fn a_sealed_entry_without_its_key_and_an_entry_of_a_newer_version_are_still_entries() {
         let tenant = TenantId::from_uuid(Uuid::from_u128(1));
         let sealed = br#"{"on": "2026-03-01", "text": {"$sealed": "AAAA"}}"#;
-        assert_eq!(told(tenant, &stored("employee.note-written", sealed), None).summary, "A note that is no longer readable.");
-        for row in [stored("employee.from-the-future", b"{}"), stored("employee.note-written", b"not json")] {
+        assert_eq!(
+            told(tenant, &stored("employee.note-written", sealed), None).summary,
+            "A note that is no longer readable."
+        );
+        for row in [
+            stored("employee.from-the-future", b"{}"),
+            stored("employee.note-written", b"not json"),
+        ] {
             assert_eq!(told(tenant, &row, None).details, None);
         }
     }
