@@ -141,7 +141,7 @@ async fn answer(
     })?;
     let prepared = match prepare(asked) {
         Ok(prepared) => prepared,
-        Err(refused) => return Ok(write(media, refused, request_id, "invalid")),
+        Err(refused) => return Ok(write(media, *refused, request_id, "invalid")),
     };
     let kind = prepared.kind();
     if prepared.shape.subscribes {
@@ -208,17 +208,19 @@ pub struct Refused {
 }
 
 /// Parses the document and checks what must be checked before anyone walks it.
-pub fn prepare(asked: Asked) -> Result<Prepared, Refused> {
+pub fn prepare(asked: Asked) -> Result<Prepared, Box<Refused>> {
     let document = parse_query(&asked.query).map_err(|error| {
         let error: async_graphql::ServerError = error.into();
-        Refused {
+        Box::new(Refused {
             response: GraphResponse::from_errors(vec![error]),
             status: StatusCode::BAD_REQUEST,
-        }
+        })
     })?;
-    let shape = limits::check(&document, asked.operation_name.as_deref()).map_err(|error| Refused {
-        response: error::refusal(ApiError::bad_input(error.to_string())),
-        status: StatusCode::UNPROCESSABLE_ENTITY,
+    let shape = limits::check(&document, asked.operation_name.as_deref()).map_err(|error| {
+        Box::new(Refused {
+            response: error::refusal(ApiError::bad_input(error.to_string())),
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+        })
     })?;
     let mut request = GraphRequest::new(asked.query);
     if let Some(variables) = asked.variables {

@@ -75,7 +75,6 @@ impl QueryApi {
 }
 
 /// `/graphql`: POST for queries, WebSocket for subscriptions (and queries), GraphiQL in development.
-#[must_use]
 pub fn router(api: QueryApi) -> Router {
     Router::new()
         .route("/graphql", routing::post(http::post).get(http::get))

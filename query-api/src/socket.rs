@@ -182,9 +182,8 @@ impl Session {
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return Err(Close::GoingAway),
-                received = self.socket.recv() => match self.read(received)? {
-                    Some(message) => self.handle(message).await?,
-                    None => {}
+                received = self.socket.recv() => if let Some(message) = self.read(received)? {
+                    self.handle(message).await?;
                 },
                 Some(said) = said.recv() => self.tell(said).await?,
                 _ = pings.tick() => self.send(Message::Ping(Default::default())).await?,
