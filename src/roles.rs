@@ -162,7 +162,6 @@ pub fn start_projection_workers(parts: &Parts, loops: &Loops) -> Result<(), Fail
 }
 
 /// The query API's router.
-#[must_use]
 pub fn start_query_api(parts: &Parts, loops: &Loops) -> Router {
     let options = query_api::Options {
         development: parts.development,

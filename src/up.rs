@@ -122,15 +122,15 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         let tokens = write_tokens(settings, &parts, tenant).await?;
         let mut out = std::io::stdout();
         if arguments.demo {
-            demo::run(
-                &parts,
-                &loops,
-                &url,
+            demo::run(demo::Scene {
+                parts: &parts,
+                loops: &loops,
+                url: &url,
                 tenant,
-                &tokens,
-                arguments.demo_employees,
-                &settings.data_dir,
-            )
+                admin_token: tokens.get(Role::Admin.name()).cloned().unwrap_or_default(),
+                employees: arguments.demo_employees,
+                data_dir: &settings.data_dir,
+            })
             .await?;
             // The store manager of the demo is known only now.
             write_tokens(settings, &parts, tenant).await?;

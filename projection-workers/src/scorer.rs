@@ -339,7 +339,11 @@ fn place((tenant, employee): (TenantId, Uuid)) -> String {
 fn unavailable(error: SealingError) -> DatabaseError {
     match error {
         SealingError::Database(error) => error,
-        _ => DatabaseError::Corrupt("key"),
+        SealingError::MasterKeyFile { .. }
+        | SealingError::BadMasterKey
+        | SealingError::NoTenantKey(_)
+        | SealingError::DoesNotOpen
+        | SealingError::Seal => DatabaseError::Corrupt("key"),
     }
 }
 

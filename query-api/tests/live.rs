@@ -1,5 +1,4 @@
-//! The real thing over HTTP and WebSocket, on a real Postgres: `TENURE_QA_DATABASE` names one that may be filled (as its
-//! owner). Without it there is nothing to do here; the product's own suite is the root package's `tests/`.
+//! The real thing over HTTP and WebSocket, on a real Postgres of its own.
 
 use std::time::Duration;
 
@@ -16,12 +15,12 @@ use infra::{
     auth::{Verifier, development_token},
     checkpoint, clock,
     database::{Access, Database, migrate},
+    embedded::EmbeddedPostgres,
     read_model::{employee, employee::EmployeeRow, risk, risk::RiskRow, settings, stats, timeline},
     sealing::{self, Keyring, MasterKey, Place},
 };
 use query_api::{CONSUMERS, Options, QueryApi, router};
 use schemas::{codec::AnyEvent, topics};
-use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
 use tokio_util::sync::CancellationToken;
@@ -37,12 +36,22 @@ struct Live {
     keyring: Keyring,
     http: reqwest::Client,
     shutdown: CancellationToken,
+    _postgres: EmbeddedPostgres,
+    _folder: tempfile::TempDir,
 }
 
 impl Live {
     async fn start() -> Option<Self> {
-        let url = SecretString::from(std::env::var("TENURE_QA_DATABASE").ok()?);
         let master = MasterKey::from_base64(&format!("{}=", "A".repeat(43))).expect("a key");
+        let folder = tempfile::Builder::new()
+            .prefix("tenure-query-")
+            .tempdir()
+            .expect("a folder");
+        // The server runs as another user, who must pass through.
+        std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o711))
+            .expect("permissions");
+        let postgres = EmbeddedPostgres::start(folder.path(), &master).await.expect("a server");
+        let url = postgres.url.clone();
         migrate(&url, &master).await.expect("migrates");
         let database = Database::new(&url, &master).expect("an address");
         database.assert_bound().await.expect("bound by row-level security");
@@ -70,6 +79,8 @@ impl Live {
             keyring,
             http: reqwest::Client::new(),
             shutdown,
+            _postgres: postgres,
+            _folder: folder,
         })
     }
 

@@ -12,4 +12,4 @@ pub mod webhooks;
 
 mod stage;
 
-pub use stage::{EMPLOYEES_DEFAULT, run};
+pub use stage::{EMPLOYEES_DEFAULT, Scene, run};

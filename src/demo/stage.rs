@@ -5,7 +5,6 @@
 //! then begins again from its generated state: people who changed live in the run before are told as corrected.
 
 use std::{
-    collections::BTreeMap,
     io::Write,
     path::Path,
     sync::{Arc, Mutex},
@@ -13,10 +12,7 @@ use std::{
 };
 
 use chrono::NaiveDate;
-use domain::{
-    id::{ConnectionId, EmployeeId, TenantId},
-    policy::Role,
-};
+use domain::id::{ConnectionId, EmployeeId, TenantId};
 use futures_util::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use infra::{clock, completion, database::Access};
@@ -56,19 +52,34 @@ struct Stage {
     complete: bool,
 }
 
+/// Where the demonstration plays.
+pub struct Scene<'a> {
+    pub parts: &'a Parts,
+    pub loops: &'a Loops,
+    /// Where Tenure is served.
+    pub url: &'a str,
+    pub tenant: TenantId,
+    /// Of the development administrator.
+    pub admin_token: String,
+    /// How many people the simulated company employs, if it is new.
+    pub employees: usize,
+    pub data_dir: &'a Path,
+}
+
 /// Sets the stage and lets the company live.
 ///
 /// # Errors
 /// When the vendor cannot be simulated or Tenure refuses what a customer would do.
-pub async fn run(
-    parts: &Parts,
-    loops: &Loops,
-    url: &str,
-    tenant: TenantId,
-    tokens: &BTreeMap<&'static str, String>,
-    employees: usize,
-    data_dir: &Path,
-) -> Result<(), Failure> {
+pub async fn run(scene: Scene<'_>) -> Result<(), Failure> {
+    let Scene {
+        parts,
+        loops,
+        url,
+        tenant,
+        admin_token,
+        employees,
+        data_dir,
+    } = scene;
     let mut out = std::io::stdout();
     let file = data_dir.join(STAGE_FILE);
     let known = std::fs::read_to_string(&file)
@@ -98,7 +109,7 @@ pub async fn run(
     let customer = Customer {
         http: parts.http.clone(),
         url: url.to_owned(),
-        token: tokens.get(Role::Admin.name()).cloned().unwrap_or_default(),
+        token: admin_token,
     };
     let connection = customer.connect(&domain_name, &stage, &vendor.base_url()).await?;
     if !stage.complete {

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::{NaiveDate, Utc};
+use chrono::NaiveDate;
 use serde_json::{Value, json};
 use tenure::demo::{
     bamboohr::{ServerOptions, SimulatedBambooHr},
@@ -175,7 +175,7 @@ impl Tenure {
 
     /// A webhook as BambooHR sends it.
     pub async fn webhook(&self, to: &Connected, content_type: &str, body: &str) -> (u16, Value) {
-        let timestamp = Utc::now().timestamp().to_string();
+        let timestamp = infra::clock::now().timestamp().to_string();
         self.webhook_signed(
             &to.webhook_url,
             content_type,
@@ -282,7 +282,7 @@ impl Vendor {
 }
 
 pub fn today() -> NaiveDate {
-    Utc::now().date_naive()
+    infra::clock::today()
 }
 
 /// Asks until the answer satisfies, or patience ends; then shows the last answer.

@@ -1,4 +1,6 @@
 //! The whole product from outside: a real process, real HTTP, a simulated vendor that speaks BambooHR's API.
 
+#![expect(clippy::print_stderr, reason = "seeds and kept folders are told to whoever reads a failed test")]
+
 mod harness;
 mod stories;

@@ -393,7 +393,7 @@ fn any_snapshot() -> impl Strategy<Value = Snapshot> {
     (
         proptest::collection::btree_map(some_day(), standing, 0..4),
         proptest::collection::btree_map(some_day(), titles, 0..4),
-        proptest::collection::btree_map(some_day(), 20_000_00_i64..40_000_00, 0..5),
+        proptest::collection::btree_map(some_day(), 2_000_000_i64..4_000_000, 0..5),
         proptest::collection::btree_map(some_day(), 0_u128..3, 0..4),
         any::<bool>(),
     )
