@@ -51,6 +51,7 @@ fn main() -> ExitCode {
         Log::Text => true,
     };
     telemetry::start_logging(if text { LogFormat::Text } else { LogFormat::Json });
+    crash_on_fail_points();
     let _fail_points = fail::FailScenario::setup();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -71,6 +72,24 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(error.as_ref()),
     }
+}
+
+/// For crash tests: with TENURE_CRASH_ON_FAILPOINT=1 a fail point's panic ends the whole process at once, as SIGKILL would,
+/// instead of the one task that met it. Fail points themselves exist in test builds only.
+fn crash_on_fail_points() {
+    if std::env::var_os("TENURE_CRASH_ON_FAILPOINT").is_none_or(|value| value != "1") {
+        return;
+    }
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        usual(panic);
+        if panic
+            .payload_as_str()
+            .is_some_and(|text| text.starts_with("failpoint "))
+        {
+            std::process::abort();
+        }
+    }));
 }
 
 /// Prints the chain of causes once, for people.

@@ -27,6 +27,7 @@ use infra::{
 };
 use secrecy::SecretString;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{self, Parts, Settings},
@@ -86,6 +87,10 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let address = listener.local_addr()?;
 
     let (embedded, database_url, brokers) = services(settings).await?;
+    let stop_postgres = CancellationToken::new();
+    let postgres = embedded
+        .postgres
+        .map(|postgres| tokio::spawn(postgres.keep(stop_postgres.clone())));
     database::migrate(&database_url, &settings.master()?).await?;
     settings.publish(&database_url, &brokers)?;
     let parts = Parts::new(settings, &database_url, brokers)?;
@@ -97,6 +102,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         .await?;
     let tenant = tenant(&parts).await?;
 
+    let before = epochs(&parts).await?;
     let url = arguments
         .public_url
         .clone()
@@ -118,7 +124,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
 
     let outcome = async {
         create_tenant(&parts, tenant).await?;
-        await_consumers(&parts).await?;
+        await_consumers(&parts, &before).await?;
         let tokens = write_tokens(settings, &parts, tenant).await?;
         let mut out = std::io::stdout();
         if arguments.demo {
@@ -151,8 +157,9 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     parts.bulk.flush().await;
     parts.database.close().await;
     drop(embedded.broker);
-    if let Some(postgres) = embedded.postgres {
-        postgres.stop().await;
+    if let Some(postgres) = postgres {
+        stop_postgres.cancel();
+        postgres.await?.stop().await;
     }
     outcome
 }
@@ -237,37 +244,43 @@ async fn create_tenant(parts: &Parts, tenant: TenantId) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Waits until every consumer owns every partition.
-async fn await_consumers(parts: &Parts) -> Result<(), Failure> {
-    use schemas::topics::{EVENTS, INTAKE};
+/// Waits until this process owns every partition of every consumer (each has changed hands since `before`), and the
+/// projections have caught up.
+async fn await_consumers(parts: &Parts, before: &Epochs) -> Result<(), Failure> {
+    use projection_workers::{read_models::ReadModels, runner::Projection, scorer::Scorer};
     let deadline = Instant::now() + READY_TIMEOUT;
+    let partitions = parts.bulk.partitions(schemas::topics::EVENTS).await?;
+    let consumers = [command_service::appender::CONSUMER, ReadModels::NAME, Scorer::NAME];
     loop {
-        let standing = projection_workers::lag::standing(&parts.database).await?;
-        let intake = parts
-            .database
-            .transact(Access::Read, &[], |connection| {
-                Box::pin(checkpoint::positions(
-                    connection,
-                    command_service::appender::CONSUMER,
-                    INTAKE,
-                ))
+        let now = epochs(parts).await?;
+        let owned = consumers.iter().all(|consumer| {
+            (0..partitions).all(|partition| {
+                let key = ((*consumer).to_owned(), partition);
+                now.get(&key)
+                    .is_some_and(|epoch| before.get(&key).is_none_or(|before| epoch > before))
             })
-            .await?;
-        let partitions = usize::try_from(parts.bulk.partitions(EVENTS).await?)?;
-        let behind = standing
-            .projections
-            .iter()
-            .map(|named| named.behind.lag_events)
-            .max()
-            .unwrap_or(0);
-        if intake.len() >= partitions && behind <= 0 {
+        });
+        let standing = projection_workers::lag::standing(&parts.database).await?;
+        if owned && standing.projections.iter().all(|named| named.behind.lag_events <= 0) {
             return Ok(());
         }
         if Instant::now() > deadline {
-            return Err("the projections do not catch up: see the log above for what is broken".into());
+            return Err(
+                "the consumers do not get their partitions or do not catch up: see the log above for what is broken"
+                    .into(),
+            );
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+type Epochs = BTreeMap<(String, i32), i64>;
+
+async fn epochs(parts: &Parts) -> Result<Epochs, Failure> {
+    Ok(parts
+        .database
+        .transact(Access::Read, &[], |connection| Box::pin(checkpoint::epochs(connection)))
+        .await?)
 }
 
 /// One development token per role, for the data directory and the terminal.

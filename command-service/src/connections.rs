@@ -21,6 +21,9 @@ use schemas::codec::AnyEvent;
 /// A cached connection is read again after this, when the database is there.
 const FRESH: Duration = Duration::from_secs(30);
 
+/// How long a refresh may keep a webhook waiting.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// A connection that is alive.
 #[derive(Clone)]
 pub struct Live {
@@ -91,9 +94,13 @@ impl Connections {
             .cloned();
         match cached {
             Some((live, read_at)) if read_at.elapsed() < FRESH => Ok(Some(live)),
-            Some((live, _)) => match self.refresh(id).await {
-                Ok(fresh) => Ok(fresh),
-                Err(error) => {
+            Some((live, _)) => match tokio::time::timeout(REFRESH_TIMEOUT, self.refresh(id)).await {
+                Ok(Ok(fresh)) => Ok(fresh),
+                Err(_hangs) => {
+                    tracing::warn!(connection = %id, "connection {id} could not be refreshed in time: the last known keys are used");
+                    Ok(Some(live))
+                }
+                Ok(Err(error)) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, connection = %id, "connection {id} could not be refreshed: the last known keys are used");
                     Ok(Some(live))
                 }

@@ -87,9 +87,9 @@ impl Brokers {
             if self.partitions(topic).await.is_ok() {
                 continue;
             }
-            let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(replication))
-                .set("retention.ms", "-1")
-                .set("cleanup.policy", "delete");
+            // Kept for ever. `cleanup.policy` stays unsaid: it is `delete` by default at Kafka, where -1 means never; the
+            // embedded broker (tansu 0.6), told `delete`, takes -1 for an age and deletes everything at its next start.
+            let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(replication)).set("retention.ms", "-1");
             let made = admin
                 .create_topics([&new], &AdminOptions::new().operation_timeout(Some(ADMIN_TIMEOUT)))
                 .await;
@@ -166,8 +166,11 @@ pub struct Outgoing {
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     pub linger: Duration,
-    /// After this the caller is told that it failed.
+    /// After this the caller is told that nothing was confirmed. The record may still be stored later.
     pub give_up: Duration,
+    /// After this an unsent record is dropped; never, if none. What is dropped leaves a gap that later records may jump
+    /// over, and makes an idempotent producer raise its epoch, which the embedded broker (tansu 0.6) does not survive.
+    pub expiry: Option<Duration>,
 }
 
 impl Pace {
@@ -175,11 +178,13 @@ impl Pace {
     pub const INTERACTIVE: Self = Self {
         linger: Duration::ZERO,
         give_up: Duration::from_secs(5),
+        expiry: Some(Duration::from_secs(120)),
     };
     /// For streams of records.
     pub const BULK: Self = Self {
         linger: Duration::from_millis(2),
         give_up: Duration::from_secs(120),
+        expiry: None,
     };
 }
 
@@ -188,6 +193,7 @@ impl Pace {
 pub struct Producer {
     producer: FutureProducer,
     brokers: Brokers,
+    give_up: Duration,
     /// Partition counts, once known.
     partitions: Arc<[(&'static str, OnceLock<i32>); 2]>,
 }
@@ -201,9 +207,11 @@ impl Producer {
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("linger.ms", pace.linger.as_millis().to_string())
-            .set("delivery.timeout.ms", pace.give_up.as_millis().to_string())
+            // 0 is never
+            .set("delivery.timeout.ms", pace.expiry.map_or(0, |expiry| expiry.as_millis()).to_string())
             .set("compression.type", "none")
             .set("queue.buffering.max.messages", "100000")
+            .set("queue.buffering.max.kbytes", "262144")
             .create()
             .map_err(|cause| BrokerError::Failed {
                 doing: "create a producer",
@@ -212,6 +220,7 @@ impl Producer {
         Ok(Self {
             producer,
             brokers: brokers.clone(),
+            give_up: pace.give_up,
             partitions: Arc::new([(topics::INTAKE, OnceLock::new()), (topics::EVENTS, OnceLock::new())]),
         })
     }
@@ -247,6 +256,12 @@ impl Producer {
     /// # Errors
     /// As [`Self::send`], when any of them was not confirmed.
     pub async fn send_all(&self, records: Vec<Outgoing>) -> Result<(), BrokerError> {
+        tokio::time::timeout(self.give_up, self.deliver(records))
+            .await
+            .unwrap_or(Err(BrokerError::Unconfirmed))
+    }
+
+    async fn deliver(&self, records: Vec<Outgoing>) -> Result<(), BrokerError> {
         let mut unconfirmed = Vec::with_capacity(records.len());
         for record in &records {
             let partition = topics::partition(record.key.as_bytes(), self.partitions(record.topic).await?);

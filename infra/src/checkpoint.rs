@@ -3,6 +3,8 @@
 //! A checkpoint moves by compare-and-set in the transaction that writes the rows: whoever lost a partition (its epoch is
 //! old) or repeats a batch (its offset is old) changes nothing.
 
+use std::collections::BTreeMap;
+
 use domain::Timestamp;
 
 use crate::database::{Connection, DatabaseError, Doing};
@@ -118,4 +120,20 @@ pub async fn positions(
     .fetch_all(connection)
     .await
     .doing("read checkpoints")
+}
+
+/// How often each consumer's partitions have changed hands, by consumer and partition.
+///
+/// # Errors
+/// When the database fails.
+pub async fn epochs(connection: &mut Connection) -> Result<BTreeMap<(String, i32), i64>, DatabaseError> {
+    let rows: Vec<(String, i32, i64)> =
+        sqlx::query_as(r#"select consumer, "partition", epoch from consumer_checkpoint"#)
+            .fetch_all(connection)
+            .await
+            .doing("read who owns the partitions")?;
+    Ok(rows
+        .into_iter()
+        .map(|(consumer, partition, epoch)| ((consumer, partition), epoch))
+        .collect())
 }

@@ -350,9 +350,11 @@ impl Database {
     /// Whether the database answers.
     pub async fn is_up(&self) -> bool {
         let pool = self.app.clone();
-        tokio::spawn(async move { sqlx::query("select 1").execute(&pool).await.is_ok() })
+        let asked = tokio::spawn(async move { sqlx::query("select 1").execute(&pool).await.is_ok() });
+        // A server that hangs keeps its connections open and says nothing.
+        tokio::time::timeout(ACQUIRE_TIMEOUT, asked)
             .await
-            .unwrap_or(false)
+            .is_ok_and(|answer| answer.unwrap_or(false))
     }
 
     pub async fn close(&self) {
@@ -394,7 +396,9 @@ impl Unit {
     }
 
     async fn end(mut self, commit: bool) -> Result<(), DatabaseError> {
-        let statement = if commit { "commit" } else { "rollback" };
+        // Postgres rolls back the commit of a transaction in which something failed, and calls that a success. A statement
+        // before it, in the same round trip, fails instead: what is answered as done was done.
+        let statement = if commit { "select 1; commit" } else { "rollback" };
         let ended = sqlx::raw_sql(statement)
             .execute(self.connection()?)
             .await

@@ -1,6 +1,13 @@
 //! The whole product from outside: a real process, real HTTP, a simulated vendor that speaks BambooHR's API.
 
-#![expect(clippy::print_stderr, reason = "seeds and kept folders are told to whoever reads a failed test")]
+#![expect(
+    clippy::print_stderr,
+    reason = "seeds and kept folders are told to whoever reads a failed test"
+)]
 
+mod crash;
+mod faults;
+mod journal;
 mod harness;
+mod outages;
 mod stories;

@@ -25,7 +25,10 @@ use schemas::{
 use uuid::Uuid;
 
 use super::{Appender, AppenderError, CONSUMER, streams::Known};
-use crate::intake::{self, Notified, Unreadable};
+use crate::{
+    bamboohr::payload,
+    intake::{self, Notified, Unreadable},
+};
 
 /// Everything that the transaction writes.
 #[derive(Clone, Default)]
@@ -212,22 +215,43 @@ impl Appender {
                     Ok(())
                 }
             },
-            IntakeKind::Unreadable => {
-                let problem = serde_json::from_slice::<Unreadable>(&plain).map_or_else(
-                    |_| "the message does not read".to_owned(),
-                    |unreadable| unreadable.problem,
-                );
-                writes.parked.push(park(record, header.stream, problem));
-                writes.outcomes.push(outcome_of(
-                    &header,
-                    Verdict::Accepted {
-                        position: None,
-                        revision: 0,
-                    },
-                ));
-                Ok(())
-            }
+            IntakeKind::Unreadable => self.read_again(&header, &plain, record, writes).await,
         }
+    }
+
+    /// A message that could not be understood when it came is parked, unless it is understood by now. It has no outcome
+    /// until then, so that it can be re-driven; its own id keeps repeats of it to one entry.
+    async fn read_again(
+        &self,
+        header: &IntakeHeader,
+        plain: &[u8],
+        record: &Record,
+        writes: &mut Writes,
+    ) -> Result<(), AppenderError> {
+        let cause = match serde_json::from_slice::<Unreadable>(plain) {
+            Err(_) => "the message does not read".to_owned(),
+            Ok(message) => match payload::parse(message.content_type.as_deref(), message.body.as_bytes()) {
+                Err(problem) => problem.to_string(),
+                Ok(payload::Message::Company { .. }) => return Ok(()),
+                Ok(payload::Message::Employees(notifications)) => {
+                    let connection = domain::id::ConnectionId::from_uuid(header.stream.id);
+                    for notification in notifications {
+                        let notified = Notified {
+                            connection,
+                            notification,
+                        };
+                        let plain = serde_json::to_vec(&notified).map_err(|_| DatabaseError::Corrupt("notification"))?;
+                        self.notice(header, &notified, &plain, writes).await?;
+                    }
+                    return Ok(());
+                }
+            },
+        };
+        writes.parked.push(Parked {
+            id: header.id.uuid(),
+            ..park(record, header.stream, cause)
+        });
+        Ok(())
     }
 
     /// A source says that a person changed: the person is to be read from the source.

@@ -225,10 +225,11 @@ pub(super) async fn send(
     intake::submit(&service.interactive, &service.keyring, vec![submission]).await?;
     let deadline = Instant::now() + wait(headers);
     while Instant::now() < deadline {
-        if let Some(outcome) = find(service, actor, id).await? {
-            return replay(service, &outcome, &fingerprint).await;
+        // The command is durable: if its outcome cannot be looked up now, that is no failure of the command.
+        match tokio::time::timeout_at(deadline.into(), find(service, actor, id)).await {
+            Ok(Ok(Some(outcome))) => return replay(service, &outcome, &fingerprint).await,
+            Ok(Ok(None) | Err(_)) | Err(_) => tokio::time::sleep(POLL).await,
         }
-        tokio::time::sleep(POLL).await;
     }
     let pending = CommandAnswer {
         id,

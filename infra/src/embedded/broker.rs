@@ -4,13 +4,15 @@
 use std::{marker::PhantomData, path::Path, time::Duration};
 
 use tansu_broker::broker::Builder;
-use tokio::task::JoinHandle;
+use tokio::runtime::Runtime;
 use url::Url;
 use uuid::Uuid;
 
 use super::free_port;
 use crate::broker::Brokers;
 
+/// Threads that serve connections; SQLite itself writes one at a time.
+const THREADS: usize = 4;
 /// How long the broker may take to listen.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -25,9 +27,11 @@ pub enum EmbeddedBrokerError {
 }
 
 /// A running broker; it ends when this is dropped.
+///
+/// It has threads of its own: its storage engine blocks them, and the product's must not wait for that.
 pub struct EmbeddedBroker {
     pub brokers: Brokers,
-    serving: JoinHandle<()>,
+    runtime: Option<Runtime>,
 }
 
 impl EmbeddedBroker {
@@ -49,10 +53,16 @@ impl EmbeddedBroker {
         std::fs::write(&port_file, port.to_string()).map_err(EmbeddedBrokerError::Folder)?;
 
         let address = Url::parse(&format!("tcp://127.0.0.1:{port}")).map_err(EmbeddedBrokerError::Address)?;
-        let storage = std::path::absolute(folder.join("broker.db")).map_err(EmbeddedBrokerError::Folder)?;
+        let database = std::path::absolute(folder.join("broker.db")).map_err(EmbeddedBrokerError::Folder)?;
         // The engine strips one slash and joins the rest to the working directory: a second slash keeps the path absolute.
-        let storage = Url::parse(&format!("sqlite:///{}", storage.display())).map_err(EmbeddedBrokerError::Address)?;
-        let mut broker = Builder::<
+        let storage = Url::parse(&format!("sqlite:///{}", database.display())).map_err(EmbeddedBrokerError::Address)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("embedded broker")
+            .enable_all()
+            .build()
+            .map_err(EmbeddedBrokerError::Folder)?;
+        let building = Builder::<
             PhantomData<i32>,
             PhantomData<String>,
             PhantomData<Uuid>,
@@ -68,20 +78,27 @@ impl EmbeddedBroker {
         .storage(storage)
         .listener(address)
         .silent(true)
-        .build()
-        .await
-        .map_err(|error| EmbeddedBrokerError::Start(error.to_string()))?;
-        let serving = tokio::spawn(async move {
-            if let Err(error) = broker.serve(tokio::time::Instant::now()).await {
-                tracing::error!(%error, "the embedded broker stopped");
-            }
-        });
+        .build();
+        let built = runtime.spawn(building).await;
         let started = Self {
             brokers: Brokers {
                 addresses: format!("127.0.0.1:{port}"),
             },
-            serving,
+            runtime: Some(runtime),
         };
+        let mut broker = built
+            .map_err(|error| EmbeddedBrokerError::Start(error.to_string()))?
+            .map_err(|error| EmbeddedBrokerError::Start(error.to_string()))?;
+        index_headers(&database)
+            .await
+            .map_err(|error| EmbeddedBrokerError::Start(error.to_string()))?;
+        if let Some(runtime) = &started.runtime {
+            runtime.spawn(async move {
+                if let Err(error) = broker.serve(tokio::time::Instant::now()).await {
+                    tracing::error!(%error, "the embedded broker stopped");
+                }
+            });
+        }
         let listening = async {
             while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -96,6 +113,22 @@ impl EmbeddedBroker {
 
 impl Drop for EmbeddedBroker {
     fn drop(&mut self) {
-        self.serving.abort();
+        if let Some(runtime) = self.runtime.take() {
+            // Dropping a runtime waits for its threads, which an async context must not.
+            runtime.shutdown_background();
+        }
     }
+}
+
+/// The broker keeps a row per header and looks them up by record, but its schema (tansu-storage 0.6.0) has no index for
+/// that: each fetched record would scan all headers that were ever written.
+async fn index_headers(database: &Path) -> Result<(), libsql::Error> {
+    let connection = libsql::Builder::new_local(database).build().await?.connect()?;
+    connection
+        .execute(
+            "create index if not exists tenure_header_by_record on header (topition, offset_id)",
+            (),
+        )
+        .await?;
+    Ok(())
 }

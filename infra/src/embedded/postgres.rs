@@ -14,6 +14,7 @@ use std::{
 
 use secrecy::SecretString;
 use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
 
 use super::free_port;
 use crate::sealing::MasterKey;
@@ -21,6 +22,8 @@ use crate::sealing::MasterKey;
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a server may take to end in order, before it is stopped.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a server that does not start again is left alone.
+const RESTART_DELAY: Duration = Duration::from_millis(250);
 /// The newest major version that is fetched when the machine has none.
 const VERSION_FETCHED: &str = "=17";
 const SUPERUSER: &str = "tenure_owner";
@@ -57,9 +60,19 @@ pub enum EmbeddedPostgresError {
 /// A running server; it ends with [`EmbeddedPostgres::stop`], and is ended hard when this is dropped.
 pub struct EmbeddedPostgres {
     pub url: SecretString,
-    /// The postmaster's process id: tests kill it.
-    pub pid: Option<u32>,
     server: Child,
+    installation: Installation,
+}
+
+/// How the server is started: the same each time, so that clients find it again.
+struct Installation {
+    programs: PathBuf,
+    user: Option<User>,
+    folder: PathBuf,
+    data: PathBuf,
+    log: PathBuf,
+    port: u16,
+    password: String,
 }
 
 impl EmbeddedPostgres {
@@ -88,35 +101,41 @@ impl EmbeddedPostgres {
         }
         wait_for_predecessor(&data).await;
         let port = free_port().map_err(in_folder)?;
-        let mut command = command(&programs, "postgres", user.as_ref(), &folder);
-        let log_file = fs::File::create(&log).map_err(in_folder)?;
-        command
-            .arg("-D")
-            .arg(&data)
-            .args(["-p", &port.to_string(), "-h", "127.0.0.1", "-k", ""]);
-        for setting in SETTINGS {
-            command.args(["-c", setting]);
-        }
-        let mut server = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log_file)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|cause| EmbeddedPostgresError::Run {
-                program: "postgres",
-                cause,
-            })?;
-        let url = |database: &str| {
-            SecretString::from(format!("postgres://{SUPERUSER}:{password}@127.0.0.1:{port}/{database}"))
+        fs::File::create(&log).map_err(in_folder)?; // each run's log begins anew
+        let installation = Installation {
+            programs,
+            user,
+            folder,
+            data,
+            log,
+            port,
+            password,
         };
-        await_answer(&mut server, &url("postgres"), &log).await?;
-        create_database(&url("postgres")).await?;
+        let server = installation.launch().await?;
+        create_database(&installation.url("postgres")).await?;
         Ok(Self {
-            url: url(DATABASE),
-            pid: server.id(),
+            url: installation.url(DATABASE),
             server,
+            installation,
         })
+    }
+
+    /// Starts the server again whenever it ends by itself (killed, out of memory), on the same port and data, until `stop`.
+    pub async fn keep(mut self, stop: CancellationToken) -> Self {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return self,
+                ended = self.server.wait() => tracing::error!(status = ?ended.ok(), "the embedded Postgres ended by itself and is started again"),
+            }
+            while let Err(error) = self.installation.launch().await.map(|server| self.server = server) {
+                // Its children may hold the old shared memory for a moment.
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the embedded Postgres does not start yet"
+                );
+                tokio::select! { () = stop.cancelled() => return self, () = tokio::time::sleep(RESTART_DELAY) => {} }
+            }
+        }
     }
 
     /// Ends the server in order ("fast": open transactions are rolled back).
@@ -129,10 +148,44 @@ impl EmbeddedPostgres {
             }
         }
     }
+}
 
-    /// Waits until the server ends by itself, which it should not.
-    pub async fn ended(&mut self) {
-        self.server.wait().await.ok();
+impl Installation {
+    fn url(&self, database: &str) -> SecretString {
+        let Self { password, port, .. } = self;
+        SecretString::from(format!("postgres://{SUPERUSER}:{password}@127.0.0.1:{port}/{database}"))
+    }
+
+    /// Starts the server and waits until it answers.
+    async fn launch(&self) -> Result<Child, EmbeddedPostgresError> {
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .map_err(|cause| EmbeddedPostgresError::Folder {
+                path: self.folder.clone(),
+                cause,
+            })?;
+        let mut command = command(&self.programs, "postgres", self.user.as_ref(), &self.folder);
+        command
+            .arg("-D")
+            .arg(&self.data)
+            .args(["-p", &self.port.to_string(), "-h", "127.0.0.1", "-k", ""]);
+        for setting in SETTINGS {
+            command.args(["-c", setting]);
+        }
+        let mut server = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|cause| EmbeddedPostgresError::Run {
+                program: "postgres",
+                cause,
+            })?;
+        await_answer(&mut server, &self.url("postgres"), &self.log).await?;
+        Ok(server)
     }
 }
 

@@ -1,0 +1,262 @@
+//! From the log to rows: relay, read models, scorer.
+
+use std::{sync::Arc, time::Instant};
+
+use domain::{
+    Kind, StreamId,
+    id::{CommandId, EmployeeId, EventId},
+};
+use infra::{
+    clock,
+    database::Access,
+    event_log::{self, Append, NewEvent},
+    sealing::{self, NewSubjectKey, Place, SubjectKey},
+};
+use projection_workers::{
+    ProjectionWorkers,
+    read_models::ReadModels,
+    relay,
+    runner::{self, Projection},
+    scorer::Scorer,
+};
+use schemas::{codec::AnyEvent, envelope::Provenance, topics};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    company::Company,
+    report::{Row, median, tell},
+    stage::{Site, rate_after_first_step, until},
+};
+
+pub const PEOPLE: usize = 5_000;
+const EVENTS: usize = 60_000;
+const ROUNDS: usize = 3;
+/// Events that are stored in one transaction while the log is filled.
+const STORED_AT_ONCE: usize = 1_000;
+
+/// Fills the log of `site` and projects it.
+pub async fn run(site: &Site) -> Vec<Row> {
+    let mut history = History::begin(site).await;
+    tell(&format!("projection: storing {PEOPLE} people and {EVENTS} events"));
+    history.happen(EVENTS).await;
+
+    tell("projection: each part alone");
+    let relay_alone = relay_all(site).await;
+    let records = site.head().await;
+    let read_models_alone = alone(site, ReadModels::new(site.parts.database.clone()), records).await;
+    let scorer_alone = alone(site, scorer(site), records).await;
+
+    let mut together = Vec::new();
+    for round in 1..=ROUNDS {
+        tell(&format!("projection: together, round {round} of {ROUNDS}"));
+        history.happen(EVENTS).await;
+        together.push(all_together(site).await);
+    }
+    site.assert_nothing_parked().await;
+    let target = if site.real_kafka { 20_000.0 } else { 10_000.0 };
+    vec![
+        Row::new("relay alone", relay_alone, "events/s"),
+        Row::new("read models alone", read_models_alone, "events/s"),
+        Row::new("scorer alone", scorer_alone, "events/s"),
+        Row::new("live projection: relay, read models and scorer", median(together), "events/s").at_least(target),
+    ]
+}
+
+/// Only fills and projects, for what reads the rows.
+pub async fn prepare(site: &Site) {
+    tell("preparing people with scores");
+    History::begin(site).await;
+    all_together(site).await;
+}
+
+fn workers(site: &Site) -> ProjectionWorkers {
+    ProjectionWorkers {
+        database: site.parts.database.clone(),
+        keyring: site.parts.keyring.clone(),
+        brokers: site.parts.brokers.clone(),
+        bulk: site.parts.bulk.clone(),
+        instance: site.parts.instance.clone(),
+    }
+}
+
+fn scorer(site: &Site) -> Scorer {
+    let outgoing = Arc::new(Notify::new());
+    Scorer::new(site.parts.database.clone(), site.parts.keyring.clone(), outgoing).expect("the shared prior")
+}
+
+async fn relay_all(site: &Site) -> f64 {
+    let shutdown = CancellationToken::new();
+    let relaying = tokio::spawn(relay::run(
+        site.parts.database.clone(),
+        site.parts.bulk.clone(),
+        shutdown.clone(),
+    ));
+    let rate = rate_after_first_step(site.head().await, async || site.relayed().await).await;
+    shutdown.cancel();
+    relaying.await.expect("the relay");
+    rate
+}
+
+async fn alone<P: Projection>(site: &Site, projection: P, records: i64) -> f64 {
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(runner::run(workers(site), projection, shutdown.clone()));
+    let rate = rate_after_first_step(records, async || site.taken(P::NAME).await).await;
+    shutdown.cancel();
+    running.await.expect("no panic").expect("the projection ends well");
+    rate
+}
+
+/// From the moment when the relay is let go until both projections have taken everything.
+async fn all_together(site: &Site) -> f64 {
+    let shutdown = CancellationToken::new();
+    let reading = tokio::spawn(runner::run(
+        workers(site),
+        ReadModels::new(site.parts.database.clone()),
+        shutdown.clone(),
+    ));
+    let scoring = tokio::spawn(runner::run(workers(site), scorer(site), shutdown.clone()));
+    let before = site.relayed().await;
+    until("the projections' start", async || {
+        let mut ready = true;
+        for name in [ReadModels::NAME, Scorer::NAME] {
+            ready &= site.claimed(name).await == i64::from(topics::PARTITIONS_DEFAULT);
+            ready &= site.taken(name).await == before;
+        }
+        ready
+    })
+    .await;
+    // Rejoining leaves no trace in the checkpoints.
+    tokio::time::sleep(std::time::Duration::from_secs(8)).await;
+
+    let (begun, records) = (Instant::now(), site.head().await);
+    let relaying = tokio::spawn(relay::run(
+        site.parts.database.clone(),
+        site.parts.bulk.clone(),
+        shutdown.clone(),
+    ));
+    until("the last row", async || {
+        site.taken(ReadModels::NAME).await >= records && site.taken(Scorer::NAME).await >= records
+    })
+    .await;
+    let rate = (records - before) as f64 / begun.elapsed().as_secs_f64();
+    shutdown.cancel();
+    relaying.await.expect("the relay");
+    reading.await.expect("no panic").expect("the read models end well");
+    scoring.await.expect("no panic").expect("the scorer ends well");
+    rate
+}
+
+/// A log that is filled without the appender, but as it would.
+struct History<'s> {
+    site: &'s Site,
+    company: Company,
+    keys: Vec<SubjectKey>,
+    revisions: Vec<i64>,
+}
+
+impl<'s> History<'s> {
+    /// Hires everybody.
+    async fn begin(site: &'s Site) -> Self {
+        let mut company = Company::new(site.tenant, PEOPLE);
+        let (mut keys, mut new_keys, mut hires) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, employee) in company.people.clone().into_iter().enumerate() {
+            let (new, key) = site
+                .parts
+                .keyring
+                .new_subject((site.tenant, employee.uuid()))
+                .await
+                .expect("a key");
+            new_keys.push(new);
+            keys.push(key);
+            hires.push((index, company.hired(index)));
+        }
+        store_keys(site, new_keys).await;
+        let mut history = Self {
+            site,
+            company,
+            keys,
+            revisions: vec![0; PEOPLE],
+        };
+        history.store(hires).await;
+        history
+    }
+
+    /// `count` things happen to people drawn at random.
+    async fn happen(&mut self, count: usize) {
+        let mut events = Vec::with_capacity(count);
+        for nth in 0..count {
+            let event = self.company.event(Company::day(nth, count));
+            events.push((rand::random_range(0..PEOPLE), event));
+        }
+        self.store(events).await;
+    }
+
+    async fn store(&mut self, events: Vec<(usize, domain::employee::Event)>) {
+        let mut appends = Vec::with_capacity(events.len());
+        for (who, event) in events {
+            appends.push(self.append(who, event));
+        }
+        let tenants = [self.site.tenant];
+        for some in appends.chunks(STORED_AT_ONCE) {
+            let some = some.to_vec();
+            self.site
+                .parts
+                .database
+                .transact(Access::Write, &tenants, move |connection| {
+                    Box::pin(async move { event_log::append(connection, &some).await.map(drop) })
+                })
+                .await
+                .expect("stored");
+        }
+    }
+
+    fn append(&mut self, who: usize, event: domain::employee::Event) -> Append {
+        let employee: EmployeeId = self.company.people[who];
+        let stream = StreamId::new(self.site.tenant, Kind::Employee, employee);
+        let event = AnyEvent::Employee(event);
+        let encoded = event.encode().expect("an event");
+        let command = CommandId::from_uuid(clock::new_id());
+        let event_id = EventId::of_command(command, 0);
+        let mut payload = encoded.payload;
+        let place = Place {
+            stream: &stream,
+            event_id,
+            schema_version: encoded.schema_version,
+        };
+        self.keys[who].seal(place, &mut payload).expect("sealed");
+        let expected = self.revisions[who];
+        self.revisions[who] += 1;
+        Append {
+            stream,
+            expected,
+            events: vec![NewEvent {
+                event_id,
+                event_type: encoded.event_type,
+                schema_version: encoded.schema_version,
+                effective_on: event.effective_on(),
+                provenance: Provenance {
+                    actor: "user:bench".to_owned(),
+                    correlation: command.uuid(),
+                    causation: command,
+                    backfill: false,
+                    traceparent: None,
+                },
+                data: serde_json::to_vec(&payload).expect("JSON"),
+            }],
+        }
+    }
+}
+
+async fn store_keys(site: &Site, keys: Vec<NewSubjectKey>) {
+    let tenants = [site.tenant];
+    let stored = keys.clone();
+    site.parts
+        .database
+        .transact(Access::Write, &tenants, move |connection| {
+            Box::pin(async move { sealing::store_subject_keys(connection, &keys).await })
+        })
+        .await
+        .expect("stored keys");
+    site.parts.keyring.stored(stored);
+}

@@ -1,0 +1,272 @@
+//! Requests are dropped at any moment. What they began in the database is finished or undone, and nobody meets it again.
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use domain::id::TenantId;
+use infra::{
+    clock,
+    database::{Access, Connection, Database, DatabaseError},
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use tokio::sync::Barrier;
+use uuid::Uuid;
+
+use crate::server::{self, PATIENCE, World, alone, code, execute, failed, number, on_purpose, run, shared};
+
+/// Connections of one process (`APP_CONNECTIONS_MAX`): as many units of work at once get as many connections.
+const CONNECTIONS: usize = 24;
+
+/// Units of work that are cut off; `TENURE_CANCELLATIONS` asks for another number. Fewer, if the machine is slow.
+const CANCELLATIONS: usize = 10_000;
+const CANCELLATIONS_TIME_MAX: Duration = Duration::from_secs(15);
+
+#[test]
+fn dropped_requests_leave_nothing_behind() {
+    let asked = std::env::var("TENURE_CANCELLATIONS")
+        .ok()
+        .map(|number| number.parse::<usize>().expect("a number"));
+    let seed: u64 = rand::random();
+    eprintln!("seed {seed}");
+    run(async {
+        let world = alone().await;
+        let tenants: Vec<TenantId> = (0..7).map(|_| server::tenant()).collect();
+        let started = Instant::now();
+        let (mut count, mut told) = (0, Told::default());
+        while count < asked.unwrap_or(CANCELLATIONS) && (asked.is_some() || started.elapsed() < CANCELLATIONS_TIME_MAX)
+        {
+            // More at once than there are connections, so that some are cut while they wait for one.
+            let wave = (0..2 * CONNECTIONS).map(|n| {
+                let random = StdRng::seed_from_u64(seed.wrapping_add((count + n) as u64));
+                tokio::spawn(request(world.database.clone(), tenants[n % tenants.len()], random))
+            });
+            for request in futures_util::future::join_all(wave).await {
+                told.add(request.expect("a request"));
+            }
+            count += 2 * CONNECTIONS;
+        }
+        eprintln!(
+            "{count} requests: {} committed, {} failed, {} cut off",
+            told.committed.len(),
+            told.failed.len(),
+            told.unknown
+        );
+        assert!(
+            !told.committed.is_empty() && !told.failed.is_empty() && told.unknown > 0,
+            "every fate is met"
+        );
+        assert_settled(&world).await;
+        every_connection_is_clean(&world, &tenants).await;
+        let stored: BTreeSet<Uuid> = sqlx::query_scalar("select id from outbox")
+            .fetch_all(&world.owner)
+            .await
+            .expect("rows")
+            .into_iter()
+            .collect();
+        assert!(told.committed.is_subset(&stored), "an acknowledged row is missing");
+        assert!(told.failed.is_disjoint(&stored), "a refused row is there");
+        world.close().await;
+    });
+}
+
+/// What the requests were answered with.
+#[derive(Default)]
+struct Told {
+    committed: BTreeSet<Uuid>,
+    failed: BTreeSet<Uuid>,
+    unknown: usize,
+}
+
+impl Told {
+    fn add(&mut self, (id, fate): (Uuid, Option<bool>)) {
+        match fate {
+            Some(true) => drop(self.committed.insert(id)),
+            Some(false) => drop(self.failed.insert(id)),
+            None => self.unknown += 1,
+        }
+    }
+}
+
+/// One request, dropped somewhere; what became of it, if it was told.
+async fn request(database: Database, tenant: TenantId, mut random: StdRng) -> (Uuid, Option<bool>) {
+    let (id, how, fate) = (clock::new_id(), random.random_range(0..4), random.random_range(0..8));
+    let within = Duration::from_micros(random.random_range(0..3_000));
+    let unit = async move {
+        database
+            .transact(Access::Write, &[tenant], move |connection| {
+                Box::pin(unit(connection, tenant, id, fate))
+            })
+            .await
+    };
+    let answer = match how {
+        0 => tokio::time::timeout(within, unit).await.ok(),
+        1 => {
+            let task = tokio::spawn(unit);
+            tokio::time::sleep(within).await;
+            task.abort();
+            task.await.ok()
+        }
+        2 => {
+            let turns = random.random_range(0..20);
+            let yields = async {
+                for _ in 0..turns {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::select! {
+                biased;
+                answer = unit => Some(answer),
+                () = yields => None,
+            }
+        }
+        _ => Some(unit.await),
+    };
+    (id, answer.map(|answer| answer.is_ok()))
+}
+
+/// What a request does: its connection must be as new, whatever happened on it before.
+async fn unit(connection: &mut Connection, tenant: TenantId, id: Uuid, fate: u8) -> Result<(), DatabaseError> {
+    assert_tenants(connection, &[tenant]).await?;
+    let strangers = format!("select count(*) from outbox where tenant <> '{tenant}'");
+    assert_eq!(number(connection, &strangers).await?, 0);
+    let row = format!("insert into outbox values ('{id}', '{tenant}', 'employee', '{id}', '', '', '{id}')");
+    execute(connection, &row).await?;
+    match fate {
+        0 => Err(on_purpose()),
+        1 => execute(connection, "select 1 / 0").await.map(drop),
+        2 => std::panic::resume_unwind(Box::new("on purpose")), // without a word on the screen
+        3 => execute(connection, "select pg_sleep(0.002)").await.map(drop),
+        _ => Ok(()),
+    }
+}
+
+async fn assert_tenants(connection: &mut Connection, tenants: &[TenantId]) -> Result<(), DatabaseError> {
+    let setting: String = sqlx::query_scalar("select current_setting('app.tenants')")
+        .fetch_one(connection)
+        .await
+        .map_err(failed)?;
+    let expected: Vec<String> = tenants.iter().map(ToString::to_string).collect();
+    assert_eq!(setting, format!("{{{}}}", expected.join(",")));
+    Ok(())
+}
+
+/// Nothing is in a transaction any more. What was dropped is still finishing by itself: waited for, with a bound far below
+/// the 60 s after which Postgres would tidy up for us.
+async fn assert_settled(world: &World) {
+    let open = "select count(*) from pg_stat_activity where datname = current_database() and usename = 'tenure_app' and xact_start is not null";
+    let settled = async {
+        while world.owner_number(open).await > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE / 3, settled)
+        .await
+        .expect("a transaction was left open");
+}
+
+/// Takes all connections at once and looks at each.
+async fn every_connection_is_clean(world: &World, tenants: &[TenantId]) {
+    let all_here = Arc::new(Barrier::new(CONNECTIONS));
+    let units = (0..CONNECTIONS).map(|n| {
+        let (all_here, tenant) = (Arc::clone(&all_here), tenants[n % tenants.len()]);
+        world.database.transact(
+            Access::Write,
+            std::slice::from_ref(&tenants[n % tenants.len()]),
+            move |connection| {
+                Box::pin(async move {
+                    all_here.wait().await;
+                    assert_tenants(connection, &[tenant]).await?;
+                    let strangers = format!("select count(*) from outbox where tenant <> '{tenant}'");
+                    assert_eq!(number(connection, &strangers).await?, 0);
+                    number(connection, "select pg_backend_pid()::bigint").await
+                })
+            },
+        )
+    });
+    let backends: BTreeSet<i64> = futures_util::future::join_all(units)
+        .await
+        .into_iter()
+        .map(|backend| backend.expect("a clean connection"))
+        .collect();
+    assert_eq!(backends.len(), CONNECTIONS);
+}
+
+#[test]
+fn work_that_panics_does_not_poison_the_pool() {
+    run(async {
+        let world = alone().await;
+        let tenants = [server::tenant(), server::tenant()];
+        for n in 0..3 * CONNECTIONS {
+            let tenant = tenants[n % 2];
+            let result: Result<(), _> = world
+                .database
+                .transact(Access::Write, &[tenant], move |connection| {
+                    Box::pin(async move {
+                        let row = format!("insert into tenant_directory values ('{tenant}')");
+                        execute(connection, &row).await?;
+                        std::panic::resume_unwind(Box::new("on purpose"))
+                    })
+                })
+                .await;
+            assert!(matches!(result, Err(DatabaseError::CutOff)), "{result:?}");
+        }
+        assert_settled(&world).await;
+        every_connection_is_clean(&world, &tenants).await;
+        assert_eq!(world.owner_number("select count(*) from tenant_directory").await, 0);
+        world.close().await;
+    });
+}
+
+/// Dropping the request does not undo it: what it began goes on to its end.
+#[test]
+fn a_dropped_request_is_finished() {
+    run(async {
+        let world = shared().await;
+        let tenant = server::tenant();
+        let tenants = [tenant];
+        let (has_begun, begun) = tokio::sync::oneshot::channel();
+        let (go_on, is_dropped) = tokio::sync::oneshot::channel::<()>();
+        let mut request = Box::pin(world.database.transact(Access::Write, &tenants, move |connection| {
+            Box::pin(async move {
+                has_begun.send(()).expect("the test waits");
+                is_dropped.await.expect("the test goes on");
+                let row = format!("insert into tenant_directory values ('{tenant}')");
+                execute(connection, &row).await
+            })
+        }));
+        tokio::select! {
+            _ = &mut request => panic!("it waits for us"),
+            begun = begun => begun.expect("begun"),
+        }
+        drop(request);
+        go_on.send(()).expect("it waits");
+        let rows = format!("select count(*) from tenant_directory where tenant = '{tenant}'");
+        while world.owner_number(&rows).await == 0 {
+            tokio::task::yield_now().await;
+        }
+    });
+}
+
+/// Postgres answers the commit of a failed transaction with a rollback, and calls that a success.
+#[test]
+fn work_that_hides_a_failure_is_not_acknowledged() {
+    run(async {
+        let world = shared().await;
+        let tenant = server::tenant();
+        let result = world
+            .database
+            .transact(Access::Write, &[tenant], move |connection| {
+                Box::pin(async move {
+                    let row = format!("insert into tenant_directory values ('{tenant}')");
+                    execute(connection, &row).await?;
+                    execute(connection, "select 1 / 0").await.expect_err("division by zero");
+                    Ok(())
+                })
+            })
+            .await;
+        assert_eq!(code(result), "25P02", "it was rolled back, and must say so");
+    });
+}

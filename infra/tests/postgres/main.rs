@@ -1,0 +1,15 @@
+//! The adapters on a real Postgres: one server for all tests, and a tenant of its own for each.
+
+#![expect(
+    clippy::print_stderr,
+    reason = "seeds and counts are told to whoever reads a failed test"
+)]
+
+mod cancellation;
+mod checkpoints;
+mod event_log;
+mod isolation;
+mod keys;
+mod queues;
+mod schema;
+mod server;

@@ -1,0 +1,446 @@
+//! The small tables that work waits in: completion, outbox, parked, and commands' outcomes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use domain::{
+    Kind, StreamId,
+    id::{CommandId, ConnectionId, TenantId},
+};
+use futures_util::future::BoxFuture;
+use infra::{
+    clock,
+    completion::{self, Claimed, Request},
+    database::{Access, Connection, DatabaseError},
+    outbox::{self, Outgoing},
+    outcome::{self, Outcome, Verdict},
+    parked::{self, Parked},
+};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::server::{self, World, run, shared};
+
+/// Works for one tenant of the shared database.
+struct Desk {
+    world: &'static World,
+    tenant: TenantId,
+}
+
+impl Desk {
+    async fn new() -> Self {
+        Self {
+            world: shared().await,
+            tenant: server::tenant(),
+        }
+    }
+
+    async fn work<T, W>(&self, work: W) -> T
+    where
+        T: Send + 'static,
+        W: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, DatabaseError>> + Send + 'static,
+    {
+        self.world
+            .database
+            .transact(Access::Write, &[self.tenant], work)
+            .await
+            .expect("a unit of work")
+    }
+
+    /// Lets everything be due that waits for a later moment.
+    async fn let_time_pass(&self) {
+        let sql = format!(
+            "update completion set not_before = now() - interval '1 second' where tenant = '{}'",
+            self.tenant
+        );
+        self.world.as_owner(&sql).await;
+    }
+
+    fn request(&self, remote_id: &str, notification: &str) -> Request {
+        Request {
+            tenant: self.tenant,
+            connection: ConnectionId::from_uuid(Uuid::from_u128(1)),
+            remote_id: remote_id.to_owned(),
+            notification: notification.as_bytes().to_vec(),
+            correlation: clock::new_id(),
+            backfill: false,
+        }
+    }
+
+    async fn ask(&self, requests: Vec<Request>) {
+        self.work(move |c| Box::pin(async move { completion::request(c, &requests).await }))
+            .await;
+    }
+
+    async fn claim(&self, limit: i64) -> Vec<Claimed> {
+        self.work(move |c| Box::pin(completion::claim(c, limit))).await
+    }
+
+    async fn claim_one(&self) -> Claimed {
+        let mut claimed = self.claim(10).await;
+        assert_eq!(claimed.len(), 1, "{claimed:?}");
+        claimed.remove(0)
+    }
+
+    async fn done(&self, claimed: Claimed) {
+        self.work(move |c| Box::pin(async move { completion::done(c, &[claimed]).await }))
+            .await;
+    }
+
+    async fn waiting(&self) -> i64 {
+        self.work(|c| Box::pin(completion::waiting(c))).await
+    }
+
+    fn stream(&self, id: u128) -> StreamId {
+        StreamId::new(self.tenant, Kind::Employee, Uuid::from_u128(id))
+    }
+}
+
+fn text(claimed: &Claimed) -> &str {
+    std::str::from_utf8(&claimed.request.notification).expect("text")
+}
+
+#[test]
+fn notifications_of_one_employee_become_one_reading() {
+    run(async {
+        let desk = Desk::new().await;
+        desk.ask(vec![
+            desk.request("7", "first"),
+            desk.request("8", "other"),
+            desk.request("7", "second"),
+        ])
+        .await;
+        desk.ask(vec![desk.request("7", "third")]).await;
+        assert_eq!(desk.waiting().await, 2);
+        let claimed = desk.claim(10).await;
+        let found: BTreeMap<&str, &str> = claimed
+            .iter()
+            .map(|claimed| (claimed.request.remote_id.as_str(), text(claimed)))
+            .collect();
+        assert_eq!(
+            found,
+            BTreeMap::from([("7", "third"), ("8", "other")]),
+            "the last word stands for all"
+        );
+        for claimed in claimed {
+            desk.done(claimed).await;
+        }
+        assert_eq!(desk.waiting().await, 0);
+    });
+}
+
+#[test]
+fn a_notification_during_a_reading_makes_it_due_again() {
+    run(async {
+        let desk = Desk::new().await;
+        desk.ask(vec![desk.request("7", "before")]).await;
+        let reading = desk.claim_one().await;
+        desk.ask(vec![desk.request("7", "meanwhile")]).await;
+        assert_eq!(desk.claim(10).await.len(), 0, "it is still being read");
+        desk.done(reading).await;
+        // At once, and as the first try.
+        let again = desk.claim_one().await;
+        assert_eq!((text(&again), again.attempts), ("meanwhile", 1));
+        desk.done(again.clone()).await;
+        assert_eq!(desk.waiting().await, 0);
+        desk.done(again).await;
+    });
+}
+
+#[test]
+fn only_what_is_imported_throughout_counts_as_backfill() {
+    run(async {
+        let desk = Desk::new().await;
+        let imported = |id| Request {
+            backfill: true,
+            ..desk.request(id, "")
+        };
+        desk.ask(vec![imported("7"), imported("8")]).await;
+        desk.ask(vec![imported("7"), desk.request("8", "live")]).await;
+        let backfill: BTreeMap<String, bool> = desk
+            .claim(10)
+            .await
+            .into_iter()
+            .map(|claimed| (claimed.request.remote_id, claimed.request.backfill))
+            .collect();
+        assert_eq!(
+            backfill,
+            BTreeMap::from([("7".to_owned(), true), ("8".to_owned(), false)])
+        );
+    });
+}
+
+#[test]
+fn a_failed_reading_waits_and_is_tried_again() {
+    run(async {
+        let desk = Desk::new().await;
+        desk.ask(vec![desk.request("7", "it")]).await;
+        for attempt in 1..=3 {
+            let claimed = desk.claim_one().await;
+            assert_eq!(claimed.attempts, attempt);
+            desk.work(move |c| {
+                Box::pin(async move { completion::postpone(c, &claimed, Duration::from_secs(3_600), "503").await })
+            })
+            .await;
+            assert_eq!(desk.claim(10).await.len(), 0, "it is not due yet");
+            desk.let_time_pass().await;
+        }
+        let now = desk.claim_one().await;
+        desk.work(move |c| Box::pin(async move { completion::postpone(c, &now, Duration::ZERO, "503").await }))
+            .await;
+        assert_eq!(desk.claim_one().await.attempts, 5, "due in the next transaction");
+    });
+}
+
+#[test]
+fn a_reading_that_died_is_taken_up_after_its_lease() {
+    run(async {
+        let desk = Desk::new().await;
+        desk.ask(vec![desk.request("7", "it")]).await;
+        let died = desk.claim_one().await;
+        assert_eq!(desk.claim(10).await.len(), 0, "leased");
+        desk.let_time_pass().await;
+        let taken = desk.claim_one().await;
+        assert_eq!(taken.generation, died.generation);
+        desk.done(taken).await;
+        desk.done(died).await; // it was only slow
+        assert_eq!(desk.waiting().await, 0);
+    });
+}
+
+#[test]
+fn two_claimers_never_get_the_same_row() {
+    run(async {
+        let desk = Desk::new().await;
+        desk.ask((0..20).map(|n| desk.request(&n.to_string(), "")).collect())
+            .await;
+        // The first has not committed when the second asks: it must neither wait nor get the same.
+        let (has_claimed, claimed) = oneshot::channel();
+        let (go_on, others_are_done) = oneshot::channel::<()>();
+        let tenant = desk.tenant;
+        let first = tokio::spawn({
+            let database = desk.world.database.clone();
+            async move {
+                database
+                    .transact(Access::Write, &[tenant], move |c| {
+                        Box::pin(async move {
+                            let rows = completion::claim(c, 8).await?;
+                            has_claimed.send(()).expect("the test waits");
+                            others_are_done.await.expect("the test goes on");
+                            Ok(rows)
+                        })
+                    })
+                    .await
+            }
+        });
+        claimed.await.expect("claimed");
+        let second = desk.claim(8).await;
+        let third = desk.claim(8).await;
+        go_on.send(()).expect("the first waits");
+        let first = first.await.expect("no panic").expect("committed");
+        let ids: Vec<&str> = [&first, &second, &third]
+            .into_iter()
+            .flatten()
+            .map(|claimed| claimed.request.remote_id.as_str())
+            .collect();
+        assert_eq!((first.len(), second.len(), third.len()), (8, 8, 4));
+        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), 20, "{ids:?}");
+    });
+}
+
+#[test]
+fn an_outgoing_command_waits_once_and_goes_once() {
+    run(async {
+        let desk = Desk::new().await;
+        let outgoing = |id: u128, command: &str| Outgoing {
+            id: CommandId::from_uuid(Uuid::from_u128(id)),
+            stream: desk.stream(id),
+            command: command.as_bytes().to_vec(),
+            actor: "scorer".into(),
+            correlation: Uuid::from_u128(9),
+        };
+        let add = async |commands: Vec<Outgoing>| {
+            desk.work(move |c| Box::pin(async move { outbox::add(c, &commands).await }))
+                .await;
+        };
+        let waiting = async |limit| desk.work(move |c| Box::pin(outbox::waiting(c, limit))).await;
+        let said = |outgoing: &[Outgoing]| -> Vec<String> {
+            outgoing
+                .iter()
+                .map(|o| String::from_utf8(o.command.clone()).expect("text"))
+                .collect()
+        };
+        add(vec![]).await;
+        add(vec![outgoing(1, "a"), outgoing(2, "b")]).await;
+        add(vec![outgoing(2, "not this"), outgoing(3, "c"), outgoing(3, "nor this")]).await;
+        let all = waiting(10).await;
+        assert_eq!(said(&all), ["a", "b", "c"], "the first stays");
+        let first = &all[0];
+        assert_eq!(
+            (first.id, first.stream, first.actor.as_str(), first.correlation),
+            (
+                CommandId::from_uuid(Uuid::from_u128(1)),
+                desk.stream(1),
+                "scorer",
+                Uuid::from_u128(9)
+            )
+        );
+        assert_eq!(said(&waiting(2).await), ["a", "b"]);
+        for _ in 0..2 {
+            let gone = all[..2].to_vec();
+            desk.work(move |c| Box::pin(async move { outbox::sent(c, &gone).await }))
+                .await;
+            assert_eq!(said(&waiting(10).await), ["c"]);
+        }
+    });
+}
+
+#[test]
+fn of_a_commands_outcomes_the_first_stays() {
+    run(async {
+        let desk = Desk::new().await;
+        let outcome = |id: u128, verdict: Verdict| Outcome {
+            command: CommandId::from_uuid(Uuid::from_u128(id)),
+            stream: desk.stream(id),
+            fingerprint: (id == 1).then(|| "abc".to_owned()),
+            decided_at: clock::now(),
+            verdict,
+        };
+        let accepted = outcome(
+            1,
+            Verdict::Accepted {
+                position: Some(12),
+                revision: 3,
+            },
+        );
+        let unchanged = outcome(
+            2,
+            Verdict::Accepted {
+                position: None,
+                revision: 3,
+            },
+        );
+        let rejected = outcome(
+            3,
+            Verdict::Rejected {
+                rule: "not on file".into(),
+            },
+        );
+        let other = |id| outcome(id, Verdict::Rejected { rule: "later".into() });
+        let record = async |outcomes: Vec<Outcome>| {
+            desk.work(move |c| Box::pin(async move { outcome::record(c, &outcomes).await }))
+                .await;
+        };
+        record(vec![]).await;
+        record(vec![accepted.clone(), unchanged.clone(), other(2)]).await;
+        record(vec![rejected.clone(), other(1), other(2)]).await;
+        record(vec![other(3)]).await;
+        let asked: Vec<(TenantId, CommandId)> = (1..=4)
+            .map(|id| (desk.tenant, CommandId::from_uuid(Uuid::from_u128(id))))
+            .collect();
+        let mut found = desk
+            .work(move |c| Box::pin(async move { outcome::find(c, &asked).await }))
+            .await;
+        found.sort_unstable_by_key(|outcome| outcome.command);
+        assert_eq!(found, [accepted, unchanged, rejected]);
+    });
+}
+
+/// A parking place for one consumer.
+fn record(consumer: &str, stream: StreamId, partition: i32, offset: i64, position: i64) -> Parked {
+    Parked {
+        id: clock::new_id(),
+        consumer: consumer.to_owned(),
+        stream,
+        topic: "tenure.events".into(),
+        partition,
+        offset,
+        position,
+        cause: "an unknown event type".into(),
+        headers: BTreeMap::from([("ce_type".to_owned(), "employee.hired".to_owned())]),
+        value: vec![0, 159, 146, 150],
+        parked_at: clock::now(),
+    }
+}
+
+#[test]
+fn what_is_parked_holds_its_stream_until_it_went_through() {
+    run(async {
+        let desk = Desk::new().await;
+        let (one, other, free) = (desk.stream(1), desk.stream(2), desk.stream(3));
+        // Out of order, as partitions come.
+        let records = vec![
+            record("rows", one, 0, 12, 112),
+            record("rows", one, 0, 10, 110),
+            record("rows", other, 1, 3, 111),
+            record("rows", one, 0, 11, 113),
+            record("scorer", free, 0, 10, 110),
+        ];
+        let all = records.clone();
+        desk.work(move |c| Box::pin(async move { parked::park(c, &all).await }))
+            .await;
+        let list = async || desk.work(|c| Box::pin(parked::list(c, 10))).await;
+        let held = async |consumer: &'static str| {
+            desk.work(move |c| {
+                Box::pin(async move { parked::held_streams(c, consumer, &[one, other, free, one]).await })
+            })
+            .await
+            .into_iter()
+            .collect::<BTreeSet<_>>()
+        };
+        let retry = async |partitions: &'static [i32], limit| {
+            desk.work(move |c| Box::pin(async move { parked::to_retry(c, "rows", partitions, limit).await }))
+                .await
+        };
+        let ask = async |id: Option<Uuid>| {
+            desk.work(move |c| Box::pin(async move { parked::ask_retry(c, id).await }))
+                .await
+        };
+        let resolve = async |gone: &[Parked]| {
+            let ids: Vec<_> = gone.iter().map(|parked| (parked.stream.tenant, parked.id)).collect();
+            desk.work(move |c| Box::pin(async move { parked::resolve(c, &ids).await }))
+                .await;
+        };
+        let positions = |parked: &[Parked]| -> Vec<i64> { parked.iter().map(|parked| parked.position).collect() };
+
+        let listed = list().await;
+        assert_eq!(listed.len(), 5);
+        assert!(records.iter().all(|parked| listed.contains(parked)), "as it came");
+        assert_eq!(held("rows").await, BTreeSet::from([one, other]));
+        assert_eq!(held("scorer").await, BTreeSet::from([free]));
+        assert_eq!(retry(&[0, 1], 10).await, [], "nobody asked");
+
+        // Asked for one record: its whole stream goes again, in the log's order, and no other.
+        assert_eq!(ask(Some(records[1].id)).await, 1);
+        assert_eq!(positions(&retry(&[0, 1], 10).await), [110, 112, 113]);
+        assert_eq!(positions(&retry(&[0, 1], 2).await), [110, 112]);
+        assert_eq!(retry(&[1], 10).await, [], "that partition is someone else's");
+
+        // It fails again, for another reason: parked as before, and not asked for any more.
+        let again = Parked {
+            cause: "still unknown".into(),
+            ..records[1].clone()
+        };
+        let copy = again.clone();
+        desk.work(move |c| Box::pin(async move { parked::park(c, &[copy]).await }))
+            .await;
+        assert_eq!(list().await.len(), 5);
+        assert!(list().await.contains(&again));
+        assert_eq!(retry(&[0, 1], 10).await, []);
+
+        assert_eq!(ask(None).await, 5);
+        assert_eq!(positions(&retry(&[0, 1], 10).await), [110, 111, 112, 113]);
+        resolve(&[again, records[0].clone()]).await;
+        assert_eq!(
+            held("rows").await,
+            BTreeSet::from([one, other]),
+            "one record holds it still"
+        );
+        resolve(&records).await;
+        resolve(&records).await;
+        assert_eq!(held("rows").await, BTreeSet::new());
+        assert_eq!(list().await, []);
+    });
+}
