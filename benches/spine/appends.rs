@@ -42,8 +42,11 @@ impl Default for Payload {
             event_type: "employee.survey-answered",
             on: NaiveDate::default(),
             actor: "user:0b0e9a53-30a4-4f7e-8f3c-2f8f0a3f6c11",
-            data: format!(r#"{{"on":"2026-01-31","survey":"Pulse","score":{{"$sealed":"{}"}}}}"#, "A".repeat(64))
-                .into_bytes(),
+            data: format!(
+                r#"{{"on":"2026-01-31","survey":"Pulse","score":{{"$sealed":"{}"}}}}"#,
+                "A".repeat(64)
+            )
+            .into_bytes(),
         }
     }
 }

@@ -43,17 +43,20 @@ async fn append_one(pool: &PgPool, tenant: TenantId, stream: Uuid, revision: i64
             .execute(&mut *transaction)
             .await?
     } else {
-        sqlx::query("update stream set revision = $3 + 1 where tenant = $1 and kind = 'employee' and id = $2 and revision = $3")
-            .bind(Uuid::from(tenant))
-            .bind(stream)
-            .bind(revision)
-            .execute(&mut *transaction)
-            .await?
+        sqlx::query(
+            "update stream set revision = $3 + 1 where tenant = $1 and kind = 'employee' and id = $2 and revision = $3",
+        )
+        .bind(Uuid::from(tenant))
+        .bind(stream)
+        .bind(revision)
+        .execute(&mut *transaction)
+        .await?
     };
     assert_eq!(moved.rows_affected(), 1);
-    let position: i64 = sqlx::query_scalar("update log_head set position = position + 1, recorded_at = now() returning position")
-        .fetch_one(&mut *transaction)
-        .await?;
+    let position: i64 =
+        sqlx::query_scalar("update log_head set position = position + 1, recorded_at = now() returning position")
+            .fetch_one(&mut *transaction)
+            .await?;
     sqlx::query(
         "insert into event (position, tenant, kind, stream_id, revision, event_id, event_type, schema_version, effective_on, recorded_at,
                             actor, correlation_id, causation_id, backfill, traceparent, data)
@@ -94,10 +97,11 @@ async fn append_batch(pool: &PgPool, tenant: TenantId, batch: usize) -> Result<(
     let payload = Payload::default();
     let ids = event_ids(batch);
     let mut transaction = pool.begin().await?;
-    let head: i64 = sqlx::query_scalar("update log_head set position = position + $1, recorded_at = now() returning position")
-        .bind(batch as i64)
-        .fetch_one(&mut *transaction)
-        .await?;
+    let head: i64 =
+        sqlx::query_scalar("update log_head set position = position + $1, recorded_at = now() returning position")
+            .bind(batch as i64)
+            .fetch_one(&mut *transaction)
+            .await?;
     sqlx::query(
         "insert into event (position, tenant, kind, stream_id, revision, event_id, event_type, schema_version, effective_on, recorded_at,
                             actor, correlation_id, causation_id, backfill, traceparent, data)
@@ -159,7 +163,12 @@ async fn answer(State((pool, tenant, people)): State<(PgPool, TenantId, i64)>) -
     .await
     .expect("a page");
     let edges: Vec<Edge<'_>> = rows.iter().map(Edge::new).collect();
-    let body = serde_json::to_vec(&Answer { data: Data { employees: Employees { edges } } }).expect("JSON");
+    let body = serde_json::to_vec(&Answer {
+        data: Data {
+            employees: Employees { edges },
+        },
+    })
+    .expect("JSON");
     ([(header::CONTENT_TYPE, "application/json; charset=utf-8")], body)
 }
 

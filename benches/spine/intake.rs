@@ -49,7 +49,11 @@ pub async fn run(stage: &Stage) -> Vec<Row> {
             rates.push(rate_after_first_step(sent, async || site.taken(appender::CONSUMER).await).await);
         })
         .await;
-        assert_eq!(site.head().await - before, COMMANDS as i64, "every command is one event");
+        assert_eq!(
+            site.head().await - before,
+            COMMANDS as i64,
+            "every command is one event"
+        );
     }
     site.assert_nothing_parked().await;
     let target = if site.real_kafka { 8_000.0 } else { 5_000.0 };
@@ -67,11 +71,7 @@ async fn append(service: &CommandService, work: impl AsyncFnOnce()) {
 }
 
 /// Sends commands as the product does; answers how many.
-async fn submit(
-    service: &CommandService,
-    site: &Site,
-    commands: Vec<(EmployeeId, domain::employee::Command)>,
-) -> i64 {
+async fn submit(service: &CommandService, site: &Site, commands: Vec<(EmployeeId, domain::employee::Command)>) -> i64 {
     let count = commands.len() as i64;
     for some in commands.chunks(SENT_AT_ONCE) {
         let submissions = some

@@ -26,8 +26,9 @@ struct Arguments {
 
 impl Arguments {
     fn parse() -> Self {
-        let (options, names): (Vec<String>, Vec<String>) =
-            std::env::args().skip(1).partition(|argument| argument.starts_with("--"));
+        let (options, names): (Vec<String>, Vec<String>) = std::env::args()
+            .skip(1)
+            .partition(|argument| argument.starts_with("--"));
         let known = ["--json", "--real-kafka", "--bench"]; // `cargo bench` adds the last
         for wrong in options.iter().filter(|option| !known.contains(&option.as_str())) {
             panic!("{wrong} is none of {known:?}");

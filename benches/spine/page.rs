@@ -83,7 +83,9 @@ fn graphql_request(site: &Site, address: SocketAddr) -> Arc<[u8]> {
 }
 
 fn bare_request(address: SocketAddr) -> Arc<[u8]> {
-    format!("GET /page HTTP/1.1\r\nhost: {address}\r\n\r\n").into_bytes().into()
+    format!("GET /page HTTP/1.1\r\nhost: {address}\r\n\r\n")
+        .into_bytes()
+        .into()
 }
 
 /// Otherwise nothing is compared.
@@ -91,10 +93,23 @@ async fn assert_same_data(graphql: SocketAddr, ask_graphql: &[u8], bare: SocketA
     let (mut ours, mut theirs) = (Client::connect(graphql).await, Client::connect(bare).await);
     let ours: Value = serde_json::from_slice(ours.ask(ask_graphql).await).expect("JSON");
     let theirs: Value = serde_json::from_slice(theirs.ask(ask_bare).await).expect("JSON");
-    let (ours, theirs) = (&ours["data"]["employees"]["edges"], &theirs["data"]["employees"]["edges"]);
+    let (ours, theirs) = (
+        &ours["data"]["employees"]["edges"],
+        &theirs["data"]["employees"]["edges"],
+    );
     assert_eq!(ours.as_array().map(Vec::len), Some(PEOPLE as usize), "{ours:#}");
-    for (ours, theirs) in ours.as_array().into_iter().flatten().zip(theirs.as_array().expect("edges")) {
-        for path in ["/node/id", "/node/displayName", "/node/risk/probability", "/node/risk/factors"] {
+    for (ours, theirs) in ours
+        .as_array()
+        .into_iter()
+        .flatten()
+        .zip(theirs.as_array().expect("edges"))
+    {
+        for path in [
+            "/node/id",
+            "/node/displayName",
+            "/node/risk/probability",
+            "/node/risk/factors",
+        ] {
             assert_eq!(ours.pointer(path), theirs.pointer(path), "{path}");
         }
     }
@@ -150,7 +165,11 @@ impl Client {
             }
         };
         let head = String::from_utf8_lossy(&self.buffer[..body]).to_ascii_lowercase();
-        assert!(head.starts_with("http/1.1 200"), "{}", String::from_utf8_lossy(&self.buffer));
+        assert!(
+            head.starts_with("http/1.1 200"),
+            "{}",
+            String::from_utf8_lossy(&self.buffer)
+        );
         let length: usize = head
             .lines()
             .find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok())

@@ -72,14 +72,27 @@ pub async fn run(real_kafka: bool) -> Vec<Row> {
     let worst = |figures: &[f64]| figures.iter().copied().fold(0.0, f64::max);
     vec![
         Row::new(
-            format!("webhook to visible score at {WEBHOOKS_PER_SECOND}/s, p50 of {}", latencies.len()),
+            format!(
+                "webhook to visible score at {WEBHOOKS_PER_SECOND}/s, p50 of {}",
+                latencies.len()
+            ),
             p50,
             "ms",
         )
         .at_most(60.0),
         Row::new("webhook to visible score, p99", p99, "ms").at_most(250.0),
-        Row::new(format!("restart after kill -9, worst of {RESTARTS}"), worst(&after_kill), "s").at_most(3.0),
-        Row::new(format!("restart after a clean stop, worst of {RESTARTS}"), worst(&after_stop), "s").at_most(3.0),
+        Row::new(
+            format!("restart after kill -9, worst of {RESTARTS}"),
+            worst(&after_kill),
+            "s",
+        )
+        .at_most(3.0),
+        Row::new(
+            format!("restart after a clean stop, worst of {RESTARTS}"),
+            worst(&after_stop),
+            "s",
+        )
+        .at_most(3.0),
         Row::new("resident memory at rest, after that load", resident, "MB").at_most(300.0),
         Row::new("resident memory at rest, after a restart", resident_fresh, "MB").at_most(300.0),
         Row::new("  its Postgres (proportional, all processes)", postgres, "MB"),
@@ -232,7 +245,12 @@ async fn connect(tenure: &Tenure) -> (SimulatedBambooHr, String) {
     let webhook_url = answer["webhook_url"].as_str().expect("an address").to_owned();
     until("the import", async || {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let overview = tenure.graphql(&http, "{ connections { synchronisedAt } riskOverview { total { scored } } }").await;
+        let overview = tenure
+            .graphql(
+                &http,
+                "{ connections { synchronisedAt } riskOverview { total { scored } } }",
+            )
+            .await;
         let scored = overview["riskOverview"]["total"]["scored"].as_u64().unwrap_or(0);
         // Some are on notice, and not scored.
         !overview["connections"][0]["synchronisedAt"].is_null() && scored * 10 >= employed * 9
@@ -257,7 +275,9 @@ async fn freshness(tenure: &Tenure, vendor: &SimulatedBambooHr, webhook_url: &st
     ));
     tokio::time::sleep(Duration::from_millis(500)).await;
 
-    tell(&format!("product: {WEBHOOKS_PER_SECOND} webhooks a second for {MEASURED:?}"));
+    tell(&format!(
+        "product: {WEBHOOKS_PER_SECOND} webhooks a second for {MEASURED:?}"
+    ));
     let target = WebhookTarget::new(webhook_url, WEBHOOK_KEY, PayloadStyle::EventJson);
     let sender = WebhookSender::new(target, RetryLadder(vec![])).expect("a sender");
     let mut ticks = tokio::time::interval(Duration::from_millis(1_000 / WEBHOOKS_PER_SECOND));
@@ -269,7 +289,9 @@ async fn freshness(tenure: &Tenure, vendor: &SimulatedBambooHr, webhook_url: &st
             break;
         }
         // Nobody twice at once: one score would answer both.
-        let Some((id, name)) = free(&people, &under_way) else { continue };
+        let Some((id, name)) = free(&people, &under_way) else {
+            continue;
+        };
         // A rate that this person never had.
         let rate = format!("{}.{:02}", 20 + nth / 100 % 60, nth % 100);
         let change = vendor.set_field(id, "payRate", &rate).expect("a change");
@@ -289,7 +311,10 @@ async fn freshness(tenure: &Tenure, vendor: &SimulatedBambooHr, webhook_url: &st
         .filter(|(sent_at, _)| *sent_at >= begun + WARM_UP)
         .map(|(_, latency)| *latency)
         .collect();
-    tell(&format!("product: {sent} webhooks sent, {} of them measured", latencies.len()));
+    tell(&format!(
+        "product: {sent} webhooks sent, {} of them measured",
+        latencies.len()
+    ));
     latencies
 }
 
@@ -304,7 +329,9 @@ async fn scored_people(tenure: &Tenure, vendor: &SimulatedBambooHr) -> Vec<(Empl
             .await;
         for edge in page["employees"]["edges"].as_array().into_iter().flatten() {
             let node = &edge["node"];
-            if let (Some(email), Some(id), false) = (node["workEmail"].as_str(), node["id"].as_str(), node["risk"].is_null()) {
+            if let (Some(email), Some(id), false) =
+                (node["workEmail"].as_str(), node["id"].as_str(), node["risk"].is_null())
+            {
                 names.entry(email.to_owned()).or_insert((0, id.to_owned())).0 += 1;
             }
         }
@@ -337,9 +364,10 @@ fn free(people: &[(EmployeeId, String)], under_way: &UnderWay) -> Option<(Employ
 /// Hears of every changed score, and notes how long it took.
 async fn listen(url: String, token: String, under_way: UnderWay, latencies: Arc<Mutex<Vec<(Instant, f64)>>>) {
     let mut request = format!("{url}/graphql").into_client_request().expect("an address");
-    request
-        .headers_mut()
-        .insert("sec-websocket-protocol", "graphql-transport-ws".parse().expect("a header"));
+    request.headers_mut().insert(
+        "sec-websocket-protocol",
+        "graphql-transport-ws".parse().expect("a header"),
+    );
     let (mut socket, _) = tokio_tungstenite::connect_async(request).await.expect("a socket");
     let messages = [
         json!({"type": "connection_init", "payload": {"Authorization": format!("Bearer {token}")}}),
@@ -357,12 +385,17 @@ async fn listen(url: String, token: String, under_way: UnderWay, latencies: Arc<
                 socket.send(Message::text(subscribe.to_string())).await.expect("said");
             }
             Some("next") => {
-                let id = heard["payload"]["data"]["riskChanged"]["employee"]["id"].as_str().unwrap_or_default();
+                let id = heard["payload"]["data"]["riskChanged"]["employee"]["id"]
+                    .as_str()
+                    .unwrap_or_default();
                 if let Some(sent_at) = lock(&under_way).remove(id) {
                     lock(&latencies).push((sent_at, sent_at.elapsed().as_secs_f64() * 1_000.0));
                 }
             }
-            Some("ping") => socket.send(Message::text(json!({"type": "pong"}).to_string())).await.expect("said"),
+            Some("ping") => socket
+                .send(Message::text(json!({"type": "pong"}).to_string()))
+                .await
+                .expect("said"),
             _ => {}
         }
     }

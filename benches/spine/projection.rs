@@ -59,7 +59,12 @@ pub async fn run(site: &Site) -> Vec<Row> {
         Row::new("relay alone", relay_alone, "events/s"),
         Row::new("read models alone", read_models_alone, "events/s"),
         Row::new("scorer alone", scorer_alone, "events/s"),
-        Row::new("live projection: relay, read models and scorer", median(together), "events/s").at_least(target),
+        Row::new(
+            "live projection: relay, read models and scorer",
+            median(together),
+            "events/s",
+        )
+        .at_least(target),
     ]
 }
 

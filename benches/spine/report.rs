@@ -93,9 +93,9 @@ impl Row {
     }
 
     fn cells(&self) -> [String; 7] {
-        let (peer, peer_figure) = self
-            .peer
-            .map_or((String::new(), String::new()), |(peer, figure)| (peer.to_owned(), number(figure)));
+        let (peer, peer_figure) = self.peer.map_or((String::new(), String::new()), |(peer, figure)| {
+            (peer.to_owned(), number(figure))
+        });
         let ratio = self.ratio().map_or(String::new(), |ratio| format!("{ratio:.2}"));
         [
             self.name.clone(),
@@ -133,7 +133,15 @@ fn number(figure: f64) -> String {
     grouped
 }
 
-const HEADINGS: [&str; 7] = ["what", "figure", "target", "peer in the same run", "its figure", "ratio", "verdict"];
+const HEADINGS: [&str; 7] = [
+    "what",
+    "figure",
+    "target",
+    "peer in the same run",
+    "its figure",
+    "ratio",
+    "verdict",
+];
 
 /// Writes the table (Markdown, so that it can be pasted), or one JSON array.
 pub fn write(rows: &[Row], as_json: bool) -> io::Result<()> {
@@ -144,8 +152,13 @@ pub fn write(rows: &[Row], as_json: bool) -> io::Result<()> {
     }
     let mut lines = vec![HEADINGS.map(str::to_owned)];
     lines.extend(rows.iter().map(Row::cells));
-    let widths: [usize; 7] =
-        std::array::from_fn(|column| lines.iter().map(|cells| cells[column].chars().count()).max().unwrap_or(0));
+    let widths: [usize; 7] = std::array::from_fn(|column| {
+        lines
+            .iter()
+            .map(|cells| cells[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    });
     lines.insert(1, widths.map(|width| "-".repeat(width)));
     for cells in lines {
         write!(out, "|")?;
@@ -172,5 +185,7 @@ pub fn median(mut figures: Vec<f64>) -> f64 {
 /// The value below which `share` of `sorted` lie.
 pub fn quantile(sorted: &[f64], share: f64) -> f64 {
     let last = sorted.len().saturating_sub(1);
-    sorted[((sorted.len() as f64 * share).ceil() as usize).saturating_sub(1).min(last)]
+    sorted[((sorted.len() as f64 * share).ceil() as usize)
+        .saturating_sub(1)
+        .min(last)]
 }

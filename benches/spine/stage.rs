@@ -38,7 +38,10 @@ pub enum Kafka {
     /// `KAFKA_BROKERS`.
     Given(Brokers),
     /// Started by `.ci/real-kafka`.
-    Real { folder: PathBuf, brokers: Brokers },
+    Real {
+        folder: PathBuf,
+        brokers: Brokers,
+    },
 }
 
 static GIVEN_IS_USED: AtomicBool = AtomicBool::new(false);
@@ -147,7 +150,11 @@ impl Stage {
         let master = self.settings.master().expect("a master key");
         database::migrate(&url, &master).await.expect("a schema");
         let parts = Parts::new(&self.settings, &url, self.kafka.brokers().clone()).expect("parts");
-        parts.database.assert_bound().await.expect("bound by row-level security");
+        parts
+            .database
+            .assert_bound()
+            .await
+            .expect("bound by row-level security");
         let tenant = TenantId::from_uuid(clock::new_id());
         parts.keyring.ensure_tenant(tenant).await.expect("a tenant's key");
         Site {

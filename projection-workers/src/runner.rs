@@ -22,7 +22,7 @@ use schemas::{codec::AnyEvent, envelope::StoredEvent, topics};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::ProjectionWorkers;
+use crate::{ProjectionWorkers, relay};
 
 /// Events of one transaction at most.
 pub const BATCH_EVENTS_MAX: usize = 2_000;
@@ -305,6 +305,16 @@ impl<P: Projection> Runner<P> {
             };
             let (position, recorded_at) = seen.entry(record.partition).or_insert((owned.position, None));
             match StoredEvent::read(record.envelope(), &record.value) {
+                // Something before it is missing here: the relay, which never got it confirmed, sends all of it again.
+                Ok(event) if previous_position(record) > *position => {
+                    metrics::counter!("tenure_projection_gaps_total", "projection" => P::NAME).increment(1);
+                    tracing::warn!(
+                        projection = P::NAME,
+                        position = event.position,
+                        "a gap before position {}: waiting for the relay",
+                        event.position
+                    );
+                }
                 Ok(event) if event.position > *position => {
                     (*position, *recorded_at) = (event.position, Some(event.recorded_at));
                     stored.push((Arc::new(event), record));
@@ -541,6 +551,14 @@ impl<P: Projection> Runner<P> {
             parked_at: clock::now(),
         }
     }
+}
+
+/// The position that the relay sent to this partition before this record.
+fn previous_position(record: &Record) -> i64 {
+    let header = record.headers.iter().find(|(name, _)| name == relay::PREVIOUS_POSITION);
+    header
+        .and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse().ok())
+        .unwrap_or(0)
 }
 
 /// Opens and decodes, or says why not.

@@ -236,6 +236,26 @@ impl Drop for PrivateKafka {
     }
 }
 
+/// A real Kafka for one data directory, if the suite runs on real ones: started when first asked for, the same afterwards.
+pub fn real_kafka_for(data_dir: &Path) -> Option<String> {
+    let (script, folder) = real_kafka()?;
+    Some(control(&script, "start", &format!("{folder}-{}", name_of(data_dir))))
+}
+
+/// Ends the Kafka of a data directory, if there is one.
+pub fn end_real_kafka_of(data_dir: &Path) {
+    let Some((script, folder)) = real_kafka() else { return };
+    let folder = format!("{folder}-{}", name_of(data_dir));
+    if Path::new(&folder).exists() {
+        control(&script, "kill", &folder);
+        std::fs::remove_dir_all(&folder).ok();
+    }
+}
+
+fn name_of(data_dir: &Path) -> String {
+    data_dir.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 /// The script that runs a real Kafka, and the folder that names are appended to.
 fn real_kafka() -> Option<(String, String)> {
     let text = std::env::var("TENURE_TEST_KAFKA_CTL").ok()?;

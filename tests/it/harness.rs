@@ -16,6 +16,8 @@ use tenure::demo::{
     webhooks::sign,
 };
 
+use crate::faults;
+
 /// How long anything may take before a test gives up. Generous: it bounds, it does not measure.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -37,6 +39,7 @@ impl DataDir {
 
 impl Drop for DataDir {
     fn drop(&mut self) {
+        faults::end_real_kafka_of(&self.0);
         if std::thread::panicking() {
             eprintln!("kept for a look: {}", self.0.display());
         } else {
@@ -75,7 +78,14 @@ impl Tenure {
             .expect("a log file");
         let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
         command.args(["up", "--listen", listen, "--data-dir"]).arg(data_dir);
-        // KAFKA_BROKERS goes through: CI runs the same stories on a real Kafka.
+        // A Kafka for this data directory alone: the topics' names are the product's own.
+        let given = environment.iter().any(|(name, _)| *name == "KAFKA_BROKERS");
+        let kafka = if given { None } else { faults::real_kafka_for(data_dir) };
+        if let Some(address) = kafka {
+            command.env("KAFKA_BROKERS", address);
+        } else {
+            command.env_remove("KAFKA_BROKERS");
+        }
         command
             .env_remove("DATABASE_URL")
             .env_remove("TENURE_MASTER_KEY")
@@ -227,6 +237,9 @@ impl Drop for Tenure {
             let tail: Vec<&str> = log.lines().rev().take(15).collect();
             eprintln!("--- the last of {}/tenure.log ---", self.data_dir.display());
             tail.into_iter().rev().for_each(|line| eprintln!("{line}"));
+        }
+        if matches!(self.process.try_wait(), Ok(Some(_))) {
+            return;
         }
         // In order, so that Postgres ends too.
         let pid = self.process.id().to_string();

@@ -157,7 +157,11 @@ fn the_witness_finds_what_is_lost_doubled_or_invented() {
 #[test]
 fn what_was_acknowledged_once_stays_acknowledged() {
     let witness = journal(&[("a", Outcome::Info)]);
-    for (status, then) in [(None, Outcome::Info), (Some(202), Outcome::Ok), (Some(503), Outcome::Ok)] {
+    for (status, then) in [
+        (None, Outcome::Info),
+        (Some(202), Outcome::Ok),
+        (Some(503), Outcome::Ok),
+    ] {
         witness.complete("a", Outcome::of(status));
         assert_eq!(witness.lock()["a"], then);
     }

@@ -7,7 +7,7 @@
 
 mod crash;
 mod faults;
-mod journal;
 mod harness;
+mod journal;
 mod outages;
 mod stories;

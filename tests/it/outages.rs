@@ -17,7 +17,10 @@ use crate::{
 /// The first `count` people who are employed today.
 fn employed(vendor: &Vendor, count: usize) -> Vec<EmployeeId> {
     let company = vendor.server.company();
-    let employed = company.employees.iter().filter(|employee| employee.is_employed_on(today()));
+    let employed = company
+        .employees
+        .iter()
+        .filter(|employee| employee.is_employed_on(today()));
     employed.map(|employee| employee.id).take(count).collect()
 }
 
@@ -26,7 +29,12 @@ fn announcement(vendor: &Vendor, connected: &Connected, style: PayloadStyle, cha
     let mut target = WebhookTarget::new(connected.webhook_url.clone(), connected.webhook_key.clone(), style);
     // Field-based webhooks say the whole name, as one sets them up.
     target.post_fields = ["firstName", "lastName", "preferredName"]
-        .map(|alias| (alias.to_owned(), field_by_alias(alias).expect("a field").name.to_owned()))
+        .map(|alias| {
+            (
+                alias.to_owned(),
+                field_by_alias(alias).expect("a field").name.to_owned(),
+            )
+        })
         .into();
     let company = vendor.server.company();
     let events = target.events(&company, &[change]);
@@ -43,7 +51,9 @@ async fn visible(tenure: &Tenure, name: &str) {
     eventually(name, || async {
         let query = format!(r#"{{ employees(first: 5, filter: {{search: "{name}"}}) {{ nodes {{ displayName }} }} }}"#);
         let answer = tenure.query("hr_manager", &query).await;
-        let shown = answer["employees"]["nodes"][0]["displayName"].as_str().unwrap_or_default();
+        let shown = answer["employees"]["nodes"][0]["displayName"]
+            .as_str()
+            .unwrap_or_default();
         if shown.starts_with(name) { Ok(()) } else { Err(answer) }
     })
     .await;
@@ -57,7 +67,11 @@ async fn accepted(tenure: &Tenure, connected: &Connected, style: PayloadStyle, b
 async fn health(tenure: &Tenure, wanted: u16) {
     eventually("the health", || async {
         let (status, answer) = tenure.get("/health", "admin").await;
-        if status == wanted { Ok(()) } else { Err(json!([status, answer])) }
+        if status == wanted {
+            Ok(())
+        } else {
+            Err(json!([status, answer]))
+        }
     })
     .await;
 }
@@ -93,7 +107,11 @@ async fn while_the_vendor_is_away_webhooks_wait_and_those_with_values_are_believ
             visible(&tenure, &format!("Away{index}")).await;
         }
     }
-    assert_eq!(sql(&data.0, "select count(*) from completion"), "4", "every reading still waits");
+    assert_eq!(
+        sql(&data.0, "select count(*) from completion"),
+        "4",
+        "every reading still waits"
+    );
     vendor.server.faults().set_down(false);
     for index in 0..PayloadStyle::ALL.len() {
         visible(&tenure, &format!("Away{index}")).await;
@@ -103,7 +121,13 @@ async fn while_the_vendor_is_away_webhooks_wait_and_those_with_values_are_believ
     // Too many requests: everybody waits as long as the vendor says, and nothing is forgotten.
     vendor.server.faults().rate_limit(3, 1);
     for (index, id) in people.iter().enumerate() {
-        let body = renamed(&vendor, &connected, PayloadStyle::EventJson, *id, &format!("Limited{index}"));
+        let body = renamed(
+            &vendor,
+            &connected,
+            PayloadStyle::EventJson,
+            *id,
+            &format!("Limited{index}"),
+        );
         accepted(&tenure, &connected, PayloadStyle::EventJson, &body).await;
     }
     for index in 0..people.len() {
@@ -160,14 +184,20 @@ async fn a_command_that_is_durable_is_never_answered_as_if_it_were_not() {
     let vendor = Vendor::start(23, 6).await;
     let connected = tenure.connect(&vendor).await;
     imported(&tenure, &connected).await;
-    let listed = tenure.query("hr_manager", "{ employees(first: 1) { nodes { id } } }").await;
-    let id = listed["employees"]["nodes"][0]["id"].as_str().expect("an id").to_owned();
+    let listed = tenure
+        .query("hr_manager", "{ employees(first: 1) { nodes { id } } }")
+        .await;
+    let id = listed["employees"]["nodes"][0]["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
     let note = json!({"on": today(), "text": "durable"});
     let path = format!("/v1/employees/{id}/write-note");
     let key = [("idempotency-key", "one"), ("prefer", "wait=10")];
 
     // The appender cannot write while somebody holds its checkpoints; meanwhile Postgres dies under the waiting request.
     let holder = Holder::of(&data.0);
+    holder.holds().await;
     let waiting = tenure.post(&path, "hr_manager", &key, note.clone());
     let fault = async {
         holder.held().await;
@@ -181,7 +211,13 @@ async fn a_command_that_is_durable_is_never_answered_as_if_it_were_not() {
     })
     .await;
     settled(&tenure).await;
-    assert_eq!(sql(&data.0, "select count(*) from event where event_type = 'employee.note-written'"), "1");
+    assert_eq!(
+        sql(
+            &data.0,
+            "select count(*) from event where event_type = 'employee.note-written'"
+        ),
+        "1"
+    );
 }
 
 /// Keeps the appender from committing until Postgres ends.
@@ -194,7 +230,8 @@ impl Holder {
     fn of(data: &Path) -> Self {
         let addresses = std::fs::read_to_string(data.join("addresses.json")).expect("addresses");
         let addresses: Value = serde_json::from_str(&addresses).expect("JSON");
-        let hold = "begin; select 1 from consumer_checkpoint where consumer = 'appender' for update; select pg_sleep(60)";
+        let hold =
+            "begin; select 1 from consumer_checkpoint where consumer = 'appender' for update; select pg_sleep(60)";
         let session = Command::new("psql")
             .arg(addresses["database_url"].as_str().expect("an address"))
             .args(["-XAtq", "-c", hold])
@@ -202,14 +239,39 @@ impl Holder {
             .stderr(std::process::Stdio::null())
             .spawn()
             .expect("psql");
-        Self { session, data: data.to_owned() }
+        Self {
+            session,
+            data: data.to_owned(),
+        }
+    }
+
+    async fn holds(&self) {
+        eventually("a held lock", || async {
+            let holding = psql(
+                &self.data,
+                "select count(*) from pg_stat_activity where wait_event = 'PgSleep'",
+            );
+            if holding.as_deref() == Ok("1") {
+                Ok(())
+            } else {
+                Err(json!(holding))
+            }
+        })
+        .await;
     }
 
     /// Waits until the appender waits for us: then the command is durable, and not decided.
     async fn held(&self) {
         eventually("a waiting appender", || async {
-            let waiting = psql(&self.data, "select count(*) from pg_stat_activity where usename = 'tenure_app' and wait_event_type = 'Lock'");
-            if waiting.as_deref().is_ok_and(|count| count != "0") { Ok(()) } else { Err(json!(waiting)) }
+            let waiting = psql(
+                &self.data,
+                "select count(*) from pg_stat_activity where usename = 'tenure_app' and wait_event_type = 'Lock'",
+            );
+            if waiting.as_deref().is_ok_and(|count| count != "0") {
+                Ok(())
+            } else {
+                Err(json!(waiting))
+            }
         })
         .await;
     }
@@ -237,7 +299,15 @@ async fn while_kafka_is_away_nothing_is_half_accepted() {
     let body = renamed(&vendor, &connected, style, id, "Broken0");
     let timestamp = infra::clock::now().timestamp().to_string();
     let signature = sign(&connected.webhook_key, body.as_bytes(), &timestamp);
-    let send = || tenure.webhook_signed(&connected.webhook_url, style.content_type(), &body, &timestamp, &signature);
+    let send = || {
+        tenure.webhook_signed(
+            &connected.webhook_url,
+            style.content_type(),
+            &body,
+            &timestamp,
+            &signature,
+        )
+    };
     let outcomes = || sql(&data.0, "select count(*) from command_outcome");
 
     let before = outcomes();
@@ -284,13 +354,30 @@ async fn bad_webhooks_are_refused_with_what_to_do() {
     assert_problem(&tenure.webhook_signed(url, kind, &body, "", &signature).await, 401);
     assert_problem(&tenure.webhook_signed(url, kind, &body, &timestamp, "").await, 401);
     let unknown = url.replace(&connected.id, "0198c0de-0000-7000-8000-000000000000");
-    assert_problem(&tenure.webhook_signed(&unknown, kind, &body, &timestamp, &signature).await, 401);
+    assert_problem(
+        &tenure
+            .webhook_signed(&unknown, kind, &body, &timestamp, &signature)
+            .await,
+        401,
+    );
     let nonsense = url.replace(&connected.id, "nonsense");
-    assert_problem(&tenure.webhook_signed(&nonsense, kind, &body, &timestamp, &signature).await, 401);
+    assert_problem(
+        &tenure
+            .webhook_signed(&nonsense, kind, &body, &timestamp, &signature)
+            .await,
+        401,
+    );
     let large = "x".repeat(9 * 1024 * 1024);
-    assert_problem(&tenure.webhook_signed(url, kind, &large, &timestamp, &signature).await, 413);
+    assert_problem(
+        &tenure.webhook_signed(url, kind, &large, &timestamp, &signature).await,
+        413,
+    );
     assert_eq!(head(), before, "a refused webhook left something behind");
-    assert!(content_type_of_a_refusal(url, &body).await.starts_with("application/problem+json"));
+    assert!(
+        content_type_of_a_refusal(url, &body)
+            .await
+            .starts_with("application/problem+json")
+    );
 
     // The same bytes twice: accepted twice, one effect.
     for _ in 0..2 {
@@ -303,11 +390,17 @@ async fn bad_webhooks_are_refused_with_what_to_do() {
     assert_eq!(sql(&data.0, renamings), "1");
 
     // Authentic, and not to be understood: refused, kept, and listed.
-    let answer = tenure.webhook(&connected, "application/json", r#"{"employees": 42}"#).await;
+    let answer = tenure
+        .webhook(&connected, "application/json", r#"{"employees": 42}"#)
+        .await;
     assert_problem(&answer, 400);
     let listed = eventually("the parked webhook", || async {
         let listed = parked(&data.0, &[]);
-        if listed.contains("appender") { Ok(listed) } else { Err(json!(listed)) }
+        if listed.contains("appender") {
+            Ok(listed)
+        } else {
+            Err(json!(listed))
+        }
     })
     .await;
     assert_eq!(listed.lines().count(), 1, "{listed}");
@@ -316,16 +409,31 @@ async fn bad_webhooks_are_refused_with_what_to_do() {
     eventually("the retried webhook", || async {
         let listed = parked(&data.0, &[]);
         let again = sql(&data.0, "select count(*) from parked where retry_at is null");
-        if listed.lines().count() == 1 && again == "1" { Ok(()) } else { Err(json!([listed, again])) }
+        if listed.lines().count() == 1 && again == "1" {
+            Ok(())
+        } else {
+            Err(json!([listed, again]))
+        }
     })
     .await;
     let metrics = tenure.text("/metrics").await;
-    assert!(metrics.contains(r#"tenure_parked_total{consumer="appender"}"#), "{metrics}");
+    assert!(
+        metrics.contains(r#"tenure_parked_total{consumer="appender"}"#),
+        "{metrics}"
+    );
 }
 
 async fn content_type_of_a_refusal(url: &str, body: &str) -> String {
-    let answer = reqwest::Client::new().post(url).body(body.to_owned()).send().await.expect("an answer");
-    let kind = answer.headers().get("content-type").and_then(|value| value.to_str().ok());
+    let answer = reqwest::Client::new()
+        .post(url)
+        .body(body.to_owned())
+        .send()
+        .await
+        .expect("an answer");
+    let kind = answer
+        .headers()
+        .get("content-type")
+        .and_then(|value| value.to_str().ok());
     kind.unwrap_or_default().to_owned()
 }
 
@@ -344,30 +452,66 @@ fn parked(data: &Path, arguments: &[&str]) -> String {
 
 /// Tables where nothing personal may be read, whole.
 const SEALED: [&str; 11] = [
-    "event", "parked", "completion", "outbox", "command_outcome", "feature_state", "timeline_entry", "risk_history", "employee_version",
-    "connection", "subject_key",
+    "event",
+    "parked",
+    "completion",
+    "outbox",
+    "command_outcome",
+    "feature_state",
+    "timeline_entry",
+    "risk_history",
+    "employee_version",
+    "connection",
+    "subject_key",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn names_notes_and_keys_are_found_nowhere_in_clear() {
     let data = DataDir::new();
-    let tenure = Tenure::start_with(&data.0, "127.0.0.1:0", &[("RUST_LOG", "debug,tansu_broker=off,tansu_storage=off")]);
+    let tenure = Tenure::start_with(
+        &data.0,
+        "127.0.0.1:0",
+        &[(
+            "RUST_LOG",
+            "warn,tenure=trace,command_service=trace,projection_workers=trace,query_api=trace,infra=trace,ml_pipeline=trace,sqlx=debug",
+        )],
+    );
     let vendor = Vendor::start(26, 8).await;
     let connected = tenure.connect(&vendor).await;
     imported(&tenure, &connected).await;
     let people = employed(&vendor, 4);
     for (index, style) in PayloadStyle::ALL.into_iter().enumerate() {
         let id = people[index];
-        vendor.server.set_field(id, "lastName", &format!("Quarzfeld{index}")).expect("set");
-        vendor.server.set_field(id, "mobilePhone", "+49 30 5550199").expect("set");
+        vendor
+            .server
+            .set_field(id, "lastName", &format!("Quarzfeld{index}"))
+            .expect("set");
+        vendor
+            .server
+            .set_field(id, "mobilePhone", "+49 30 5550199")
+            .expect("set");
         let body = renamed(&vendor, &connected, style, id, &format!("Xanthippe{index}"));
         accepted(&tenure, &connected, style, &body).await;
         visible(&tenure, &format!("Xanthippe{index} Quarzfeld{index}")).await;
     }
-    let listed = tenure.query("hr_manager", r#"{ employees(first: 1, filter: {search: "Xanthippe0"}) { nodes { id } } }"#).await;
-    let path = format!("/v1/employees/{}/write-note", listed["employees"]["nodes"][0]["id"].as_str().expect("an id"));
+    let listed = tenure
+        .query(
+            "hr_manager",
+            r#"{ employees(first: 1, filter: {search: "Xanthippe0"}) { nodes { id } } }"#,
+        )
+        .await;
+    let path = format!(
+        "/v1/employees/{}/write-note",
+        listed["employees"]["nodes"][0]["id"].as_str().expect("an id")
+    );
     let note = json!({"on": today(), "text": "Zwetschgenkuchen at noon"});
-    assert_eq!(tenure.post(&path, "hr_manager", &[("idempotency-key", "n")], note).await.0, 200);
+    assert_eq!(
+        tenure
+            .post(&path, "hr_manager", &[("idempotency-key", "n")], note)
+            .await
+            .0,
+        200
+    );
     // Parked, refused, and still waiting for the vendor: those hold values, too.
     vendor.server.faults().set_down(true);
     let unreadable = r#"{"employees": "Xanthippe9 Quarzfeld9"}"#;
@@ -376,22 +520,41 @@ async fn names_notes_and_keys_are_found_nowhere_in_clear() {
     accepted(&tenure, &connected, PayloadStyle::FieldJson, &body).await;
     visible(&tenure, "Xanthippe8").await;
     eventually("a parked and a waiting record", || async {
-        let counts = sql(&data.0, "select (select count(*) from parked), (select count(*) from completion)");
+        let counts = sql(
+            &data.0,
+            "select (select count(*) from parked), (select count(*) from completion)",
+        );
         if counts == "1|1" { Ok(()) } else { Err(json!(counts)) }
     })
     .await;
 
-    let secrets = ["Xanthippe", "Quarzfeld", "5550199", "Zwetschgenkuchen", &vendor.api_key, &vendor.webhook_key];
-    let mut places = vec![("tenure.log".to_owned(), tenure.log().into_bytes()), ("/metrics".to_owned(), tenure.text("/metrics").await.into_bytes())];
+    let secrets = [
+        "Xanthippe",
+        "Quarzfeld",
+        "5550199",
+        "Zwetschgenkuchen",
+        &vendor.api_key,
+        &vendor.webhook_key,
+    ];
+    let mut places = vec![
+        ("tenure.log".to_owned(), tenure.log().into_bytes()),
+        ("/metrics".to_owned(), tenure.text("/metrics").await.into_bytes()),
+    ];
     for entry in std::fs::read_dir(data.0.join("broker")).into_iter().flatten() {
         let path = entry.expect("a file").path();
         places.push((path.display().to_string(), std::fs::read(&path).expect("read")));
     }
     let postgres_log = data.0.join("postgres/postgres.log");
-    places.push(("postgres.log".to_owned(), std::fs::read(postgres_log).unwrap_or_default()));
+    places.push((
+        "postgres.log".to_owned(),
+        std::fs::read(postgres_log).unwrap_or_default(),
+    ));
     for table in SEALED {
         // Bytes as they are, not as hexadecimal digits.
-        let text = sql(&data.0, &format!("set bytea_output = 'escape'; copy {table} to stdout"));
+        let text = sql(
+            &data.0,
+            &format!("set bytea_output = 'escape'; copy (select * from {table}) to stdout"),
+        );
         places.push((table.to_owned(), text.into_bytes()));
     }
     places.push(("parked".to_owned(), parked(&data.0, &[]).into_bytes()));
@@ -402,8 +565,16 @@ async fn names_notes_and_keys_are_found_nowhere_in_clear() {
     }
     // The search itself finds things: the one table that may hold names does.
     let names = sql(&data.0, "copy employee to stdout");
-    assert!(names.contains("Xanthippe") && names.contains("Quarzfeld"), "the names are where people search for them");
-    assert!(places.iter().all(|(place, bytes)| !bytes.is_empty() || place == "outbox" || place == "postgres.log"), "something was not looked at");
+    assert!(
+        names.contains("Xanthippe") && names.contains("Quarzfeld"),
+        "the names are where people search for them"
+    );
+    assert!(
+        places
+            .iter()
+            .all(|(place, bytes)| !bytes.is_empty() || place == "outbox" || place == "postgres.log"),
+        "something was not looked at"
+    );
 }
 
 fn contains(bytes: &[u8], text: &str) -> bool {

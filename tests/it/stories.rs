@@ -84,3 +84,224 @@ async fn a_signed_webhook_of_each_style_becomes_a_fresh_score() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_read_their_own_writes_and_subscribers_hear_of_scores() {
+    let data = DataDir::new();
+    let tenure = Tenure::start(&data.0);
+    let vendor = Vendor::start(11, 30).await;
+    let connected = tenure.connect(&vendor).await;
+    imported(&tenure, &connected).await;
+    let people = tenure
+        .query(
+            "hr_manager",
+            "{ employees(first: 30, filter: {status: ACTIVE}) { nodes { id risk { probability } } } }",
+        )
+        .await;
+    let scored = people["employees"]["nodes"]
+        .as_array()
+        .expect("people")
+        .iter()
+        .find(|person| !person["risk"].is_null());
+    let id = scored.expect("somebody with a score")["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+
+    let mut subscription = subscribe(&tenure, &id).await;
+    let command = format!("/v1/employees/{id}/answer-survey");
+    let today = crate::harness::today().to_string();
+    let body = json!({"on": today, "survey": "Pulse", "score": 0});
+    let key = [("idempotency-key", "survey-1")];
+    let (status, answer) = tenure.post(&command, "hr_manager", &key, body.clone()).await;
+    assert_eq!((status, &answer["outcome"]), (200, &json!("accepted")), "{answer:#}");
+    let token = answer["position"].as_str().expect("a freshness token").to_owned();
+
+    // At once, without asking again: the query waits for the event.
+    let query = format!(
+        r#"{{ employee(id: "{id}") {{ timeline(first: 1) {{ edges {{ node {{ type position summary }} }} }} risk {{ position }} }} }}"#
+    );
+    let fresh = tenure
+        .ask("hr_manager", &query, &[("tenure-min-position", &token)])
+        .await;
+    let position: i64 = token
+        .split_once('.')
+        .and_then(|(_, position)| position.parse().ok())
+        .expect("partition.position");
+    let newest = &fresh["data"]["employee"]["timeline"]["edges"][0]["node"];
+    assert!(
+        newest["position"].as_i64().is_some_and(|newest| newest >= position),
+        "{fresh:#}"
+    );
+    assert_eq!(
+        fresh["data"]["employee"]["risk"]["position"],
+        json!(position),
+        "the score is made from that event: {fresh:#}"
+    );
+
+    let heard = next_change(&mut subscription).await;
+    assert_eq!(heard["employee"]["id"], json!(id));
+    assert_eq!(heard["risk"]["position"], json!(position), "{heard:#}");
+
+    // The same again is the same answer; another request under the same key is refused.
+    let (status, again) = tenure.post(&command, "hr_manager", &key, body).await;
+    assert_eq!((status, &again), (200, &answer));
+    let (status, problem) = tenure
+        .post(
+            &command,
+            "hr_manager",
+            &key,
+            json!({"on": today, "survey": "Pulse", "score": 9}),
+        )
+        .await;
+    assert_eq!(
+        (
+            status,
+            problem["type"]
+                .as_str()
+                .is_some_and(|kind| kind.ends_with("/key-reused"))
+        ),
+        (422, true),
+        "{problem:#}"
+    );
+    // A rule that is broken is named.
+    let (status, problem) = tenure
+        .post(
+            &command,
+            "hr_manager",
+            &[("idempotency-key", "survey-2")],
+            json!({"on": today, "survey": "Pulse", "score": 99}),
+        )
+        .await;
+    assert_eq!(status, 409, "{problem:#}");
+    assert!(
+        problem["detail"]
+            .as_str()
+            .is_some_and(|detail| detail.contains("between 0 and 10")),
+        "{problem:#}"
+    );
+    // Roles: an analyst records nothing, an executive sees nobody, a stranger nothing at all.
+    let (status, _) = tenure
+        .post(
+            &command,
+            "analyst",
+            &[("idempotency-key", "survey-3")],
+            json!({"on": today, "survey": "Pulse", "score": 3}),
+        )
+        .await;
+    assert_eq!(status, 403);
+    let (status, _) = tenure
+        .get(
+            &format!("/v1/commands/{}", answer["id"].as_str().expect("an id")),
+            "hr_manager",
+        )
+        .await;
+    assert_eq!(status, 200);
+    let refused = tenure.ask("executive", &query, &[]).await;
+    assert_eq!(
+        refused["errors"][0]["extensions"]["code"],
+        json!("FORBIDDEN"),
+        "{refused:#}"
+    );
+}
+
+type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+
+/// Subscribes to one person's scores, as a dashboard does.
+async fn subscribe(tenure: &Tenure, employee: &str) -> Socket {
+    use futures_util::{SinkExt, StreamExt};
+    use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
+    let mut request = format!("ws://{}/graphql", tenure.listen())
+        .into_client_request()
+        .expect("a request");
+    request.headers_mut().insert(
+        "sec-websocket-protocol",
+        "graphql-transport-ws".parse().expect("a header"),
+    );
+    let (mut socket, _) = tokio_tungstenite::connect_async(request).await.expect("a socket");
+    let init = json!({"type": "connection_init", "payload": {"Authorization": format!("Bearer {}", tenure.token("hr_manager"))}});
+    socket.send(Message::text(init.to_string())).await.expect("sent");
+    let ack = socket.next().await.expect("an answer").expect("a message");
+    assert!(
+        ack.to_text().is_ok_and(|text| text.contains("connection_ack")),
+        "{ack:?}"
+    );
+    let query = format!(
+        r#"subscription {{ riskChanged(employee: "{employee}") {{ employee {{ id }} risk {{ probability position }} }} }}"#
+    );
+    let subscribe = json!({"id": "1", "type": "subscribe", "payload": {"query": query}});
+    socket.send(Message::text(subscribe.to_string())).await.expect("sent");
+    // An answered ping proves that the subscription before it was taken.
+    socket
+        .send(Message::text(json!({"type": "ping"}).to_string()))
+        .await
+        .expect("sent");
+    loop {
+        let message = socket.next().await.expect("an answer").expect("a message");
+        if message.to_text().is_ok_and(|text| text.contains("pong")) {
+            return socket;
+        }
+    }
+}
+
+async fn next_change(socket: &mut Socket) -> Value {
+    use futures_util::StreamExt;
+    let heard = async {
+        loop {
+            let message = socket.next().await.expect("an answer").expect("a message");
+            let Ok(message) = serde_json::from_str::<Value>(message.to_text().unwrap_or_default()) else {
+                continue;
+            };
+            if message["type"] == "next" {
+                return message["payload"]["data"]["riskChanged"].clone();
+            }
+        }
+    };
+    tokio::time::timeout(crate::harness::PATIENCE, heard)
+        .await
+        .expect("a change is heard of")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_start_goes_on_and_metrics_tell() {
+    let data = DataDir::new();
+    let mut tenure = Tenure::start(&data.0);
+    let vendor = Vendor::start(13, 20).await;
+    let connected = tenure.connect(&vendor).await;
+    imported(&tenure, &connected).await;
+    let listen = tenure.listen();
+    let before = tenure
+        .query(
+            "hr_manager",
+            "{ employees(first: 50) { totalCount nodes { id displayName status } } }",
+        )
+        .await;
+    tenure.kill();
+    drop(tenure);
+
+    let tenure = Tenure::start_with(&data.0, &listen, &[]);
+    let after = tenure
+        .query(
+            "hr_manager",
+            "{ employees(first: 50) { totalCount nodes { id displayName status } } }",
+        )
+        .await;
+    assert_eq!(before, after);
+    let health: Value = serde_json::from_str(&tenure.text("/health/detailed").await).expect("JSON");
+    assert_eq!(health["status"], json!("ok"), "{health:#}");
+    eventually("the metrics", || async {
+        let metrics = tenure.text("/metrics").await;
+        let told = [
+            "tenure_log_head_position",
+            "tenure_relay_lag_events",
+            "tenure_projection_lag_seconds",
+            "tenure_graphql_seconds",
+        ];
+        if told.iter().all(|name| metrics.contains(name)) {
+            Ok(())
+        } else {
+            Err(Value::String(metrics))
+        }
+    })
+    .await;
+}

@@ -240,7 +240,8 @@ impl Appender {
                             connection,
                             notification,
                         };
-                        let plain = serde_json::to_vec(&notified).map_err(|_| DatabaseError::Corrupt("notification"))?;
+                        let plain =
+                            serde_json::to_vec(&notified).map_err(|_| DatabaseError::Corrupt("notification"))?;
                         self.notice(header, &notified, &plain, writes).await?;
                     }
                     return Ok(());

@@ -24,12 +24,12 @@ const RULES: &[(&str, &str)] = &[
         "is a policy other than a tenant's own rows, and no documented exception",
         "select tablename || '.' || policyname || ' to ' || roles::text from pg_policies
           where not (permissive = 'PERMISSIVE' and policyname = 'own_tenant' and roles = '{public}' and cmd = 'ALL'
-                     and qual = '(tenant = ANY (( SELECT app_tenants() AS app_tenants)))' and with_check = qual)
+                     and qual = '(tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))' and with_check = qual)
             and (tablename, policyname, roles::text, cmd, coalesce(qual, ''), coalesce(with_check, '')) not in (
                 ('tenant_directory', 'ids_are_no_secret', '{public}', 'SELECT', 'true', ''),
-                ('tenant_directory', 'own_tenant', '{public}', 'INSERT', '', '(tenant = ANY (( SELECT app_tenants() AS app_tenants)))'),
+                ('tenant_directory', 'own_tenant', '{public}', 'INSERT', '', '(tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))'),
                 ('connection_route', 'anyone_who_knows_the_id', '{public}', 'SELECT', 'true', ''),
-                ('connection_route', 'own_tenant', '{public}', 'INSERT', '', '(tenant = ANY (( SELECT app_tenants() AS app_tenants)))'),
+                ('connection_route', 'own_tenant', '{public}', 'INSERT', '', '(tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))'),
                 ('event', 'relay_reads_all', '{tenure_relay}', 'SELECT', 'true', ''))",
     ),
     (

@@ -1,0 +1,489 @@
+-- The schema that the migrations make, for reading: read from the catalogue and compared by the test `golden_schema`.
+
+CREATE OR REPLACE FUNCTION public.app_tenants()
+ RETURNS uuid[]
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN (COALESCE(NULLIF(current_setting('app.tenants'::text, true), ''::text), '{}'::text))::uuid[]
+;
+grant execute on function app_tenants() to public;
+
+CREATE OR REPLACE FUNCTION public.refuse_change()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    raise exception 'the event log is append-only' using errcode = 'insufficient_privilege';
+end $function$
+;
+grant execute on function refuse_change() to public;
+
+CREATE OR REPLACE PROCEDURE public.tenure_guard_partition(IN partition regclass)
+ LANGUAGE plpgsql
+AS $procedure$
+begin
+    call tenure_isolate(partition);
+    execute format('create trigger event_is_not_truncated before truncate on %s '
+                   'for each statement execute function refuse_change()', partition);
+end $procedure$
+;
+grant execute on procedure tenure_guard_partition(regclass) to public;
+
+CREATE OR REPLACE PROCEDURE public.tenure_isolate(IN isolated regclass)
+ LANGUAGE plpgsql
+AS $procedure$
+begin
+    execute format('alter table %s enable row level security', isolated);
+    execute format('alter table %s force row level security', isolated);
+    -- The sub-select is evaluated once per statement, not once per row.
+    execute format(
+        'create policy own_tenant on %s using (tenant = any ((select app_tenants())::uuid[])) '
+        'with check (tenant = any ((select app_tenants())::uuid[]))', isolated);
+end $procedure$
+;
+grant execute on procedure tenure_isolate(regclass) to public;
+
+CREATE OR REPLACE FUNCTION public.tenure_prepare_log(head bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    span  constant bigint := 10000000;
+    first bigint := (head / span) * span;
+    name  text;
+begin
+    -- The one that is being filled and the next.
+    for i in 0..1 loop
+        name := format('event_from_%s', first + i * span);
+        if to_regclass(name) is null then
+            execute format('create table %s partition of event for values from (%s) to (%s)',
+                           name, first + i * span, first + (i + 1) * span);
+            call tenure_guard_partition(name::regclass);
+        end if;
+    end loop;
+end $function$
+;
+grant execute on function tenure_prepare_log(bigint) to tenure_app;
+
+create table command_outcome (
+    tenant uuid not null,
+    command_id uuid not null,
+    kind text not null,
+    stream_id uuid not null,
+    fingerprint text,
+    outcome text not null,
+    "position" bigint,
+    revision bigint,
+    rejection text,
+    decided_at timestamp with time zone not null,
+    constraint command_outcome_outcome_check CHECK ((outcome = ANY (ARRAY['accepted'::text, 'rejected'::text]))),
+    constraint command_outcome_pkey PRIMARY KEY (tenant, command_id)
+);
+alter table command_outcome enable row level security;
+alter table command_outcome force row level security;
+create policy own_tenant on command_outcome for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant insert, select on command_outcome to tenure_app;
+
+create table completion (
+    tenant uuid not null,
+    connection uuid not null,
+    remote_id text not null,
+    generation bigint not null default 1,
+    attempts integer not null default 0,
+    not_before timestamp with time zone not null default now(),
+    last_problem text,
+    notification bytea not null,
+    correlation uuid not null,
+    backfill boolean not null default false,
+    constraint completion_pkey PRIMARY KEY (tenant, connection, remote_id)
+);
+CREATE INDEX completion_due ON public.completion USING btree (not_before);
+alter table completion enable row level security;
+alter table completion force row level security;
+create policy own_tenant on completion for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant delete, insert, select, update on completion to tenure_app;
+
+create table connection (
+    tenant uuid not null,
+    id uuid not null,
+    vendor text not null,
+    company_domain text not null,
+    status text not null,
+    last_cause text,
+    synchronised_at timestamp with time zone,
+    employees bigint,
+    "position" bigint not null,
+    constraint connection_pkey PRIMARY KEY (tenant, id)
+);
+alter table connection enable row level security;
+alter table connection force row level security;
+create policy own_tenant on connection for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant delete, insert, select, update on connection to tenure_app;
+
+create table connection_route (
+    connection uuid not null,
+    tenant uuid not null,
+    constraint connection_route_pkey PRIMARY KEY (connection)
+);
+alter table connection_route enable row level security;
+alter table connection_route force row level security;
+create policy anyone_who_knows_the_id on connection_route for select to public using (true);
+create policy own_tenant on connection_route for insert to public with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant insert, select on connection_route to tenure_app;
+
+create table consumer_checkpoint (
+    consumer text not null,
+    topic text not null,
+    partition integer not null,
+    next_offset bigint not null,
+    "position" bigint not null default 0,
+    recorded_at timestamp with time zone,
+    epoch bigint not null,
+    constraint consumer_checkpoint_pkey PRIMARY KEY (consumer, topic, partition)
+);
+grant insert, select, update on consumer_checkpoint to tenure_app;
+
+create table department_stats (
+    tenant uuid not null,
+    department text not null,
+    headcount bigint not null,
+    on_leave bigint not null,
+    on_notice bigint not null,
+    departed bigint not null,
+    constraint department_stats_pkey PRIMARY KEY (tenant, department)
+);
+alter table department_stats enable row level security;
+alter table department_stats force row level security;
+create policy own_tenant on department_stats for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant delete, insert, select, update on department_stats to tenure_app;
+
+create table employee (
+    tenant uuid not null,
+    id uuid not null,
+    connection uuid,
+    remote_id text,
+    display_name text,
+    work_email text,
+    work_phone text,
+    mobile_phone text,
+    job_title text,
+    department text,
+    division text,
+    location text,
+    manager uuid,
+    status text not null,
+    hired_on date not null,
+    left_on date,
+    notice_on date,
+    last_day date,
+    weekly_minutes integer,
+    objects_to_scoring boolean not null,
+    next_change_on date,
+    "position" bigint not null,
+    constraint employee_pkey PRIMARY KEY (tenant, id)
+);
+CREATE INDEX employee_by_department ON public.employee USING btree (tenant, department, id);
+CREATE INDEX employee_by_location ON public.employee USING btree (tenant, location, id);
+CREATE INDEX employee_by_manager ON public.employee USING btree (tenant, manager, id);
+CREATE INDEX employee_by_name ON public.employee USING btree (tenant, lower(display_name), id);
+CREATE INDEX employee_by_next_change ON public.employee USING btree (next_change_on) WHERE (next_change_on IS NOT NULL);
+alter table employee enable row level security;
+alter table employee force row level security;
+create policy own_tenant on employee for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant delete, insert, select, update on employee to tenure_app;
+
+create table employee_version (
+    tenant uuid not null,
+    employee uuid not null,
+    effective_from date not null,
+    effective_to date not null,
+    recorded_from timestamp with time zone not null,
+    recorded_to timestamp with time zone not null,
+    asserted integer not null,
+    standing text not null,
+    job_title text,
+    department text,
+    division text,
+    location text,
+    manager uuid,
+    weekly_minutes integer,
+    "position" bigint not null,
+    constraint employee_version_check CHECK ((effective_from < effective_to)),
+    constraint employee_version_check1 CHECK ((recorded_from < recorded_to)),
+    constraint employee_version_pkey PRIMARY KEY (tenant, employee, effective_from, recorded_from)
+);
+CREATE INDEX employee_version_as_of ON public.employee_version USING btree (tenant, effective_from, effective_to, recorded_from, recorded_to);
+CREATE INDEX employee_version_believed ON public.employee_version USING btree (tenant, employee) WHERE (recorded_to = '9999-12-31 00:00:00+00'::timestamp with time zone);
+alter table employee_version enable row level security;
+alter table employee_version force row level security;
+create policy own_tenant on employee_version for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant delete, insert, select, update on employee_version to tenure_app;
+
+create table event (
+    "position" bigint not null,
+    tenant uuid not null,
+    kind text not null,
+    stream_id uuid not null,
+    revision bigint not null,
+    event_id uuid not null,
+    event_type text not null,
+    schema_version smallint not null,
+    effective_on date not null,
+    recorded_at timestamp with time zone not null,
+    actor text not null,
+    correlation_id uuid not null,
+    causation_id uuid not null,
+    backfill boolean not null,
+    traceparent text,
+    data bytea not null,
+    constraint event_pkey PRIMARY KEY ("position")
+) partition by RANGE ("position");
+CREATE INDEX event_by_stream ON ONLY public.event USING btree (tenant, kind, stream_id, revision);
+alter table event enable row level security;
+alter table event force row level security;
+create policy own_tenant on event for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+create policy relay_reads_all on event for select to tenure_relay using (true);
+CREATE TRIGGER event_is_append_only BEFORE DELETE OR UPDATE ON public.event FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER event_is_not_truncated BEFORE TRUNCATE ON public.event FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+grant insert, select on event to tenure_app;
+grant select on event to tenure_relay;
+
+create table event_from_0 partition of event FOR VALUES FROM ('0') TO ('10000000');
+alter table event_from_0 enable row level security;
+alter table event_from_0 force row level security;
+create policy own_tenant on event_from_0 for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+CREATE TRIGGER event_is_not_truncated BEFORE TRUNCATE ON public.event_from_0 FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+create table event_from_10000000 partition of event FOR VALUES FROM ('10000000') TO ('20000000');
+alter table event_from_10000000 enable row level security;
+alter table event_from_10000000 force row level security;
+create policy own_tenant on event_from_10000000 for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+CREATE TRIGGER event_is_not_truncated BEFORE TRUNCATE ON public.event_from_10000000 FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+create table event_id (
+    tenant uuid not null,
+    event_id uuid not null,
+    "position" bigint not null,
+    constraint event_id_pkey PRIMARY KEY (tenant, event_id)
+);
+alter table event_id enable row level security;
+alter table event_id force row level security;
+create policy own_tenant on event_id for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant insert, select on event_id to tenure_app;
+
+create table feature_state (
+    tenant uuid not null,
+    employee uuid not null,
+    state bytea not null,
+    "position" bigint not null,
+    constraint feature_state_pkey PRIMARY KEY (tenant, employee)
+);
+alter table feature_state enable row level security;
+alter table feature_state force row level security;
+create policy own_tenant on feature_state for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant delete, insert, select, update on feature_state to tenure_app;
+
+create table log_head (
+    only_row boolean not null default true,
+    "position" bigint not null,
+    recorded_at timestamp with time zone not null,
+    constraint log_head_only_row_check CHECK (only_row),
+    constraint log_head_pkey PRIMARY KEY (only_row),
+    constraint log_head_position_check CHECK (("position" >= 0))
+);
+grant select, update on log_head to tenure_app;
+grant select on log_head to tenure_relay;
+
+create table model_version (
+    tenant uuid not null,
+    version text not null,
+    artifact bytea not null,
+    created_at timestamp with time zone not null,
+    constraint model_version_pkey PRIMARY KEY (tenant, version)
+);
+alter table model_version enable row level security;
+alter table model_version force row level security;
+create policy own_tenant on model_version for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant insert, select on model_version to tenure_app;
+
+create table outbox (
+    id uuid not null,
+    tenant uuid not null,
+    kind text not null,
+    stream_id uuid not null,
+    command bytea not null,
+    actor text not null,
+    correlation uuid not null,
+    constraint outbox_pkey PRIMARY KEY (tenant, id)
+);
+alter table outbox enable row level security;
+alter table outbox force row level security;
+create policy own_tenant on outbox for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant delete, insert, select, update on outbox to tenure_app;
+
+create table parked (
+    id uuid not null,
+    tenant uuid not null,
+    consumer text not null,
+    kind text not null,
+    stream_id uuid not null,
+    topic text not null,
+    partition integer not null,
+    "offset" bigint not null,
+    "position" bigint not null,
+    cause text not null,
+    headers jsonb not null,
+    value bytea not null,
+    parked_at timestamp with time zone not null default now(),
+    retry_at timestamp with time zone,
+    constraint parked_pkey PRIMARY KEY (tenant, id)
+);
+CREATE INDEX parked_by_stream ON public.parked USING btree (tenant, consumer, kind, stream_id, "position");
+alter table parked enable row level security;
+alter table parked force row level security;
+create policy own_tenant on parked for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant delete, insert, select, update on parked to tenure_app;
+
+create table relay_checkpoint (
+    only_row boolean not null default true,
+    "position" bigint not null,
+    sent jsonb not null default '{}'::jsonb,
+    constraint relay_checkpoint_only_row_check CHECK (only_row),
+    constraint relay_checkpoint_pkey PRIMARY KEY (only_row)
+);
+grant select on relay_checkpoint to tenure_app;
+grant select, update on relay_checkpoint to tenure_relay;
+
+create table risk (
+    tenant uuid not null,
+    employee uuid not null,
+    probability double precision not null,
+    horizon_days smallint not null,
+    band text not null,
+    factors jsonb not null,
+    model text not null,
+    scored_at timestamp with time zone not null,
+    "position" bigint not null,
+    constraint risk_pkey PRIMARY KEY (tenant, employee)
+);
+CREATE INDEX risk_by_band ON public.risk USING btree (tenant, band, employee);
+CREATE INDEX risk_by_probability ON public.risk USING btree (tenant, probability DESC, employee);
+alter table risk enable row level security;
+alter table risk force row level security;
+create policy own_tenant on risk for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant delete, insert, select, update on risk to tenure_app;
+
+create table risk_history (
+    tenant uuid not null,
+    employee uuid not null,
+    "position" bigint not null,
+    probability double precision,
+    horizon_days smallint not null,
+    band text not null,
+    factors jsonb not null,
+    model text not null,
+    scored_at timestamp with time zone not null,
+    scored_position bigint not null,
+    constraint risk_history_pkey PRIMARY KEY (tenant, employee, "position")
+);
+alter table risk_history enable row level security;
+alter table risk_history force row level security;
+create policy own_tenant on risk_history for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant delete, insert, select, update on risk_history to tenure_app;
+
+create table stream (
+    tenant uuid not null,
+    kind text not null,
+    id uuid not null,
+    revision bigint not null,
+    constraint stream_pkey PRIMARY KEY (tenant, kind, id),
+    constraint stream_revision_check CHECK ((revision > 0))
+);
+alter table stream enable row level security;
+alter table stream force row level security;
+create policy own_tenant on stream for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant insert, select, update on stream to tenure_app;
+
+create table subject_key (
+    tenant uuid not null,
+    subject uuid not null,
+    key_id uuid not null,
+    wrapped bytea not null,
+    created_at timestamp with time zone not null default now(),
+    constraint subject_key_pkey PRIMARY KEY (tenant, subject)
+);
+alter table subject_key enable row level security;
+alter table subject_key force row level security;
+create policy own_tenant on subject_key for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant delete, insert, select on subject_key to tenure_app;
+
+create table team_stats (
+    tenant uuid not null,
+    manager uuid not null,
+    headcount bigint not null,
+    on_leave bigint not null,
+    on_notice bigint not null,
+    departed bigint not null,
+    constraint team_stats_pkey PRIMARY KEY (tenant, manager)
+);
+alter table team_stats enable row level security;
+alter table team_stats force row level security;
+create policy own_tenant on team_stats for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant delete, insert, select, update on team_stats to tenure_app;
+
+create table tenant_directory (
+    tenant uuid not null,
+    constraint tenant_directory_pkey PRIMARY KEY (tenant)
+);
+alter table tenant_directory enable row level security;
+alter table tenant_directory force row level security;
+create policy ids_are_no_secret on tenant_directory for select to public using (true);
+create policy own_tenant on tenant_directory for insert to public with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant insert, select on tenant_directory to tenure_app;
+
+create table tenant_key (
+    tenant uuid not null,
+    key_id uuid not null,
+    wrapped bytea not null,
+    created_at timestamp with time zone not null default now(),
+    constraint tenant_key_pkey PRIMARY KEY (tenant, key_id)
+);
+alter table tenant_key enable row level security;
+alter table tenant_key force row level security;
+create policy own_tenant on tenant_key for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant insert, select on tenant_key to tenure_app;
+
+create table tenant_settings (
+    tenant uuid not null,
+    name text not null,
+    bands jsonb not null,
+    model text,
+    "position" bigint not null,
+    constraint tenant_settings_pkey PRIMARY KEY (tenant)
+);
+alter table tenant_settings enable row level security;
+alter table tenant_settings force row level security;
+create policy own_tenant on tenant_settings for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant delete, insert, select, update on tenant_settings to tenure_app;
+
+create table timeline_entry (
+    tenant uuid not null,
+    employee uuid not null,
+    "position" bigint not null,
+    kind text not null,
+    stream_id uuid not null,
+    event_id uuid not null,
+    event_type text not null,
+    schema_version smallint not null,
+    effective_on date not null,
+    recorded_at timestamp with time zone not null,
+    actor text not null,
+    data bytea not null,
+    constraint timeline_entry_pkey PRIMARY KEY (tenant, employee, "position")
+);
+alter table timeline_entry enable row level security;
+alter table timeline_entry force row level security;
+create policy own_tenant on timeline_entry for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant delete, insert, select, update on timeline_entry to tenure_app;

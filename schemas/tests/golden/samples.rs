@@ -1,0 +1,299 @@
+//! One event of every kind, filled to the brim: every optional value is there, every list has entries.
+//!
+//! Do not change a value here: it is what the committed sample of its version was made from. A new version gets a new value.
+
+use std::collections::BTreeMap;
+
+use domain::{
+    Date, Personal, Timestamp,
+    connection::{self, BambooHr, Secrets},
+    employee::{
+        self, Absence, Assessment, Contact, Demographics, Ended, Ending, Erasure, GiveNotice, Hired, Job, Moved, Name,
+        Note, Objection, Overtime, PayChanged, Recognition, Review, Source, Survey, Voluntariness, WeeklyMinutes,
+    },
+    id::{ConnectionId, EmployeeId},
+    money::{Currency, Money, PayPeriod, PayRate},
+    risk::{self, Band, Factor, HumanReview, Score, Verdict},
+    tenant::{self, Bands},
+};
+use schemas::codec::AnyEvent;
+use uuid::Uuid;
+
+/// All samples: each function below goes from one event to the next, and matches every variant. A new variant does not
+/// compile until it has its place in the row.
+pub fn all() -> Vec<AnyEvent> {
+    let mut all = Vec::new();
+    all.extend(row(next_employee).map(AnyEvent::Employee));
+    all.extend(row(next_risk).map(AnyEvent::Risk));
+    all.extend(row(next_connection).map(AnyEvent::Connection));
+    all.extend(row(next_tenant).map(AnyEvent::Tenant));
+    all
+}
+
+fn row<E>(next: fn(Option<&E>) -> Option<E>) -> impl Iterator<Item = E> {
+    std::iter::successors(next(None), move |event| next(Some(event)))
+}
+
+fn day(day: u32) -> Date {
+    Date::from_ymd_opt(2026, 3, day).expect("a day")
+}
+
+fn person(id: u128) -> EmployeeId {
+    EmployeeId::from_uuid(Uuid::from_u128(id))
+}
+
+fn words(text: &str) -> Personal<String> {
+    Personal::Open(text.to_owned())
+}
+
+fn name() -> Personal<Name> {
+    Personal::Open(Name {
+        first: "Augusta".into(),
+        last: "King".into(),
+        preferred: Some("Ada".into()),
+    })
+}
+
+fn contact() -> Personal<Contact> {
+    Personal::Open(Contact {
+        work_email: Some("ada@example.org".into()),
+        work_phone: Some("+44 20 7946 0001".into()),
+        mobile_phone: Some("+44 7700 900001".into()),
+    })
+}
+
+fn job(title: &str) -> Job {
+    Job {
+        title: Some(title.into()),
+        department: Some("Engines".into()),
+        division: Some("Computing".into()),
+        location: Some("London".into()),
+    }
+}
+
+fn pay(minor_units: i64, per: PayPeriod) -> Personal<PayRate> {
+    Personal::Open(PayRate {
+        amount: Money {
+            minor_units,
+            currency: Currency::EUR,
+        },
+        per,
+    })
+}
+
+fn moved(to: &str, on: u32) -> Moved {
+    Moved {
+        from: job("Analyst"),
+        to: job(to),
+        on: day(on),
+    }
+}
+
+fn next_employee(event: Option<&employee::Event>) -> Option<employee::Event> {
+    use employee::Event::*;
+    let Some(event) = event else {
+        return Some(Hired(hired()));
+    };
+    Some(match event {
+        Hired(_) => Rehired { on: day(2) },
+        Rehired { .. } => Transferred(moved("Analyst of engines", 3)),
+        Transferred(_) => Promoted(moved("Senior analyst", 4)),
+        Promoted(_) => ManagerChanged {
+            from: Some(person(20)),
+            to: Some(person(21)),
+            on: day(5),
+        },
+        ManagerChanged { .. } => PayChanged(pay_changed()),
+        PayChanged(_) => HoursChanged {
+            from: Some(WeeklyMinutes(2_400)),
+            to: WeeklyMinutes(1_800),
+            on: day(7),
+        },
+        HoursChanged { .. } => LeaveStarted { on: day(8) },
+        LeaveStarted { .. } => LeaveEnded { on: day(9) },
+        LeaveEnded { .. } => NoticeGiven(GiveNotice {
+            on: day(10),
+            last_day: Some(day(31)),
+            voluntariness: Voluntariness::Voluntary,
+        }),
+        NoticeGiven(_) => NoticeWithdrawn { on: day(11) },
+        NoticeWithdrawn { .. } => Terminated(Ending {
+            on: day(12),
+            ended: Ended {
+                voluntariness: Voluntariness::Retirement,
+                reason: Some(words("Wants to see the sea")),
+            },
+        }),
+        Terminated(_) => TerminationReversed { on: day(13) },
+        TerminationReversed { .. } => SourceRecordDeleted { on: day(14) },
+        SourceRecordDeleted { .. } => ContactChanged {
+            name: name(),
+            contact: contact(),
+            on: day(15),
+        },
+        ContactChanged { .. } => DemographicsChanged {
+            demographics: Personal::Open(Demographics {
+                gender: Some("Female".into()),
+                date_of_birth: Date::from_ymd_opt(1985, 12, 10),
+                ethnicity: Some("Not said".into()),
+            }),
+            on: day(16),
+        },
+        DemographicsChanged { .. } => SourceFieldsKept {
+            fields: Personal::Open(BTreeMap::from([("shirtSize".to_owned(), "M".to_owned())])),
+            on: day(17),
+        },
+        SourceFieldsKept { .. } => AssessmentCompleted(Assessment {
+            on: day(18),
+            name: "Engine safety".into(),
+            score: Personal::Open(93),
+        }),
+        AssessmentCompleted(_) => ReviewRecorded(Review {
+            on: day(19),
+            rating: Personal::Open(4),
+            reviewer: Some(person(21)),
+        }),
+        ReviewRecorded(_) => SurveyAnswered(Survey {
+            on: day(20),
+            survey: "Spring pulse".into(),
+            score: Personal::Open(8),
+        }),
+        SurveyAnswered(_) => RecognitionGiven(Recognition {
+            on: day(21),
+            from: person(22),
+        }),
+        RecognitionGiven(_) => AbsenceRecorded(Absence {
+            on: day(22),
+            days: 3,
+            kind: Some(words("Sick")),
+        }),
+        AbsenceRecorded(_) => OvertimeRecorded(Overtime {
+            on: day(23),
+            minutes: 240,
+        }),
+        OvertimeRecorded(_) => NoteWritten(Note {
+            on: day(24),
+            text: words("Would like to lead the next engine"),
+        }),
+        NoteWritten(_) => ScoringObjected(Objection { on: day(25) }),
+        ScoringObjected(_) => ScoringObjectionWithdrawn(Objection { on: day(26) }),
+        ScoringObjectionWithdrawn(_) => Erased(Erasure {
+            on: day(27),
+            basis: "request 12".into(),
+        }),
+        Erased(_) => return None,
+    })
+}
+
+fn hired() -> Hired {
+    Hired {
+        on: day(1),
+        source: Some(Source {
+            connection: ConnectionId::from_uuid(Uuid::from_u128(10)),
+            remote_id: "42".into(),
+        }),
+        name: name(),
+        contact: contact(),
+        job: job("Analyst"),
+        manager: Some(person(20)),
+        pay: Some(pay(5_500_000, PayPeriod::Year)),
+        hours: Some(WeeklyMinutes(2_400)),
+    }
+}
+
+fn pay_changed() -> PayChanged {
+    PayChanged {
+        from: Some(pay(5_500_000, PayPeriod::Year)),
+        to: pay(3_150, PayPeriod::Hour),
+        reason: Some(words("Merit")),
+        on: day(6),
+    }
+}
+
+fn next_risk(event: Option<&risk::Event>) -> Option<risk::Event> {
+    use risk::Event::*;
+    match event {
+        None => Some(RiskAssessed(risk::Assessment {
+            model: "prior-1".into(),
+            position: 1_234,
+            scored_at: "2026-03-01T12:34:56.789012Z".parse::<Timestamp>().expect("a moment"),
+            horizon_days: 180,
+            band: Band::Medium,
+            score: Personal::Open(Score {
+                probability: 0.1875,
+                factors: vec![
+                    Factor {
+                        feature: "months_since_raise".into(),
+                        label: "no raise for 2.4 years".into(),
+                        contribution: 0.53125,
+                    },
+                    Factor {
+                        feature: "tenure_years".into(),
+                        label: "here for 6.1 years".into(),
+                        contribution: -0.25,
+                    },
+                ],
+            }),
+        })),
+        Some(RiskAssessed(_)) => Some(HumanReviewRecorded(HumanReview {
+            on: day(2),
+            verdict: Verdict::Override,
+            band: Some(Band::Low),
+            reason: words("Has just bought a house next door"),
+            reviewer: Some(person(21)),
+        })),
+        Some(HumanReviewRecorded(_)) => None,
+    }
+}
+
+fn next_connection(event: Option<&connection::Event>) -> Option<connection::Event> {
+    use connection::Event::*;
+    match event {
+        None => Some(Connected {
+            vendor: BambooHr {
+                company_domain: "acme".into(),
+                base_url: "https://acme.bamboohr.com".into(),
+            },
+            secrets: Personal::Open(Secrets {
+                api_key: "an API key".into(),
+                webhook_keys: vec!["a webhook key".into(), "its successor".into()],
+            }),
+            freshness_seconds: 10_800,
+            on: day(1),
+        }),
+        Some(Connected { .. }) => Some(Synchronised {
+            employees: 120,
+            cursor: Some("2026-03-02T00:00:00Z".into()),
+            on: day(2),
+        }),
+        Some(Synchronised { .. }) => Some(Failed {
+            cause: "the source answers 503".into(),
+            on: day(3),
+        }),
+        Some(Failed { .. }) => Some(Disconnected { on: day(4) }),
+        Some(Disconnected { .. }) => None,
+    }
+}
+
+fn next_tenant(event: Option<&tenant::Event>) -> Option<tenant::Event> {
+    use tenant::Event::*;
+    match event {
+        None => Some(Created {
+            name: "Acme Stores".into(),
+            on: day(1),
+        }),
+        Some(Created { .. }) => Some(SettingsChanged {
+            bands: Bands {
+                medium_above: 0.125,
+                high_above: 0.25,
+                critical_above: 0.75,
+            },
+            on: day(2),
+        }),
+        Some(SettingsChanged { .. }) => Some(ModelPromoted {
+            model: "additive-2026-03".into(),
+            on: day(3),
+        }),
+        Some(ModelPromoted { .. }) => None,
+    }
+}
