@@ -161,6 +161,8 @@ fn role_password(master: &MasterKey, role: &str) -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     Read,
+    /// Reads the rows of a batch by their keys.
+    LookUp,
     Write,
 }
 
@@ -365,12 +367,16 @@ impl Database {
 
 /// `BEGIN` with the tenants named, in one round trip. A tenant's id is a UUID: it cannot carry SQL.
 fn begin_statement(access: Access, tenants: &[TenantId]) -> String {
-    let mode = match access {
-        Access::Read => "read only",
-        Access::Write => "read write",
+    // A batch finds its rows by lists of keys. A plan for a given list is made anew each time, and while a young table has
+    // no statistics it walks the whole index; the plan for any list goes by the keys.
+    const BY_KEYS: &str = "; set local plan_cache_mode = force_generic_plan";
+    let (mode, planning) = match access {
+        Access::Read => ("read only", ""),
+        Access::LookUp => ("read only", BY_KEYS),
+        Access::Write => ("read write", BY_KEYS),
     };
     let tenants: Vec<String> = tenants.iter().map(ToString::to_string).collect();
-    format!("begin {mode}; set local app.tenants = '{{{}}}'", tenants.join(","))
+    format!("begin {mode}; set local app.tenants = '{{{}}}'{planning}", tenants.join(","))
 }
 
 /// A transaction on a pooled connection. Ends with [`Unit::end`]; any other way (a panic, a runtime that stops) closes the

@@ -208,6 +208,14 @@ async fn prepare_partitions(connection: &mut Connection, head: i64) -> Result<()
 async fn batcher(database: Database, mut waiting: mpsc::Receiver<Queued>) {
     let mut batch: Vec<Queued> = Vec::new();
     while waiting.recv_many(&mut batch, BATCH_APPENDS_MAX).await > 0 {
+        // Those who were answered a moment ago are about to append again: let them run first, or all but the fastest of them
+        // wait for a whole commit.
+        tokio::task::yield_now().await;
+        while batch.len() < BATCH_APPENDS_MAX
+            && let Ok(queued) = waiting.try_recv()
+        {
+            batch.push(queued);
+        }
         let (appends, answers): (Vec<Append>, Vec<_>) =
             batch.drain(..).map(|queued| (queued.append, queued.answer)).unzip();
         let result = append_batch(&database, appends).await;

@@ -487,7 +487,7 @@ impl Keyring {
             .unzip();
         let rows: Vec<(Uuid, Uuid, Uuid, Vec<u8>)> = self
             .database
-            .transact(Access::Read, &tenants, move |connection| {
+            .transact(Access::LookUp, &tenants, move |connection| {
                 Box::pin(async move {
                     sqlx::query_as(
                         "select k.tenant, k.subject, k.key_id, k.wrapped

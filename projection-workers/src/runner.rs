@@ -392,7 +392,7 @@ impl<P: Projection> Runner<P> {
         Ok(self
             .workers
             .database
-            .transact(Access::Read, &tenants, move |connection| {
+            .transact(Access::LookUp, &tenants, move |connection| {
                 Box::pin(async move { parked::held_streams(connection, P::NAME, &streams).await })
             })
             .await?)

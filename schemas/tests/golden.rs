@@ -166,7 +166,10 @@ fn golden_events_survive_an_erasure() {
         let event = AnyEvent::decode(&event_type, version, payload)
             .unwrap_or_else(|error| panic!("{event_type} version {version}: {error:?}"));
         let text = event.encode().expect("encoded").payload.to_string();
-        assert!(!text.contains(OPEN_MARKER), "{event_type} made up a personal value: {text}");
+        assert!(
+            !text.contains(OPEN_MARKER),
+            "{event_type} made up a personal value: {text}"
+        );
     }
 }
 

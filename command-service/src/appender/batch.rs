@@ -156,7 +156,7 @@ impl Appender {
         let decided = self
             .service
             .database
-            .transact(Access::Read, &tenants, move |connection| {
+            .transact(Access::LookUp, &tenants, move |connection| {
                 Box::pin(async move { outcome::find(connection, &asked).await })
             })
             .await?;

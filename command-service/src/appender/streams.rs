@@ -126,7 +126,7 @@ impl Streams {
         let tenants = event_log::tenants_of(missing.iter().map(|stream| stream.tenant));
         let asked = missing.clone();
         let events = database
-            .transact(Access::Read, &tenants, move |connection| {
+            .transact(Access::LookUp, &tenants, move |connection| {
                 Box::pin(async move { event_log::read_streams(connection, &asked).await })
             })
             .await?;

@@ -140,7 +140,9 @@ async fn request(database: Database, tenant: TenantId, mut random: StdRng) -> (U
 async fn look_around(connection: &mut Connection, tenant: TenantId) -> Result<(), DatabaseError> {
     let setting = tenants_named(connection).await?;
     if setting != format!("{{{tenant}}}") {
-        SEEN.lock().expect("no panic").push(format!("{tenant} works as {setting}"));
+        SEEN.lock()
+            .expect("no panic")
+            .push(format!("{tenant} works as {setting}"));
     }
     let strangers = number(connection, &strangers_of(tenant)).await?;
     if strangers != 0 {
