@@ -376,7 +376,10 @@ fn begin_statement(access: Access, tenants: &[TenantId]) -> String {
         Access::Write => ("read write", BY_KEYS),
     };
     let tenants: Vec<String> = tenants.iter().map(ToString::to_string).collect();
-    format!("begin {mode}; set local app.tenants = '{{{}}}'{planning}", tenants.join(","))
+    format!(
+        "begin {mode}; set local app.tenants = '{{{}}}'{planning}",
+        tenants.join(",")
+    )
 }
 
 /// A transaction on a pooled connection. Ends with [`Unit::end`]; any other way (a panic, a runtime that stops) closes the

@@ -154,13 +154,15 @@ impl Projection for Scorer {
             let mut round = Round::default();
             for ((tenant, employee), events) in people {
                 let (mut memory, seen) = memories.remove(&(tenant, employee)).unwrap_or_default();
-                let mut relevant = false;
-                let mut last = None;
+                // A score belongs to the last event that moved an input, however events were batched.
+                let (mut last, mut scored) = (None, None);
                 for (opened, event) in events {
                     if opened.stored.position <= seen {
                         continue; // applied already, when a batch was taken one by one
                     }
-                    relevant |= memory.features.apply(event);
+                    if memory.features.apply(event) {
+                        scored = Some(opened);
+                    }
                     last = Some((opened, event));
                 }
                 let Some((opened, event)) = last else { continue };
@@ -174,14 +176,18 @@ impl Projection for Scorer {
                     round.forget.push((tenant, employee));
                     continue;
                 }
-                if relevant {
+                if let Some(scored) = scored {
                     let scoring = self.scoring(connection, tenant).await?;
+                    let at = Who {
+                        position: scored.stored.position,
+                        ..who
+                    };
                     round.score(
                         &scoring,
-                        &who,
+                        &at,
                         &mut memory,
-                        opened.stored.recorded_at,
-                        opened.stored.provenance.correlation,
+                        scored.stored.recorded_at,
+                        scored.stored.provenance.correlation,
                     );
                 }
                 round.remember(&who, &memory)?;
@@ -348,6 +354,7 @@ fn unavailable(error: SealingError) -> DatabaseError {
 }
 
 /// Whom a score is about, and up to where the log was read for it.
+#[derive(Clone, Copy)]
 struct Who<'k> {
     tenant: TenantId,
     employee: Uuid,

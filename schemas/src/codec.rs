@@ -12,7 +12,10 @@ use crate::upcast;
 
 /// Any event of any aggregate.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "nearly all events are the largest variant: a box would cost, not save")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all events are the largest variant: a box would cost, not save"
+)]
 pub enum AnyEvent {
     Employee(employee::Event),
     Risk(risk::Event),

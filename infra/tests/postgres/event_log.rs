@@ -9,11 +9,12 @@ use std::sync::{
 };
 
 use domain::{Kind, StreamId};
-use futures_util::future::join_all;
+use futures_util::future::{BoxFuture, join_all};
 use infra::{
     database::{Access, DatabaseError},
-    event_log::{self, Appended, EventLog},
+    event_log::{self, Append, Appended, EventLog},
 };
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use self::conformance::{append_to, new_stream, recorded};
@@ -126,6 +127,60 @@ fn a_transaction_that_fails_after_its_append_leaves_no_gap() {
         // It never was: neither its stream, nor its ids, nor its positions.
         let (first, _, revision) = recorded(log.append(again).await);
         assert_eq!((first, revision), (before + 3, 5));
+        assert_gapless(&world).await;
+        world.close().await;
+    });
+}
+
+/// Both saw the same revision; the first commits while the second waits for its stream.
+#[test]
+fn a_writer_that_was_overtaken_is_told() {
+    run(async {
+        let world = alone().await;
+        let (tenant, log) = (server::tenant(), EventLog::new(world.database.clone()));
+        for expected in [0, 2] {
+            let stream = new_stream(tenant);
+            if expected > 0 {
+                recorded(log.append(append_to(stream, 0, 2)).await);
+            }
+            let write = async |append: Append, then: BoxFuture<'static, ()>| {
+                world
+                    .database
+                    .transact(Access::Write, &[tenant], move |connection| {
+                        Box::pin(async move {
+                            let answers = event_log::append(connection, &[append]).await?;
+                            then.await;
+                            Ok(answers)
+                        })
+                    })
+                    .await
+            };
+            let (has_written, written) = oneshot::channel();
+            let (go_on, is_waited_for) = oneshot::channel::<()>();
+            let first = write(
+                append_to(stream, expected, 1),
+                Box::pin(async move {
+                    has_written.send(()).expect("the test waits");
+                    is_waited_for.await.expect("the test goes on");
+                }),
+            );
+            let second = async {
+                written.await.expect("written");
+                write(append_to(stream, expected, 3), Box::pin(async {})).await
+            };
+            let waits = async {
+                let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+                while world.owner_number(waiting).await == 0 {
+                    tokio::task::yield_now().await;
+                }
+                go_on.send(()).expect("the first waits");
+            };
+            let (first, second, ()) = tokio::join!(first, second, waits);
+            assert!(matches!(first.as_deref(), Ok([Appended::Recorded { .. }])), "{first:?}");
+            assert!(matches!(second, Err(DatabaseError::Contended(_))), "{second:?}");
+            let answer = log.append(append_to(stream, expected, 3)).await.expect("an answer");
+            assert_eq!(answer, Appended::Conflict { actual: expected + 1 });
+        }
         assert_gapless(&world).await;
         world.close().await;
     });
