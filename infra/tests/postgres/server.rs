@@ -102,7 +102,7 @@ async fn server() -> &'static Server {
             std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o711)).expect("permissions");
             let master = master(7);
             let postgres = EmbeddedPostgres::start(&folder, &master).await.expect("Postgres");
-            end_with_this_process(postgres.pid.expect("a running server"), &folder);
+            end_with_this_process(&folder);
             database::migrate(&postgres.url, &master).await.expect("migrated");
             Server { postgres, master }
         })
@@ -111,10 +111,15 @@ async fn server() -> &'static Server {
 
 /// Nothing drops a static: a helper waits for the end of its standard input, which is ours, then ends the server and
 /// removes its folder. So a killed test leaves nothing behind either.
-fn end_with_this_process(pid: u32, folder: &Path) {
-    let script = r#"cat >/dev/null; kill -QUIT "$0"; for i in $(seq 100); do [ -e "$1/data/postmaster.pid" ] || break; sleep 0.1; done; rm -rf "$1""#;
+fn end_with_this_process(folder: &Path) {
+    let script = r#"
+        cat >/dev/null
+        kill -QUIT "$(head -n 1 "$0/data/postmaster.pid")"
+        for i in $(seq 100); do [ -e "$0/data/postmaster.pid" ] || break; sleep 0.1; done
+        rm -rf "$0"
+    "#;
     let helper = Command::new("sh")
-        .args(["-c", script, &pid.to_string()])
+        .args(["-c", script])
         .arg(folder)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())

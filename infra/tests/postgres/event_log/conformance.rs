@@ -36,7 +36,8 @@ pub fn new_event(number: usize) -> NewEvent {
             correlation: clock::new_id(),
             causation: CommandId::from_uuid(clock::new_id()),
             backfill: number % 2 == 1,
-            traceparent: (number % 2 == 0)
+            traceparent: number
+                .is_multiple_of(2)
                 .then(|| "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
         },
         data: format!(r#"{{"number": {number}, "text": "ß\u0000"}}"#).into_bytes(),
