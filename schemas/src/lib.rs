@@ -5,6 +5,3 @@ pub mod codec;
 pub mod envelope;
 pub mod topics;
 pub mod upcast;
-
-/// The OpenAPI document of the HTTP API, as committed.
-pub const OPENAPI: &str = include_str!("../openapi.json");
