@@ -30,12 +30,10 @@ impl Arguments {
             .skip(1)
             .partition(|argument| argument.starts_with("--"));
         let known = ["--json", "--real-kafka", "--bench"]; // `cargo bench` adds the last
-        for wrong in options.iter().filter(|option| !known.contains(&option.as_str())) {
-            panic!("{wrong} is none of {known:?}");
-        }
-        for wrong in names.iter().filter(|name| !NAMES.contains(&name.as_str())) {
-            panic!("{wrong} is none of the benchmarks {NAMES:?}");
-        }
+        let wrong = options.iter().find(|option| !known.contains(&option.as_str()));
+        assert!(wrong.is_none(), "{wrong:?} is none of {known:?}");
+        let wrong = names.iter().find(|name| !NAMES.contains(&name.as_str()));
+        assert!(wrong.is_none(), "{wrong:?} is none of the benchmarks {NAMES:?}");
         let has = |wanted: &str| options.iter().any(|option| option == wanted);
         Self {
             names,

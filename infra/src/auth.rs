@@ -267,8 +267,10 @@ mod tests {
             URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#),
             URL_SAFE_NO_PAD.encode(claims().to_string())
         );
-        let mut foreign_key = Header::default();
-        foreign_key.jku = Some("http://localhost/keys".into());
+        let foreign_key = Header {
+            jku: Some("http://localhost/keys".into()),
+            ..Header::default()
+        };
         for (what, token) in [
             ("alg none", none),
             (

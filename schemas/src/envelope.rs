@@ -278,7 +278,7 @@ mod tests {
         }
     }
 
-    fn bytes<'a>(headers: &'a Headers) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+    fn bytes(headers: &Headers) -> impl Iterator<Item = (&str, &[u8])> {
         headers.iter().map(|(name, value)| (*name, value.as_bytes()))
     }
 
