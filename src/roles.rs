@@ -109,6 +109,7 @@ pub async fn start_command_service(parts: &Parts, public_url: &str, loops: &Loop
         http: parts.http.clone(),
         public_url: public_url.trim_end_matches('/').into(),
         instance: Arc::clone(&parts.instance),
+        shutdown: loops.shutdown.clone(),
     };
     // Known before Postgres can go away.
     for live in service.connections.warm().await? {

@@ -109,5 +109,6 @@ fn service(site: &Site) -> CommandService {
         http: parts.http.clone(),
         public_url: "http://bench".into(),
         instance: parts.instance.clone(),
+        shutdown: tokio_util::sync::CancellationToken::new(),
     }
 }

@@ -19,6 +19,8 @@ use infra::{
     sealing::Keyring,
 };
 
+use tokio_util::sync::CancellationToken;
+
 use crate::connections::Connections;
 
 /// What all parts of the service share. Cheap to clone.
@@ -38,6 +40,8 @@ pub struct CommandService {
     pub public_url: Arc<str>,
     /// Unique among the processes of an installation, and the same after a restart.
     pub instance: Arc<str>,
+    /// When the process ends: who waits for an outcome is then answered that it is pending.
+    pub shutdown: CancellationToken,
 }
 
 /// How an actor is named in the log: by the token's subject, never by name.

@@ -224,11 +224,13 @@ pub(super) async fn send(
     };
     intake::submit(&service.interactive, &service.keyring, vec![submission]).await?;
     let deadline = Instant::now() + wait(headers);
-    while Instant::now() < deadline {
+    while Instant::now() < deadline && !service.shutdown.is_cancelled() {
         // The command is durable: if its outcome cannot be looked up now, that is no failure of the command.
         match tokio::time::timeout_at(deadline.into(), find(service, actor, id)).await {
             Ok(Ok(Some(outcome))) => return replay(service, &outcome, &fingerprint).await,
-            Ok(Ok(None) | Err(_)) | Err(_) => tokio::time::sleep(POLL).await,
+            Ok(Ok(None) | Err(_)) | Err(_) => {
+                tokio::select! { () = service.shutdown.cancelled() => {}, () = tokio::time::sleep(POLL) => {} }
+            }
         }
     }
     let pending = CommandAnswer {
