@@ -307,7 +307,8 @@ async fn known_events(
     let tenants: Vec<Uuid> = firsts().map(|(tenant, _)| tenant.into()).collect();
     let ids: Vec<Uuid> = firsts().map(|(_, id)| id.into()).collect();
     let rows: Vec<(Uuid, Uuid, i64)> = sqlx::query_as(
-        "select e.tenant, e.event_id, e.position from unnest($1::uuid[], $2::uuid[]) as u(tenant, event_id) join event_id e using (tenant, event_id)",
+        "select e.* from unnest($1::uuid[], $2::uuid[]) as u(tenant, event_id)
+          cross join lateral (select tenant, event_id, position from event_id where (tenant, event_id) = (u.tenant, u.event_id) offset 0) e",
     )
     .bind(tenants)
     .bind(ids)
@@ -328,7 +329,8 @@ async fn revisions(connection: &mut Connection, appends: &[Append]) -> Result<Ha
     let kinds: Vec<&str> = streams.iter().map(|(_, kind, _)| kind.name()).collect();
     let ids: Vec<Uuid> = streams.iter().map(|(_, _, id)| *id).collect();
     let rows: Vec<(Uuid, String, Uuid, i64)> = sqlx::query_as(
-        "select s.tenant, s.kind, s.id, s.revision from unnest($1::uuid[], $2::text[], $3::uuid[]) as u(tenant, kind, id) join stream s using (tenant, kind, id)",
+        "select s.* from unnest($1::uuid[], $2::text[], $3::uuid[]) as u(tenant, kind, id)
+          cross join lateral (select tenant, kind, id, revision from stream where (tenant, kind, id) = (u.tenant, u.kind, u.id) offset 0) s",
     )
     .bind(tenants)
     .bind(kinds)
@@ -444,8 +446,10 @@ impl Plan {
             let before: Vec<i64> = old.iter().map(|(stream, _)| revisions[stream]).collect();
             let after: Vec<i64> = old.iter().map(|(_, revision)| *revision).collect();
             done += sqlx::query(
-                "update stream s set revision = u.after from unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::bigint[]) as u(tenant, kind, id, before, after)
-                  where (s.tenant, s.kind, s.id) = (u.tenant, u.kind, u.id) and s.revision = u.before",
+                "update stream s set revision = o.after
+                   from unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::bigint[]) as u(tenant, kind, id, before, after)
+                        cross join lateral (select ctid as row, u.before, u.after from stream where (tenant, kind, id) = (u.tenant, u.kind, u.id) offset 0) o
+                  where s.ctid = o.row and s.revision = o.before",
             )
             .bind(tenants)
             .bind(kinds)
@@ -707,7 +711,8 @@ pub async fn read_streams(
     let kinds: Vec<&str> = streams.iter().map(|stream| stream.kind.name()).collect();
     let ids: Vec<Uuid> = streams.iter().map(|stream| stream.id).collect();
     let rows: Vec<EventRow> = sqlx::query_as(
-        "select e.* from unnest($1::uuid[], $2::text[], $3::uuid[]) as u(tenant, kind, stream_id) join event e using (tenant, kind, stream_id) order by e.position",
+        "select e.* from unnest($1::uuid[], $2::text[], $3::uuid[]) as u(tenant, kind, stream_id)
+          cross join lateral (select * from event where (tenant, kind, stream_id) = (u.tenant, u.kind, u.stream_id) offset 0) e order by e.position",
     )
     .bind(tenants)
     .bind(kinds)

@@ -95,7 +95,8 @@ pub async fn find(
     let tenants: Vec<Uuid> = commands.iter().map(|(tenant, _)| Uuid::from(*tenant)).collect();
     let ids: Vec<Uuid> = commands.iter().map(|(_, id)| Uuid::from(*id)).collect();
     let rows: Vec<OutcomeRow> = sqlx::query_as(
-        "select o.* from unnest($1::uuid[], $2::uuid[]) as u(tenant, command_id) join command_outcome o using (tenant, command_id)",
+        "select o.* from unnest($1::uuid[], $2::uuid[]) as u(tenant, command_id)
+          cross join lateral (select * from command_outcome where (tenant, command_id) = (u.tenant, u.command_id) offset 0) o",
     )
     .bind(tenants)
     .bind(ids)

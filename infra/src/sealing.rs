@@ -491,7 +491,8 @@ impl Keyring {
                 Box::pin(async move {
                     sqlx::query_as(
                         "select k.tenant, k.subject, k.key_id, k.wrapped
-                           from unnest($1::uuid[], $2::uuid[]) as u(tenant, subject) join subject_key k using (tenant, subject)",
+                           from unnest($1::uuid[], $2::uuid[]) as u(tenant, subject)
+                                cross join lateral (select * from subject_key where (tenant, subject) = (u.tenant, u.subject) offset 0) k",
                     )
                     .bind(of)
                     .bind(ids)

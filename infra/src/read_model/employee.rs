@@ -108,7 +108,7 @@ pub async fn load(
     employees: &[(TenantId, Uuid)],
 ) -> Result<Vec<EmployeeRow>, DatabaseError> {
     let (tenants, ids) = keys(employees);
-    sqlx::query_as("select e.* from unnest($1::uuid[], $2::uuid[]) as u(tenant, id) join employee e using (tenant, id)")
+    sqlx::query_as("select e.* from unnest($1::uuid[], $2::uuid[]) as u(tenant, id) cross join lateral (select * from employee where (tenant, id) = (u.tenant, u.id) offset 0) e")
         .bind(tenants)
         .bind(ids)
         .fetch_all(connection)

@@ -51,7 +51,8 @@ pub const fn json(factors: Vec<Factor>) -> Json<Vec<Factor>> {
 pub async fn load(connection: &mut Connection, employees: &[(TenantId, Uuid)]) -> Result<Vec<RiskRow>, DatabaseError> {
     let (tenants, ids) = keys(employees);
     sqlx::query_as(
-        "select r.* from unnest($1::uuid[], $2::uuid[]) as u(tenant, employee) join risk r using (tenant, employee)",
+        "select r.* from unnest($1::uuid[], $2::uuid[]) as u(tenant, employee)
+          cross join lateral (select * from risk where (tenant, employee) = (u.tenant, u.employee) offset 0) r",
     )
     .bind(tenants)
     .bind(ids)
@@ -187,7 +188,8 @@ pub async fn load_states(
     employees: &[(TenantId, Uuid)],
 ) -> Result<Vec<FeatureStateRow>, DatabaseError> {
     let (tenants, ids) = keys(employees);
-    sqlx::query_as("select s.* from unnest($1::uuid[], $2::uuid[]) as u(tenant, employee) join feature_state s using (tenant, employee)")
+    sqlx::query_as("select s.* from unnest($1::uuid[], $2::uuid[]) as u(tenant, employee)
+          cross join lateral (select * from feature_state where (tenant, employee) = (u.tenant, u.employee) offset 0) s")
         .bind(tenants)
         .bind(ids)
         .fetch_all(connection)

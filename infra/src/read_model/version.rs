@@ -38,8 +38,9 @@ pub async fn load_believed(
 ) -> Result<Vec<VersionRow>, DatabaseError> {
     let (tenants, ids) = keys(employees);
     sqlx::query_as(
-        "select v.* from unnest($1::uuid[], $2::uuid[]) as u(tenant, employee) join employee_version v using (tenant, employee)
-          where v.recorded_to = '9999-12-31T00:00:00Z' order by v.tenant, v.employee, v.effective_from",
+        "select v.* from unnest($1::uuid[], $2::uuid[]) as u(tenant, employee)
+          cross join lateral (select * from employee_version
+            where (tenant, employee) = (u.tenant, u.employee) and recorded_to = '9999-12-31T00:00:00Z' offset 0) v order by v.tenant, v.employee, v.effective_from",
     )
     .bind(tenants)
     .bind(ids)
@@ -75,9 +76,11 @@ pub async fn replace(
     }
     if !ended.is_empty() {
         sqlx::query(
-            "update employee_version v set recorded_to = u.recorded_to
-               from unnest($1::uuid[], $2::uuid[], $3::date[], $4::timestamptz[], $5::timestamptz[]) as u(tenant, employee, effective_from, recorded_from, recorded_to)
-              where (v.tenant, v.employee, v.effective_from, v.recorded_from) = (u.tenant, u.employee, u.effective_from, u.recorded_from)",
+            "update employee_version v set recorded_to = k.recorded_to
+               from unnest($1::uuid[], $2::uuid[], $3::date[], $4::timestamptz[], $5::timestamptz[]) as k(tenant, employee, effective_from, recorded_from, recorded_to)
+                    cross join lateral (select ctid as row, effective_from, recorded_from from employee_version
+                      where (tenant, employee) = (k.tenant, k.employee) and recorded_to = '9999-12-31T00:00:00Z' offset 0) b
+              where (b.effective_from, b.recorded_from) = (k.effective_from, k.recorded_from) and v.ctid = b.row",
         )
         .bind(ended.iter().map(|r| r.tenant).collect::<Vec<_>>())
         .bind(ended.iter().map(|r| r.employee).collect::<Vec<_>>())
