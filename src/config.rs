@@ -175,12 +175,14 @@ impl Settings {
         match &self.kafka_brokers {
             Some(addresses) => Ok(Brokers {
                 addresses: addresses.clone(),
+                exclusive: false,
             }),
             None => Ok(Brokers {
                 addresses: self
                     .published()?
                     .ok_or(ConfigError::Missing("KAFKA_BROKERS"))?
                     .kafka_brokers,
+                exclusive: true,
             }),
         }
     }

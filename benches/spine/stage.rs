@@ -54,7 +54,10 @@ impl Kafka {
                 !GIVEN_IS_USED.swap(true, Ordering::SeqCst),
                 "KAFKA_BROKERS names one cluster, and it has been used: give names of benchmarks that share a stage (benches/README.md), or --real-kafka"
             );
-            return Self::Given(Brokers { addresses });
+            return Self::Given(Brokers {
+                addresses,
+                exclusive: false,
+            });
         }
         if !real {
             return Self::Embedded(EmbeddedBroker::start(&folder.join("broker")).await.expect("a broker"));
@@ -64,7 +67,10 @@ impl Kafka {
         let addresses = String::from_utf8_lossy(&output).trim().to_owned();
         Self::Real {
             folder,
-            brokers: Brokers { addresses },
+            brokers: Brokers {
+                addresses,
+                exclusive: false,
+            },
         }
     }
 

@@ -32,6 +32,8 @@ pub const BUFFERED_RECORDS_MAX: usize = 20_000;
 pub const RECORD_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long metadata and administration may take.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a consumer waits at a time to be told of its topic.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the consumer's thread sleeps in one poll.
 const POLL: Duration = Duration::from_millis(100);
 
@@ -56,6 +58,10 @@ pub enum BrokerError {
 pub struct Brokers {
     /// `host:port`, several with commas.
     pub addresses: String,
+    /// Whether one process has the broker to itself: its consumers then take all partitions at once, without a group. A group
+    /// costs the embedded broker six seconds at each start (two rounds of waiting for members), and a member that died in it is
+    /// waited for without end (tansu-broker 0.6.0). Checkpoints fence a second consumer in either case.
+    pub exclusive: bool,
 }
 
 impl Brokers {
@@ -409,17 +415,45 @@ pub fn consume(
         .set("max.partition.fetch.bytes", RECORD_BYTES_MAX.to_string())
         .create_with_context(context)
         .map_err(|cause| BrokerError::Failed { doing: "create a consumer", cause })?;
-    consumer
-        .subscribe(&[member.topic])
-        .map_err(|cause| BrokerError::Failed {
-            doing: "subscribe",
-            cause,
-        })?;
+    let exclusive = brokers.exclusive;
+    if !exclusive {
+        consumer
+            .subscribe(&[member.topic])
+            .map_err(|cause| BrokerError::Failed {
+                doing: "subscribe",
+                cause,
+            })?;
+    }
     std::thread::Builder::new()
         .name(format!("consume {}", member.group))
-        .spawn(move || poll(&consumer, &member, &sender, &shutdown))
+        .spawn(move || {
+            if exclusive && !take_all(&consumer, &member, &shutdown) {
+                return;
+            }
+            poll(&consumer, &member, &sender, &shutdown);
+        })
         .map_err(BrokerError::Thread)?;
     Ok(receiver)
+}
+
+/// Assigns all partitions; waits for the broker to tell how many there are. Answers whether it could before `shutdown`.
+fn take_all(consumer: &BaseConsumer<Assignments>, member: &Member, shutdown: &CancellationToken) -> bool {
+    while !shutdown.is_cancelled() {
+        let known = consumer.fetch_metadata(Some(member.topic), METADATA_TIMEOUT);
+        match known.as_ref().map(|metadata| metadata.topics()) {
+            Ok([topic]) if !topic.partitions().is_empty() => {
+                let mut partitions = TopicPartitionList::new();
+                for partition in topic.partitions() {
+                    partitions.add_partition(member.topic, partition.id());
+                }
+                return consumer.context().assign(consumer, &mut partitions);
+            }
+            Ok(_) => tracing::debug!(topic = member.topic, "the topic has no partitions yet"),
+            Err(error) => tracing::warn!(%error, topic = member.topic, "the topic's partitions are not known yet"),
+        }
+        std::thread::sleep(POLL);
+    }
+    false
 }
 
 fn poll(
@@ -502,35 +536,7 @@ impl ClientContext for Assignments {
 impl ConsumerContext for Assignments {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
         if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            let mine: Vec<i32> = partitions
-                .elements()
-                .iter()
-                .map(|element| element.partition())
-                .collect();
-            let Some(checkpoints) = self.claim(&mine) else { return };
-            for checkpoint in &checkpoints {
-                let at = partitions.set_partition_offset(
-                    self.member.topic,
-                    checkpoint.partition,
-                    Offset::Offset(checkpoint.next_offset),
-                );
-                if let Err(error) = at {
-                    tracing::error!(%error, "an assigned partition could not be positioned");
-                    return;
-                }
-            }
-            if let Err(error) = consumer.assign(partitions) {
-                tracing::error!(%error, "partitions could not be assigned");
-                return;
-            }
-            tracing::debug!(
-                group = self.member.group,
-                partitions = checkpoints.len(),
-                "partitions assigned"
-            );
-            for checkpoint in checkpoints {
-                self.sender.blocking_send(Delivery::Assigned(checkpoint)).ok();
-            }
+            self.assign(consumer, partitions);
         } else {
             for element in partitions.elements() {
                 self.sender.blocking_send(Delivery::Revoked(element.partition())).ok();
@@ -543,6 +549,42 @@ impl ConsumerContext for Assignments {
 }
 
 impl Assignments {
+    /// Claims partitions and begins to read them where their checkpoints say; answers whether that went well.
+    fn assign(&self, consumer: &BaseConsumer<Self>, partitions: &mut TopicPartitionList) -> bool {
+        let mine: Vec<i32> = partitions
+            .elements()
+            .iter()
+            .map(|element| element.partition())
+            .collect();
+        let Some(checkpoints) = self.claim(&mine) else {
+            return false;
+        };
+        for checkpoint in &checkpoints {
+            let at = partitions.set_partition_offset(
+                self.member.topic,
+                checkpoint.partition,
+                Offset::Offset(checkpoint.next_offset),
+            );
+            if let Err(error) = at {
+                tracing::error!(%error, "an assigned partition could not be positioned");
+                return false;
+            }
+        }
+        if let Err(error) = consumer.assign(partitions) {
+            tracing::error!(%error, "partitions could not be assigned");
+            return false;
+        }
+        tracing::debug!(
+            group = self.member.group,
+            partitions = checkpoints.len(),
+            "partitions assigned"
+        );
+        for checkpoint in checkpoints {
+            self.sender.blocking_send(Delivery::Assigned(checkpoint)).ok();
+        }
+        true
+    }
+
     /// Waits until Postgres gives the partitions to us: without it nothing could be stored anyway.
     fn claim(&self, partitions: &[i32]) -> Option<Vec<Checkpoint>> {
         while !self.shutdown.is_cancelled() {

@@ -370,8 +370,7 @@ fn begin_statement(access: Access, tenants: &[TenantId]) -> String {
     // A batch finds its rows by lists of keys, and its table may have grown a thousandfold since anybody counted its rows. Left to
     // guess, the planner hashes or walks whole tables. `cross join lateral (… offset 0)` in the statements fixes the order, keys
     // first; these settings leave only the index for each key, and keep the plan: look-ups then cost the same at any size.
-    const BY_KEYS: &str =
-        "; set local plan_cache_mode = force_generic_plan; set local enable_bitmapscan = off; set local enable_seqscan = off";
+    const BY_KEYS: &str = "; set local plan_cache_mode = force_generic_plan; set local enable_bitmapscan = off; set local enable_seqscan = off";
     let (mode, planning) = match access {
         Access::Read => ("read only", ""),
         Access::LookUp => ("read only", BY_KEYS),

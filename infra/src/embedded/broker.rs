@@ -83,6 +83,7 @@ impl EmbeddedBroker {
         let started = Self {
             brokers: Brokers {
                 addresses: format!("127.0.0.1:{port}"),
+                exclusive: true,
             },
             runtime: Some(runtime),
         };
@@ -90,9 +91,6 @@ impl EmbeddedBroker {
             .map_err(|error| EmbeddedBrokerError::Start(error.to_string()))?
             .map_err(|error| EmbeddedBrokerError::Start(error.to_string()))?;
         index_headers(&database)
-            .await
-            .map_err(|error| EmbeddedBrokerError::Start(error.to_string()))?;
-        forget_groups(&database)
             .await
             .map_err(|error| EmbeddedBrokerError::Start(error.to_string()))?;
         if let Some(runtime) = &started.runtime {
@@ -133,14 +131,5 @@ async fn index_headers(database: &Path) -> Result<(), libsql::Error> {
             (),
         )
         .await?;
-    Ok(())
-}
-
-/// The broker stores who is in which consumer group, and takes up a group where it was. A member that died with the last
-/// process, as its leader above all, is then waited for without end (tansu-broker 0.6.0): groups begin anew. Offsets are not
-/// concerned: Postgres has them.
-async fn forget_groups(database: &Path) -> Result<(), libsql::Error> {
-    let connection = libsql::Builder::new_local(database).build().await?.connect()?;
-    connection.execute("delete from consumer_group_detail", ()).await?;
     Ok(())
 }
