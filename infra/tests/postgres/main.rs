@@ -7,6 +7,7 @@
 
 mod cancellation;
 mod checkpoints;
+mod consumers;
 mod event_log;
 mod isolation;
 mod keys;

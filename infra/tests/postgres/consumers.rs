@@ -1,0 +1,69 @@
+//! Consumers of the embedded broker.
+
+use std::collections::BTreeSet;
+
+use infra::{
+    broker::{self, Delivery, Member, Outgoing, Pace, Producer},
+    embedded::EmbeddedBroker,
+};
+use schemas::topics;
+use tokio_util::sync::CancellationToken;
+
+use crate::server::{PATIENCE, run, shared};
+
+const PARTITIONS: i32 = 6;
+const RECORDS: usize = 2_000;
+
+/// A loop that fails is started again in the same process. Its predecessor must not be waited for.
+#[test]
+fn a_consumer_that_begins_again_gets_everything_again() {
+    run(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let started = EmbeddedBroker::start(folder.path()).await.expect("a broker");
+        let brokers = started.brokers.clone();
+        brokers.ensure_topics(PARTITIONS, 1).await.expect("topics");
+        let producer = Producer::new(&brokers, Pace::BULK).expect("a producer");
+        let records = (0..RECORDS)
+            .map(|number| Outgoing {
+                topic: topics::INTAKE,
+                key: number.to_string(),
+                headers: Vec::new(),
+                value: number.to_string().into_bytes(),
+            })
+            .collect();
+        producer.send_all(records).await.expect("sent");
+        for round in 0..3 {
+            let shutdown = CancellationToken::new();
+            let member = Member {
+                group: "begins-again",
+                topic: topics::INTAKE,
+                instance: "the same".to_owned(),
+            };
+            let database = shared().await.database.clone();
+            let mut deliveries = broker::consume(&brokers, member, database, shutdown.clone()).expect("a consumer");
+            let (mut assigned, mut values) = (BTreeSet::new(), BTreeSet::new());
+            let all = async {
+                while values.len() < RECORDS {
+                    match deliveries.recv().await.expect("the consumer lives") {
+                        Delivery::Assigned(checkpoint) => drop(assigned.insert(checkpoint.partition)),
+                        Delivery::Record(record) => {
+                            assert!(assigned.contains(&record.partition), "a record before its partition");
+                            values.insert(record.value);
+                        }
+                        Delivery::Revoked(partition) => panic!("{partition} was taken away"),
+                        Delivery::Broken(cause) => panic!("{cause}"),
+                    }
+                }
+            };
+            let in_time = tokio::time::timeout(PATIENCE, all).await;
+            assert!(
+                in_time.is_ok(),
+                "round {round}: {} records of {} partitions",
+                values.len(),
+                assigned.len()
+            );
+            assert_eq!(assigned, (0..PARTITIONS).collect());
+            shutdown.cancel();
+        }
+    });
+}
