@@ -90,7 +90,7 @@ create table completion (
     tenant uuid not null,
     connection uuid not null,
     remote_id text not null,
-    generation bigint not null default 1,
+    generation bigint not null default nextval('completion_generation'::regclass),
     attempts integer not null default 0,
     not_before timestamp with time zone not null default now(),
     last_problem text,

@@ -172,19 +172,19 @@ impl Settings {
     /// # Errors
     /// When it is not known where Kafka is.
     pub fn brokers(&self) -> Result<Brokers, ConfigError> {
-        match &self.kafka_brokers {
-            Some(addresses) => Ok(Brokers {
-                addresses: addresses.clone(),
-                exclusive: false,
-            }),
-            None => Ok(Brokers {
-                addresses: self
-                    .published()?
+        let addresses = match &self.kafka_brokers {
+            Some(addresses) => addresses.clone(),
+            None => {
+                self.published()?
                     .ok_or(ConfigError::Missing("KAFKA_BROKERS"))?
-                    .kafka_brokers,
-                exclusive: true,
-            }),
-        }
+                    .kafka_brokers
+            }
+        };
+        // Only the process that runs the embedded broker has it to itself; an address may be anybody's.
+        Ok(Brokers {
+            addresses,
+            exclusive: false,
+        })
     }
 
     /// The parts that every role is made of.

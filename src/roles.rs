@@ -93,12 +93,10 @@ impl Default for Loops {
     }
 }
 
-/// Starts the command service's loops; answers its router.
-///
-/// # Errors
-/// Never at once: loops that cannot work yet try again.
-pub async fn start_command_service(parts: &Parts, public_url: &str, loops: &Loops) -> Result<Router, Failure> {
-    let service = CommandService {
+/// The command service, not started.
+#[must_use]
+pub fn new_command_service(parts: &Parts, public_url: &str, shutdown: CancellationToken) -> CommandService {
+    CommandService {
         connections: Connections::new(parts.database.clone(), parts.keyring.clone()),
         database: parts.database.clone(),
         keyring: parts.keyring.clone(),
@@ -109,8 +107,17 @@ pub async fn start_command_service(parts: &Parts, public_url: &str, loops: &Loop
         http: parts.http.clone(),
         public_url: public_url.trim_end_matches('/').into(),
         instance: Arc::clone(&parts.instance),
-        shutdown: loops.shutdown.clone(),
-    };
+        readings_wanted: Arc::default(),
+        shutdown,
+    }
+}
+
+/// Starts the command service's loops; answers its router.
+///
+/// # Errors
+/// Never at once: loops that cannot work yet try again.
+pub async fn start_command_service(parts: &Parts, public_url: &str, loops: &Loops) -> Result<Router, Failure> {
+    let service = new_command_service(parts, public_url, loops.shutdown.clone());
     // Known before Postgres can go away.
     for live in service.connections.warm().await? {
         if !live.synchronised {

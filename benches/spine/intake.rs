@@ -2,7 +2,6 @@
 
 use command_service::{
     CommandService, appender,
-    connections::Connections,
     intake::{self, Content, Submission},
 };
 use domain::{
@@ -26,7 +25,7 @@ const SENT_AT_ONCE: usize = 5_000;
 
 pub async fn run(stage: &Stage) -> Vec<Row> {
     let site = stage.site("bench_intake").await;
-    let service = service(&site);
+    let service = tenure::roles::new_command_service(&site.parts, "http://bench", CancellationToken::new());
     let mut company = Company::new(site.tenant, PEOPLE);
     let hires = (0..PEOPLE)
         .map(|index| (company.people[index], company.hire_command(index)))
@@ -94,21 +93,4 @@ async fn submit(service: &CommandService, site: &Site, commands: Vec<(EmployeeId
             .expect("the intake takes it");
     }
     count
-}
-
-fn service(site: &Site) -> CommandService {
-    let parts = &site.parts;
-    CommandService {
-        connections: Connections::new(parts.database.clone(), parts.keyring.clone()),
-        database: parts.database.clone(),
-        keyring: parts.keyring.clone(),
-        brokers: parts.brokers.clone(),
-        interactive: parts.interactive.clone(),
-        bulk: parts.bulk.clone(),
-        verifier: parts.verifier.clone(),
-        http: parts.http.clone(),
-        public_url: "http://bench".into(),
-        instance: parts.instance.clone(),
-        shutdown: tokio_util::sync::CancellationToken::new(),
-    }
 }

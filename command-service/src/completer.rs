@@ -15,7 +15,6 @@ use domain::{
     employee::{self, Employee, Snapshot, Source},
     id::{CommandId, ConnectionId, EmployeeId, TenantId},
 };
-use futures_util::{StreamExt, stream};
 use infra::{
     clock,
     completion::{self, Claimed},
@@ -23,7 +22,7 @@ use infra::{
 };
 use schemas::codec::AnyCommand;
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -36,48 +35,56 @@ use crate::{
     intake::{self, Content, Notified, Submission},
 };
 
-/// Requests that are claimed at once.
-const CLAIM_MAX: i64 = 64;
 /// Readings that run at once in this process.
-const READINGS_MAX: usize = 16;
-/// Readings that one source bears at once.
+const READINGS_MAX: usize = 32;
+/// Readings that one source bears at once; no more are claimed at a time, so that one source cannot take all places.
 const READINGS_PER_CONNECTION_MAX: usize = 8;
-/// How often the queue is looked at when nothing hints at work.
-const POLL: Duration = Duration::from_millis(20);
-const POLL_IDLE: Duration = Duration::from_millis(200);
-/// Polls without work before the slower pace.
-const BUSY_POLLS: u32 = 250;
+/// A reading ends within this time, well before its lease: an old reading must not be sent after a newer one.
+const READING_MAX: Duration = Duration::from_secs(50);
+const _: () = assert!(READING_MAX.as_secs() < completion::LEASE.as_secs());
+/// How often the queue is looked at when nobody rings: another process's appender may have filled it, a delay may be over.
+const POLL: Duration = Duration::from_millis(200);
 
 /// Completes until shut down.
 pub async fn run(service: CommandService, shutdown: CancellationToken) {
+    let wanted = Arc::clone(&service.readings_wanted);
     let completer = Arc::new(Completer {
         service,
         gates: Mutex::default(),
     });
-    let mut idle = 0;
+    let mut readings = JoinSet::new();
+    let mut running: HashMap<tokio::task::Id, ConnectionId> = HashMap::new();
     while !shutdown.is_cancelled() {
-        let done = match completer.claim().await {
-            Ok(claimed) => {
-                let count = claimed.len();
-                let each = stream::iter(claimed).for_each_concurrent(READINGS_MAX, |claimed| {
-                    let completer = Arc::clone(&completer);
-                    async move { completer.complete(claimed).await }
-                });
-                each.await;
-                count
-            }
+        let places = completer.places(running.values().copied());
+        let limit = places.each.min(READINGS_MAX - running.len());
+        let claimed = match completer.claim(limit, places.none_at).await {
+            Ok(claimed) => claimed,
             Err(error) => {
                 tracing::debug!(
                     error = &error as &dyn std::error::Error,
                     "the completion queue cannot be read yet"
                 );
-                0
+                Vec::new()
             }
         };
-        idle = if done == 0 { idle + 1 } else { 0 };
-        if done < CLAIM_MAX as usize {
-            let pause = if idle > BUSY_POLLS { POLL_IDLE } else { POLL };
-            tokio::select! { () = shutdown.cancelled() => {}, () = tokio::time::sleep(pause) => {} }
+        let perhaps_more = limit > 0 && claimed.len() == limit;
+        let until = tokio::time::Instant::now() + READING_MAX;
+        for claimed in claimed {
+            let (completer, connection) = (Arc::clone(&completer), claimed.request.connection);
+            let reading = readings.spawn(async move { completer.complete(claimed, until).await });
+            running.insert(reading.id(), connection);
+        }
+        if perhaps_more {
+            continue;
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = wanted.notified() => {}
+            // A place is free, or something was told about a person while the person was read.
+            Some(ended) = readings.join_next_with_id() => {
+                running.remove(&ended.map_or_else(|panicked| panicked.id(), |(id, ())| id));
+            }
+            () = tokio::time::sleep(POLL) => {}
         }
     }
 }
@@ -87,9 +94,16 @@ struct Completer {
     gates: Mutex<HashMap<ConnectionId, Arc<Gate>>>,
 }
 
-/// How much one source bears, and until when it wants to be left alone.
+/// Where another reading may begin.
+struct Places {
+    /// So many at each source but these.
+    each: usize,
+    none_at: Vec<ConnectionId>,
+}
+
+/// Until when a source wants to be left alone.
+#[derive(Default)]
 struct Gate {
-    permits: Semaphore,
     closed_until: Mutex<Option<Instant>>,
 }
 
@@ -110,10 +124,32 @@ enum Failure {
     Sealing(#[from] infra::sealing::SealingError),
     #[error("the source asked to be left alone for a while")]
     Closed(Duration),
+    #[error("the reading took longer than {} s", READING_MAX.as_secs())]
+    Slow,
 }
 
 impl Completer {
-    async fn claim(&self) -> Result<Vec<Claimed>, DatabaseError> {
+    /// What the sources bear beside the readings that run.
+    fn places(&self, running: impl Iterator<Item = ConnectionId>) -> Places {
+        let mut taken: HashMap<ConnectionId, usize> = HashMap::new();
+        for connection in running {
+            *taken.entry(connection).or_default() += 1;
+        }
+        let mut none_at: Vec<ConnectionId> = self.closed();
+        let mut each = READINGS_PER_CONNECTION_MAX;
+        for (connection, count) in taken {
+            match READINGS_PER_CONNECTION_MAX.saturating_sub(count) {
+                0 => none_at.push(connection),
+                free => each = each.min(free),
+            }
+        }
+        Places { each, none_at }
+    }
+
+    async fn claim(&self, limit: usize, busy: Vec<ConnectionId>) -> Result<Vec<Claimed>, DatabaseError> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
         let tenants = self
             .service
             .database
@@ -126,17 +162,19 @@ impl Completer {
         }
         self.service
             .database
-            .transact(Access::Write, &tenants, |connection| {
-                Box::pin(completion::claim(connection, CLAIM_MAX))
+            .transact(Access::Write, &tenants, move |connection| {
+                Box::pin(async move { completion::claim(connection, limit as i64, &busy).await })
             })
             .await
     }
 
-    async fn complete(&self, claimed: Claimed) {
+    async fn complete(&self, claimed: Claimed, until: tokio::time::Instant) {
         let request = &claimed.request;
         let (tenant, connection) = (request.tenant, request.connection);
         let started = Instant::now();
-        let result = self.try_complete(&claimed).await;
+        let result = tokio::time::timeout_at(until, self.try_complete(&claimed))
+            .await
+            .unwrap_or(Err(Failure::Slow));
         metrics::histogram!("tenure_completion_seconds", "outcome" => if result.is_ok() { "completed" } else { "postponed" }).record(started.elapsed().as_secs_f64());
         let stored = match result {
             Ok(()) => {
@@ -195,9 +233,6 @@ impl Completer {
         if let Some(left) = gate.closed_for() {
             return Err(Failure::Closed(left));
         }
-        let Ok(_permit) = gate.permits.acquire().await else {
-            return Err(Failure::Disconnected);
-        };
         let snapshot = read(&self.service, &live, &request.remote_id).await?;
         fail::fail_point!("after-reading");
         self.synchronise(claimed, snapshot).await
@@ -267,12 +302,14 @@ impl Completer {
 
     fn gate(&self, connection: ConnectionId) -> Arc<Gate> {
         let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(gates.entry(connection).or_insert_with(|| {
-            Arc::new(Gate {
-                permits: Semaphore::new(READINGS_PER_CONNECTION_MAX),
-                closed_until: Mutex::default(),
-            })
-        }))
+        Arc::clone(gates.entry(connection).or_default())
+    }
+
+    /// The sources that want to be left alone now.
+    fn closed(&self) -> Vec<ConnectionId> {
+        let gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        let closed = gates.iter().filter(|(_, gate)| gate.closed_for().is_some());
+        closed.map(|(connection, _)| *connection).collect()
     }
 }
 

@@ -18,7 +18,7 @@ use infra::{
     database::Database,
     sealing::Keyring,
 };
-
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::connections::Connections;
@@ -40,6 +40,8 @@ pub struct CommandService {
     pub public_url: Arc<str>,
     /// Unique among the processes of an installation, and the same after a restart.
     pub instance: Arc<str>,
+    /// Rung when the appender has queued readings from the source.
+    pub readings_wanted: Arc<Notify>,
     /// When the process ends: who waits for an outcome is then answered that it is pending.
     pub shutdown: CancellationToken,
 }

@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use crate::database::{Connection, DatabaseError, Doing};
 
-/// How long a claimed reading may take before another process takes it up.
-const LEASE: Duration = Duration::from_secs(60);
+/// After this long a claimed reading is taken up by whoever looks: its process has died. A reading must end well before.
+pub const LEASE: Duration = Duration::from_secs(60);
 
 /// A notification that wants its employee to be read from the source.
 #[derive(Debug, Clone)]
@@ -57,7 +57,7 @@ pub async fn request(connection: &mut Connection, requests: &[Request]) -> Resul
         "insert into completion as c (tenant, connection, remote_id, notification, correlation, backfill)
          select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::uuid[], $6::boolean[])
          on conflict (tenant, connection, remote_id) do update
-            set generation = c.generation + 1, notification = excluded.notification, correlation = excluded.correlation,
+            set generation = excluded.generation, notification = excluded.notification, correlation = excluded.correlation,
                 backfill = c.backfill and excluded.backfill",
     )
     .bind(tenants)
@@ -84,19 +84,25 @@ struct Row {
     backfill: bool,
 }
 
-/// Claims up to `limit` requests that are due, for [`LEASE`].
+/// Claims up to `limit` requests that are due, for [`LEASE`]; none of the connections in `busy`.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn claim(connection: &mut Connection, limit: i64) -> Result<Vec<Claimed>, DatabaseError> {
+pub async fn claim(
+    connection: &mut Connection,
+    limit: i64,
+    busy: &[ConnectionId],
+) -> Result<Vec<Claimed>, DatabaseError> {
     let rows: Vec<Row> = sqlx::query_as(
         "update completion c set not_before = now() + make_interval(secs => $2), attempts = c.attempts + 1
-           from (select tenant, connection, remote_id from completion where not_before <= now() order by not_before limit $1 for update skip locked) due
+           from (select tenant, connection, remote_id from completion where not_before <= now() and connection <> all($3)
+                  order by not_before limit $1 for update skip locked) due
           where (c.tenant, c.connection, c.remote_id) = (due.tenant, due.connection, due.remote_id)
          returning c.tenant, c.connection, c.remote_id, c.generation, c.attempts, c.notification, c.correlation, c.backfill",
     )
     .bind(limit)
     .bind(LEASE.as_secs_f64())
+    .bind(busy.iter().map(|id| Uuid::from(*id)).collect::<Vec<_>>())
     .fetch_all(connection)
     .await
     .doing("claim readings from the source")?;
@@ -129,7 +135,7 @@ pub async fn done(connection: &mut Connection, claimed: &[Claimed]) -> Result<()
     sqlx::query(
         "with finished as (select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[]) as u(tenant, connection, remote_id, generation)),
               newer as (update completion c set not_before = now(), attempts = 0 from finished f
-                         where (c.tenant, c.connection, c.remote_id) = (f.tenant, f.connection, f.remote_id) and c.generation > f.generation)
+                         where (c.tenant, c.connection, c.remote_id) = (f.tenant, f.connection, f.remote_id) and c.generation <> f.generation)
          delete from completion c using finished f
           where (c.tenant, c.connection, c.remote_id) = (f.tenant, f.connection, f.remote_id) and c.generation = f.generation",
     )
@@ -165,7 +171,7 @@ pub async fn postpone(
         .map(drop)
 }
 
-/// How many requests wait, and the age of the oldest in seconds is not kept: only how many.
+/// How many requests wait.
 ///
 /// # Errors
 /// When the database fails.

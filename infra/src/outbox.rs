@@ -93,11 +93,15 @@ pub async fn waiting(connection: &mut Connection, limit: i64) -> Result<Vec<Outg
 pub async fn sent(connection: &mut Connection, sent: &[Outgoing]) -> Result<(), DatabaseError> {
     let tenants: Vec<Uuid> = sent.iter().map(|o| o.stream.tenant.into()).collect();
     let ids: Vec<Uuid> = sent.iter().map(|o| o.id.into()).collect();
-    sqlx::query("delete from outbox o using unnest($1::uuid[], $2::uuid[]) as u(tenant, id) where (o.tenant, o.id) = (u.tenant, u.id)")
-        .bind(tenants)
-        .bind(ids)
-        .execute(connection)
-        .await
-        .doing("remove sent commands")
-        .map(drop)
+    sqlx::query(
+        "delete from outbox o using unnest($1::uuid[], $2::uuid[]) as u(tenant, id)
+                cross join lateral (select ctid as row from outbox where (tenant, id) = (u.tenant, u.id) offset 0) b
+          where o.ctid = b.row",
+    )
+    .bind(tenants)
+    .bind(ids)
+    .execute(connection)
+    .await
+    .doing("remove sent commands")
+    .map(drop)
 }

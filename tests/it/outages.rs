@@ -389,6 +389,14 @@ async fn bad_webhooks_are_refused_with_what_to_do() {
     let renamings = "select count(*) from event where event_type = 'employee.contact-changed'";
     assert_eq!(sql(&data.0, renamings), "1");
 
+    // Two changes in one second are told in the same bytes: the second is no repetition. Its old value is not believed again.
+    renamed(&vendor, &connected, style, id, "Once1");
+    let answer = tenure.webhook_signed(url, kind, &body, &timestamp, &signature).await;
+    assert_eq!(answer.0, 202, "{answer:?}");
+    visible(&tenure, "Once1").await;
+    settled(&tenure).await;
+    assert_eq!(sql(&data.0, renamings), "2");
+
     // Authentic, and not to be understood: refused, kept, and listed.
     let answer = tenure
         .webhook(&connected, "application/json", r#"{"employees": 42}"#)

@@ -50,6 +50,8 @@ struct Opened {
     header: IntakeHeader,
     plain: Vec<u8>,
     record: usize,
+    /// Whether it was decided before: only what is worth a second look gets this far.
+    again: bool,
 }
 
 impl Appender {
@@ -142,6 +144,7 @@ impl Appender {
                     header,
                     plain,
                     record: index,
+                    again: false,
                 }),
                 Err(error) => writes.parked.push(park(record, header.stream, error.to_string())),
             }
@@ -149,7 +152,7 @@ impl Appender {
         Ok(opened)
     }
 
-    /// Drops what was decided before, or earlier in this batch.
+    /// Drops what was decided before, or earlier in this batch; but a notification that came before may be news.
     async fn undecided(&self, opened: Vec<Opened>) -> Result<Vec<Opened>, AppenderError> {
         let asked: Vec<(TenantId, CommandId)> = opened.iter().map(|o| (o.header.stream.tenant, o.header.id)).collect();
         let tenants = event_log::tenants_of(asked.iter().map(|(tenant, _)| *tenant));
@@ -160,16 +163,23 @@ impl Appender {
                 Box::pin(async move { outcome::find(connection, &asked).await })
             })
             .await?;
-        let mut seen: HashSet<(TenantId, CommandId)> = decided
+        let decided: HashSet<(TenantId, CommandId)> = decided
             .into_iter()
             .map(|outcome| (outcome.stream.tenant, outcome.command))
             .collect();
-        let before = opened.len();
-        let fresh: Vec<Opened> = opened
-            .into_iter()
-            .filter(|o| seen.insert((o.header.stream.tenant, o.header.id)))
-            .collect();
-        metrics::counter!("tenure_intake_duplicates_total").increment((before - fresh.len()) as u64);
+        let (mut seen, mut repeats) = (HashSet::new(), 0);
+        let mut fresh = Vec::with_capacity(opened.len());
+        for mut one in opened {
+            let id = (one.header.stream.tenant, one.header.id);
+            one.again = decided.contains(&id);
+            repeats += u64::from(one.again);
+            if !seen.insert(id) {
+                repeats += 1;
+            } else if !one.again || one.header.kind == IntakeKind::Notification {
+                fresh.push(one);
+            }
+        }
+        metrics::counter!("tenure_intake_duplicates_total").increment(repeats);
         Ok(fresh)
     }
 
@@ -180,7 +190,12 @@ impl Appender {
         keys: &mut HashMap<Subject, SubjectKey>,
         writes: &mut Writes,
     ) -> Result<(), AppenderError> {
-        let Opened { header, plain, record } = opened;
+        let Opened {
+            header,
+            plain,
+            record,
+            again,
+        } = opened;
         let record = &records[record];
         match header.kind {
             IntakeKind::Command => match serde_json::from_slice::<AnyCommand>(&plain) {
@@ -205,7 +220,8 @@ impl Appender {
                 }
             },
             IntakeKind::Notification => match serde_json::from_slice::<Notified>(&plain) {
-                Ok(notified) => self.notice(&header, &notified, &plain, writes).await,
+                Ok(notified) if again => self.notice_again(&header, notified, writes).await,
+                Ok(notified) => self.notice(&header, &notified, writes).await,
                 Err(_) => {
                     writes.parked.push(park(
                         record,
@@ -240,9 +256,7 @@ impl Appender {
                             connection,
                             notification,
                         };
-                        let plain =
-                            serde_json::to_vec(&notified).map_err(|_| DatabaseError::Corrupt("notification"))?;
-                        self.notice(header, &notified, &plain, writes).await?;
+                        self.notice(header, &notified, writes).await?;
                     }
                     return Ok(());
                 }
@@ -260,17 +274,47 @@ impl Appender {
         &self,
         header: &IntakeHeader,
         notified: &Notified,
-        plain: &[u8],
+        writes: &mut Writes,
+    ) -> Result<(), AppenderError> {
+        self.want_reading(header, notified, writes).await?;
+        writes.outcomes.push(outcome_of(
+            header,
+            Verdict::Accepted {
+                position: None,
+                revision: 0,
+            },
+        ));
+        Ok(())
+    }
+
+    /// The same notification again. Sources tell time in seconds: a second change of a person within the second in which the
+    /// first was told and read looks the same as a repetition. Reading the person once more is right in both cases; its
+    /// values are not believed in the meantime, for they may be old.
+    async fn notice_again(
+        &self,
+        header: &IntakeHeader,
+        mut notified: Notified,
+        writes: &mut Writes,
+    ) -> Result<(), AppenderError> {
+        notified.notification.fields.clear();
+        self.want_reading(header, &notified, writes).await
+    }
+
+    async fn want_reading(
+        &self,
+        header: &IntakeHeader,
+        notified: &Notified,
         writes: &mut Writes,
     ) -> Result<(), AppenderError> {
         let tenant = header.stream.tenant;
         let remote_id = notified.notification.remote_id.clone();
+        let plain = serde_json::to_vec(notified).map_err(|_| DatabaseError::Corrupt("notification"))?;
         let sealed = self
             .service
             .keyring
             .tenant(tenant)
             .await?
-            .seal(&completion::place(notified.connection, &remote_id), plain)?;
+            .seal(&completion::place(notified.connection, &remote_id), &plain)?;
         writes.completions.push(completion::Request {
             tenant,
             connection: notified.connection,
@@ -279,13 +323,6 @@ impl Appender {
             correlation: header.provenance.correlation,
             backfill: header.provenance.backfill,
         });
-        writes.outcomes.push(outcome_of(
-            header,
-            Verdict::Accepted {
-                position: None,
-                revision: 0,
-            },
-        ));
         Ok(())
     }
 
@@ -404,6 +441,7 @@ impl Appender {
         );
         tenants.dedup();
         let (steps, new_keys, destroyed) = (writes.steps.clone(), writes.new_keys.clone(), writes.destroyed.clone());
+        let wants_readings = !writes.completions.is_empty();
         fail::fail_point!("before-append");
         let done = self
             .service
@@ -415,6 +453,9 @@ impl Appender {
         fail::fail_point!("after-append");
         match done {
             Ok(()) => {
+                if wants_readings {
+                    self.service.readings_wanted.notify_one();
+                }
                 self.service.keyring.stored(new_keys);
                 self.service.keyring.forget(&destroyed);
                 Ok(steps)

@@ -62,9 +62,11 @@ pub async fn replace(
     let (never, ended): (Vec<&VersionRow>, Vec<&VersionRow>) =
         closed.iter().partition(|row| row.recorded_from >= row.recorded_to);
     if !never.is_empty() {
-        sqlx::query(
-            "delete from employee_version v using unnest($1::uuid[], $2::uuid[], $3::date[], $4::timestamptz[]) as u(tenant, employee, effective_from, recorded_from)
-              where (v.tenant, v.employee, v.effective_from, v.recorded_from) = (u.tenant, u.employee, u.effective_from, u.recorded_from)",
+        let gone = sqlx::query(
+            "delete from employee_version v using unnest($1::uuid[], $2::uuid[], $3::date[], $4::timestamptz[]) as k(tenant, employee, effective_from, recorded_from)
+                    cross join lateral (select ctid as row, effective_from, recorded_from from employee_version
+                      where (tenant, employee) = (k.tenant, k.employee) and recorded_to = '9999-12-31T00:00:00Z' offset 0) b
+              where (b.effective_from, b.recorded_from) = (k.effective_from, k.recorded_from) and v.ctid = b.row",
         )
         .bind(never.iter().map(|r| r.tenant).collect::<Vec<_>>())
         .bind(never.iter().map(|r| r.employee).collect::<Vec<_>>())
@@ -73,9 +75,10 @@ pub async fn replace(
         .execute(&mut *connection)
         .await
         .doing("remove versions that nobody saw")?;
+        all_of(never.len(), gone.rows_affected())?;
     }
     if !ended.is_empty() {
-        sqlx::query(
+        let closed = sqlx::query(
             "update employee_version v set recorded_to = k.recorded_to
                from unnest($1::uuid[], $2::uuid[], $3::date[], $4::timestamptz[], $5::timestamptz[]) as k(tenant, employee, effective_from, recorded_from, recorded_to)
                     cross join lateral (select ctid as row, effective_from, recorded_from from employee_version
@@ -90,6 +93,7 @@ pub async fn replace(
         .execute(&mut *connection)
         .await
         .doing("end versions")?;
+        all_of(ended.len(), closed.rows_affected())?;
     }
     if added.is_empty() {
         return Ok(());
@@ -119,6 +123,15 @@ pub async fn replace(
     .await
     .doing("add versions")
     .map(drop)
+}
+
+/// What was loaded to be replaced is still there: if not, somebody else projects the same partition.
+fn all_of(meant: usize, found: u64) -> Result<(), DatabaseError> {
+    if found == meant as u64 {
+        Ok(())
+    } else {
+        Err(DatabaseError::Contended("an employee's versions"))
+    }
 }
 
 impl VersionRow {

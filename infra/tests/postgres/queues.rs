@@ -75,7 +75,7 @@ impl Desk {
     }
 
     async fn claim(&self, limit: i64) -> Vec<Claimed> {
-        self.work(move |c| Box::pin(completion::claim(c, limit))).await
+        self.work(move |c| Box::pin(completion::claim(c, limit, &[]))).await
     }
 
     async fn claim_one(&self) -> Claimed {
@@ -100,6 +100,44 @@ impl Desk {
 
 fn text(claimed: &Claimed) -> &str {
     std::str::from_utf8(&claimed.request.notification).expect("text")
+}
+
+/// A reading's command is named by its generation: used twice, the second reading would count as done.
+#[test]
+fn a_generation_does_not_come_again_when_its_row_has_gone() {
+    run(async {
+        let desk = Desk::new().await;
+        let mut generations = Vec::new();
+        for _ in 0..3 {
+            desk.ask(vec![desk.request("7", "")]).await;
+            let claimed = desk.claim_one().await;
+            generations.push(claimed.generation);
+            desk.done(claimed).await;
+        }
+        assert!(
+            generations.is_sorted_by(|earlier, later| earlier < later),
+            "{generations:?}"
+        );
+    });
+}
+
+#[test]
+fn a_busy_connection_is_left_alone() {
+    run(async {
+        let desk = Desk::new().await;
+        let busy = desk.request("7", "");
+        let other = Request {
+            connection: ConnectionId::from_uuid(Uuid::from_u128(2)),
+            ..desk.request("8", "")
+        };
+        desk.ask(vec![busy.clone(), other]).await;
+        let claimed = desk
+            .work(move |c| Box::pin(async move { completion::claim(c, 10, &[busy.connection]).await }))
+            .await;
+        let claimed: Vec<&str> = claimed.iter().map(|c| c.request.remote_id.as_str()).collect();
+        assert_eq!(claimed, ["8"]);
+        assert_eq!(desk.claim_one().await.request.remote_id, "7");
+    });
 }
 
 #[test]
@@ -226,7 +264,7 @@ fn two_claimers_never_get_the_same_row() {
                 database
                     .transact(Access::Write, &[tenant], move |c| {
                         Box::pin(async move {
-                            let rows = completion::claim(c, 8).await?;
+                            let rows = completion::claim(c, 8, &[]).await?;
                             has_claimed.send(()).expect("the test waits");
                             others_are_done.await.expect("the test goes on");
                             Ok(rows)
