@@ -206,7 +206,6 @@ impl Appender {
             .map(|item| Outgoing {
                 topic: topics::INTAKE,
                 key: topics::key(&item.stream),
-                headers: known_headers(item.headers),
                 value: item.value,
             })
             .collect();
@@ -220,28 +219,4 @@ impl Appender {
         tracing::info!(count, "{count} parked records were sent through the intake again");
         Ok(())
     }
-}
-
-/// Headers under the static names that the envelope uses; others carried nothing of ours.
-fn known_headers(headers: BTreeMap<String, String>) -> schemas::envelope::Headers {
-    const NAMES: &[&str] = &[
-        "ce_specversion",
-        "ce_id",
-        "ce_source",
-        "ce_type",
-        "ce_time",
-        "content-type",
-        "ce_tenant",
-        "ce_subject",
-        "ce_fingerprint",
-        "ce_actor",
-        "ce_correlationid",
-        "ce_causationid",
-        "ce_backfill",
-        "ce_traceparent",
-    ];
-    NAMES
-        .iter()
-        .filter_map(|name| headers.get(*name).map(|value| (*name, value.clone())))
-        .collect()
 }

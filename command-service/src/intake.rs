@@ -89,7 +89,7 @@ async fn record(keyring: &Keyring, submission: Submission) -> Result<Outgoing, I
         Content::Unreadable(unreadable) => (IntakeKind::Unreadable, serde_json::to_vec(unreadable)),
     };
     let plain = plain.map_err(IntakeError::Encode)?;
-    let value = keyring
+    let sealed = keyring
         .tenant(submission.stream.tenant)
         .await?
         .seal(&place(submission.id), &plain)?;
@@ -110,8 +110,7 @@ async fn record(keyring: &Keyring, submission: Submission) -> Result<Outgoing, I
     Ok(Outgoing {
         topic: topics::INTAKE,
         key: topics::key(&submission.stream),
-        headers: header.headers(),
-        value,
+        value: header.write(&sealed),
     })
 }
 

@@ -17,7 +17,7 @@ use rdkafka::{
     producer::{FutureProducer, FutureRecord, Producer as _, future_producer::DeliveryFuture},
     types::RDKafkaRespErr,
 };
-use schemas::{envelope::Headers, topics};
+use schemas::{envelope, topics};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -164,7 +164,7 @@ impl Brokers {
 pub struct Outgoing {
     pub topic: &'static str,
     pub key: String,
-    pub headers: Headers,
+    /// A CloudEvent in JSON ([`envelope::CONTENT_TYPE`]).
     pub value: Vec<u8>,
 }
 
@@ -291,15 +291,10 @@ impl Producer {
     /// Hands a record to the library. A full queue is back-pressure: wait, do not drop.
     async fn enqueue(&self, record: &Outgoing, partition: i32) -> Result<DeliveryFuture, BrokerError> {
         loop {
-            let headers = record.headers.iter().fold(
-                OwnedHeaders::new_with_capacity(record.headers.len()),
-                |headers, (key, value)| {
-                    headers.insert(Header {
-                        key,
-                        value: Some(value.as_bytes()),
-                    })
-                },
-            );
+            let headers = OwnedHeaders::new_with_capacity(1).insert(Header {
+                key: "content-type",
+                value: Some(envelope::CONTENT_TYPE),
+            });
             let attempt = FutureRecord::to(record.topic)
                 .partition(partition)
                 .key(&record.key)
@@ -339,13 +334,6 @@ pub struct Record {
 }
 
 impl Record {
-    /// The headers as the envelope reads them.
-    pub fn envelope(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_slice()))
-    }
-
     /// The headers as text, to be parked.
     #[must_use]
     pub fn headers_text(&self) -> BTreeMap<String, String> {

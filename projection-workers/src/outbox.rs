@@ -80,8 +80,7 @@ async fn send(workers: &ProjectionWorkers) -> Result<usize, OutboxError> {
             Outgoing {
                 topic: topics::INTAKE,
                 key: topics::key(&outgoing.stream),
-                headers: header.headers(),
-                value: outgoing.command.clone(),
+                value: header.write(&outgoing.command),
             }
         })
         .collect();

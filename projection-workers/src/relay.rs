@@ -15,9 +15,6 @@ use infra::{
 use schemas::{envelope::StoredEvent, topics};
 use tokio_util::sync::CancellationToken;
 
-/// The header that names the position sent to the same partition before: a consumer that has not seen that one knows that
-/// something is missing in between, and waits for the relay to send it again.
-pub const PREVIOUS_POSITION: &str = "ce_previousposition";
 /// Events of one round.
 const BATCH_EVENTS_MAX: i64 = 2_000;
 /// How often the log is looked at when nobody hints.
@@ -96,13 +93,10 @@ async fn send(
         let partition = topics::partition(key.as_bytes(), partitions);
         let before = next.sent.insert(partition, event.position);
         next.position = event.position;
-        let mut headers = event.headers();
-        headers.push((PREVIOUS_POSITION, before.unwrap_or(0).to_string()));
         records.push(Outgoing {
             topic: topics::EVENTS,
             key,
-            headers,
-            value: event.data,
+            value: event.write(before.unwrap_or(0)),
         });
     }
     let count = records.len();

@@ -22,7 +22,7 @@ use schemas::{codec::AnyEvent, envelope::StoredEvent, topics};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{ProjectionWorkers, relay};
+use crate::ProjectionWorkers;
 
 /// Events of one transaction at most.
 pub const BATCH_EVENTS_MAX: usize = 2_000;
@@ -304,9 +304,9 @@ impl<P: Projection> Runner<P> {
                 continue;
             };
             let (position, recorded_at) = seen.entry(record.partition).or_insert((owned.position, None));
-            match StoredEvent::read(record.envelope(), &record.value) {
+            match StoredEvent::read(&record.value) {
                 // Something before it is missing here: the relay, which never got it confirmed, sends all of it again.
-                Ok(event) if previous_position(record) > *position => {
+                Ok((event, previous_position)) if previous_position > *position => {
                     metrics::counter!("tenure_projection_gaps_total", "projection" => P::NAME).increment(1);
                     tracing::warn!(
                         projection = P::NAME,
@@ -315,7 +315,7 @@ impl<P: Projection> Runner<P> {
                         event.position
                     );
                 }
-                Ok(event) if event.position > *position => {
+                Ok((event, _)) if event.position > *position => {
                     (*position, *recorded_at) = (event.position, Some(event.recorded_at));
                     stored.push((Arc::new(event), record));
                 }
@@ -448,19 +448,13 @@ impl<P: Projection> Runner<P> {
             if held.contains(&item.stream) {
                 continue;
             }
-            let read = StoredEvent::read(
-                item.headers
-                    .iter()
-                    .map(|(name, value)| (name.as_str(), value.as_bytes())),
-                &item.value,
-            )
-            .map_err(|error| error.to_string());
+            let read = StoredEvent::read(&item.value).map_err(|error| error.to_string());
             let keys = self
                 .workers
                 .keyring
                 .subjects(&[(item.stream.tenant, item.stream.id)])
                 .await?;
-            let outcome = match read.and_then(|event| {
+            let outcome = match read.and_then(|(event, _)| {
                 open(&event, &keys).map(|opened| Opened {
                     stored: Arc::new(event),
                     event: opened,
@@ -501,19 +495,14 @@ impl<P: Projection> Runner<P> {
 
     fn park_event(&self, event: &StoredEvent, cause: String) -> Parked {
         let partition = topics::partition(topics::key(&event.stream).as_bytes(), self.partitions);
-        let headers = event
-            .headers()
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect();
         self.park(
             event.stream,
             partition,
             0,
             event.position,
             cause,
-            headers,
-            event.data.clone(),
+            BTreeMap::new(),
+            event.write(0),
         )
     }
 
@@ -551,14 +540,6 @@ impl<P: Projection> Runner<P> {
             parked_at: clock::now(),
         }
     }
-}
-
-/// The position that the relay sent to this partition before this record.
-fn previous_position(record: &Record) -> i64 {
-    let header = record.headers.iter().find(|(name, _)| name == relay::PREVIOUS_POSITION);
-    header
-        .and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse().ok())
-        .unwrap_or(0)
 }
 
 /// Opens and decodes, or says why not.

@@ -1,13 +1,24 @@
-//! CloudEvents 1.0 in binary mode on Kafka: attributes are headers `ce_…`, the value is the (sealed) payload.
+//! CloudEvents 1.0 in structured mode on Kafka: a record's value is one JSON object with the attributes and the (sealed) data;
+//! its only header is [`CONTENT_TYPE`]. Why not binary mode: `docs/adr/0006-structured-cloudevents.md`.
+//!
+//! All attributes are strings, 64-bit numbers among them: a CloudEvents integer has 32 bits. Formats:
+//! <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>,
+//! <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md>.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use chrono::{SecondsFormat, Utc};
 use domain::{
     Date, Kind, StreamId, Timestamp,
     id::{CommandId, EventId, TenantId},
 };
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::value::RawValue;
 use uuid::Uuid;
+
+/// The header `content-type` of every record.
+pub const CONTENT_TYPE: &str = "application/cloudevents+json; charset=UTF-8";
 
 /// Where a fact comes from: travels from the intake to the timeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,119 +106,125 @@ pub struct IntakeHeader {
     pub fingerprint: Option<String>,
 }
 
-/// A record whose headers do not make an envelope.
+/// A record whose value is not one of Tenure's events.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EnvelopeError {
-    #[error("the record lacks the header {0}")]
+    #[error("the record is not a CloudEvent in JSON")]
+    NotAnEvent,
+    #[error("the event lacks the attribute {0}")]
     Missing(&'static str),
-    #[error("the header {0} does not read")]
+    #[error("the event's attribute {0} does not read")]
     Unreadable(&'static str),
 }
 
-/// Kafka headers: names and UTF-8 values.
-pub type Headers = Vec<(&'static str, String)>;
-
-const TENANT: &str = "ce_tenant";
-const SUBJECT: &str = "ce_subject";
+type Attributes = Vec<(&'static str, String)>;
 
 impl StoredEvent {
+    /// As the relay sends it. `previous_position` is the position sent to the same partition before, 0 at the beginning: a
+    /// consumer that has not seen that one knows that something is missing, and waits for the relay to send it again.
     #[must_use]
-    pub fn headers(&self) -> Headers {
-        let mut headers = vec![
-            ("ce_specversion", "1.0".to_owned()),
-            ("ce_id", self.event_id.to_string()),
-            ("ce_source", format!("/tenants/{}", self.stream.tenant)),
-            ("ce_type", self.event_type.clone()),
-            ("ce_time", moment(self.recorded_at)),
-            ("content-type", "application/json".to_owned()),
-            (TENANT, self.stream.tenant.to_string()),
-            (SUBJECT, format!("{}/{}", self.stream.kind, self.stream.id)),
-            ("ce_position", self.position.to_string()),
-            ("ce_revision", self.revision.to_string()),
-            ("ce_schemaversion", self.schema_version.to_string()),
-            ("ce_effectiveon", self.effective_on.to_string()),
+    pub fn write(&self, previous_position: i64) -> Vec<u8> {
+        let mut attributes = vec![
+            ("specversion", "1.0".to_owned()),
+            ("id", self.event_id.to_string()),
+            ("source", format!("/tenants/{}", self.stream.tenant)),
+            ("type", self.event_type.clone()),
+            ("time", moment(self.recorded_at)),
+            ("tenant", self.stream.tenant.to_string()),
+            ("subject", format!("{}/{}", self.stream.kind, self.stream.id)),
+            ("position", self.position.to_string()),
+            ("previousposition", previous_position.to_string()),
+            ("revision", self.revision.to_string()),
+            ("schemaversion", self.schema_version.to_string()),
+            ("effectiveon", self.effective_on.to_string()),
         ];
-        self.provenance.write(&mut headers);
-        headers
+        self.provenance.write(&mut attributes);
+        // What is stored is JSON; if it ever were not, the relay must not stop for it.
+        let data = serde_json::from_slice(&self.data).map_or(Data::Octets(&self.data), Data::Json);
+        Written { attributes, data }.to_bytes()
     }
 
+    /// The event, and the position that was sent to its partition before it.
+    ///
     /// # Errors
-    /// When a header is missing or does not read.
-    pub fn read<'a>(
-        headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
-        value: &[u8],
-    ) -> Result<Self, EnvelopeError> {
-        let headers = Read::new(headers);
-        Ok(Self {
-            position: headers.parsed("ce_position")?,
-            stream: headers.stream()?,
-            revision: headers.parsed("ce_revision")?,
-            event_id: headers.parsed("ce_id")?,
-            event_type: headers.text("ce_type")?.to_owned(),
-            schema_version: headers.parsed("ce_schemaversion")?,
-            effective_on: headers.parsed("ce_effectiveon")?,
-            recorded_at: headers.parsed("ce_time")?,
-            provenance: Provenance::read(&headers)?,
-            data: value.to_vec(),
-        })
+    /// When the value is no event, or an attribute is missing or does not read.
+    pub fn read(value: &[u8]) -> Result<(Self, i64), EnvelopeError> {
+        let read = Read::new(value)?;
+        let event = Self {
+            position: read.parsed("position")?,
+            stream: read.stream()?,
+            revision: read.parsed("revision")?,
+            event_id: read.parsed("id")?,
+            event_type: read.text("type")?.into_owned(),
+            schema_version: read.parsed("schemaversion")?,
+            effective_on: read.parsed("effectiveon")?,
+            recorded_at: read.parsed("time")?,
+            provenance: Provenance::read(&read)?,
+            data: read.data()?,
+        };
+        Ok((event, read.parsed("previousposition")?))
     }
 }
 
 impl IntakeHeader {
+    /// With its sealed content.
     #[must_use]
-    pub fn headers(&self) -> Headers {
-        let mut headers = vec![
-            ("ce_specversion", "1.0".to_owned()),
-            ("ce_id", self.id.to_string()),
-            ("ce_source", format!("/tenants/{}", self.stream.tenant)),
-            ("ce_type", self.kind.name().to_owned()),
-            ("ce_time", moment(self.accepted_at)),
-            ("content-type", "application/octet-stream".to_owned()),
-            (TENANT, self.stream.tenant.to_string()),
-            (SUBJECT, format!("{}/{}", self.stream.kind, self.stream.id)),
+    pub fn write(&self, sealed: &[u8]) -> Vec<u8> {
+        let mut attributes = vec![
+            ("specversion", "1.0".to_owned()),
+            ("id", self.id.to_string()),
+            ("source", format!("/tenants/{}", self.stream.tenant)),
+            ("type", self.kind.name().to_owned()),
+            ("time", moment(self.accepted_at)),
+            ("tenant", self.stream.tenant.to_string()),
+            ("subject", format!("{}/{}", self.stream.kind, self.stream.id)),
         ];
         if let Some(fingerprint) = &self.fingerprint {
-            headers.push(("ce_fingerprint", fingerprint.clone()));
+            attributes.push(("fingerprint", fingerprint.clone()));
         }
-        self.provenance.write(&mut headers);
-        headers
+        self.provenance.write(&mut attributes);
+        let data = Data::Octets(sealed);
+        Written { attributes, data }.to_bytes()
     }
 
+    /// The header and the sealed content.
+    ///
     /// # Errors
-    /// When a header is missing or does not read.
-    pub fn read<'a>(headers: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Self, EnvelopeError> {
-        let headers = Read::new(headers);
-        Ok(Self {
-            kind: IntakeKind::from_name(headers.text("ce_type")?).ok_or(EnvelopeError::Unreadable("ce_type"))?,
-            id: headers.parsed("ce_id")?,
-            stream: headers.stream()?,
-            accepted_at: headers.parsed("ce_time")?,
-            provenance: Provenance::read(&headers)?,
-            fingerprint: headers.text("ce_fingerprint").ok().map(str::to_owned),
-        })
+    /// When the value is no event, or an attribute is missing or does not read.
+    pub fn read(value: &[u8]) -> Result<(Self, Vec<u8>), EnvelopeError> {
+        let read = Read::new(value)?;
+        let header = Self {
+            kind: IntakeKind::from_name(&read.text("type")?).ok_or(EnvelopeError::Unreadable("type"))?,
+            id: read.parsed("id")?,
+            stream: read.stream()?,
+            accepted_at: read.parsed("time")?,
+            provenance: Provenance::read(&read)?,
+            fingerprint: read.optional("fingerprint")?,
+        };
+        Ok((header, read.data()?))
     }
 }
 
 impl Provenance {
-    fn write(&self, headers: &mut Headers) {
-        headers.push(("ce_actor", self.actor.clone()));
-        headers.push(("ce_correlationid", self.correlation.to_string()));
-        headers.push(("ce_causationid", self.causation.to_string()));
+    fn write(&self, attributes: &mut Attributes) {
+        attributes.push(("actor", self.actor.clone()));
+        attributes.push(("correlationid", self.correlation.to_string()));
+        attributes.push(("causationid", self.causation.to_string()));
         if self.backfill {
-            headers.push(("ce_backfill", "true".to_owned()));
+            attributes.push(("backfill", "true".to_owned()));
         }
         if let Some(traceparent) = &self.traceparent {
-            headers.push(("ce_traceparent", traceparent.clone()));
+            attributes.push(("traceparent", traceparent.clone()));
         }
     }
 
-    fn read(headers: &Read<'_>) -> Result<Self, EnvelopeError> {
+    fn read(read: &Read<'_>) -> Result<Self, EnvelopeError> {
         Ok(Self {
-            actor: headers.text("ce_actor")?.to_owned(),
-            correlation: headers.parsed("ce_correlationid")?,
-            causation: headers.parsed("ce_causationid")?,
-            backfill: headers.text("ce_backfill").is_ok_and(|value| value == "true"),
-            traceparent: headers.text("ce_traceparent").ok().map(str::to_owned),
+            actor: read.text("actor")?.into_owned(),
+            correlation: read.parsed("correlationid")?,
+            causation: read.parsed("causationid")?,
+            backfill: read.optional("backfill")?.is_some_and(|value| value == "true"),
+            traceparent: read.optional("traceparent")?,
         })
     }
 }
@@ -217,16 +234,64 @@ fn moment(at: Timestamp) -> String {
     at.with_timezone(&Utc).to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
-struct Read<'a>(HashMap<&'a str, &'a [u8]>);
+enum Data<'a> {
+    Json(&'a RawValue),
+    Octets(&'a [u8]),
+}
+
+struct Written<'a> {
+    attributes: Attributes,
+    data: Data<'a>,
+}
+
+impl Written<'_> {
+    fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_else(|_| unreachable!("strings and JSON always serialise"))
+    }
+}
+
+impl Serialize for Written<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_map(None)?;
+        for (name, value) in &self.attributes {
+            object.serialize_entry(name, value)?;
+        }
+        match self.data {
+            Data::Json(data) => {
+                object.serialize_entry("datacontenttype", "application/json")?;
+                object.serialize_entry("data", data)?;
+            }
+            Data::Octets(data) => {
+                object.serialize_entry("datacontenttype", "application/octet-stream")?;
+                object.serialize_entry("data_base64", &BASE64.encode(data))?;
+            }
+        }
+        object.end()
+    }
+}
+
+/// An object's members, not looked into yet.
+struct Read<'a>(HashMap<Cow<'a, str>, &'a RawValue>);
 
 impl<'a> Read<'a> {
-    fn new(headers: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Self {
-        Self(headers.into_iter().collect())
+    fn new(value: &'a [u8]) -> Result<Self, EnvelopeError> {
+        // What the parser says may quote a foreign record, which may hold anything.
+        serde_json::from_slice(value)
+            .map(Self)
+            .map_err(|_| EnvelopeError::NotAnEvent)
     }
 
-    fn text(&self, name: &'static str) -> Result<&'a str, EnvelopeError> {
-        let value = self.0.get(name).ok_or(EnvelopeError::Missing(name))?;
-        std::str::from_utf8(value).map_err(|_| EnvelopeError::Unreadable(name))
+    fn text(&self, name: &'static str) -> Result<Cow<'a, str>, EnvelopeError> {
+        let raw: &'a RawValue = self.0.get(name).ok_or(EnvelopeError::Missing(name))?;
+        serde_json::from_str(raw.get()).map_err(|_| EnvelopeError::Unreadable(name))
+    }
+
+    fn optional(&self, name: &'static str) -> Result<Option<String>, EnvelopeError> {
+        match self.text(name) {
+            Ok(text) => Ok(Some(text.into_owned())),
+            Err(EnvelopeError::Missing(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn parsed<T: std::str::FromStr>(&self, name: &'static str) -> Result<T, EnvelopeError> {
@@ -234,14 +299,22 @@ impl<'a> Read<'a> {
     }
 
     fn stream(&self) -> Result<StreamId, EnvelopeError> {
-        let tenant: TenantId = self.parsed(TENANT)?;
-        let (kind, id) = self
-            .text(SUBJECT)?
-            .split_once('/')
-            .ok_or(EnvelopeError::Unreadable(SUBJECT))?;
-        let kind: Kind = kind.parse().map_err(|_| EnvelopeError::Unreadable(SUBJECT))?;
-        let id: Uuid = id.parse().map_err(|_| EnvelopeError::Unreadable(SUBJECT))?;
+        let tenant: TenantId = self.parsed("tenant")?;
+        let subject = self.text("subject")?;
+        let (kind, id) = subject.split_once('/').ok_or(EnvelopeError::Unreadable("subject"))?;
+        let kind: Kind = kind.parse().map_err(|_| EnvelopeError::Unreadable("subject"))?;
+        let id: Uuid = id.parse().map_err(|_| EnvelopeError::Unreadable("subject"))?;
         Ok(StreamId { tenant, kind, id })
+    }
+
+    fn data(&self) -> Result<Vec<u8>, EnvelopeError> {
+        if let Some(data) = self.0.get("data") {
+            return Ok(data.get().as_bytes().to_vec());
+        }
+        let octets = self.optional("data_base64")?.ok_or(EnvelopeError::Missing("data"))?;
+        BASE64
+            .decode(octets)
+            .map_err(|_| EnvelopeError::Unreadable("data_base64"))
     }
 }
 
@@ -278,31 +351,66 @@ mod tests {
         }
     }
 
-    fn bytes(headers: &Headers) -> impl Iterator<Item = (&str, &[u8])> {
-        headers.iter().map(|(name, value)| (*name, value.as_bytes()))
+    #[test]
+    fn an_event_reads_back_with_the_position_before_it() {
+        for data in [r#"{"pay":{"sealed":"q\u00e9=="},"n":1.50}"#, "not JSON"] {
+            let event = StoredEvent {
+                data: data.as_bytes().to_vec(),
+                ..stored(true)
+            };
+            assert_eq!(StoredEvent::read(&event.write(7)), Ok((event, 7)), "byte for byte");
+        }
     }
 
     #[test]
-    fn an_event_reads_back_from_its_headers() {
-        let event = stored(true);
-        assert_eq!(StoredEvent::read(bytes(&event.headers()), b"{}"), Ok(event));
+    fn what_is_sent_is_a_cloud_event() {
+        let sent: serde_json::Value = serde_json::from_slice(&stored(false).write(11)).expect("JSON");
+        let expected = serde_json::json!({
+            "specversion": "1.0",
+            "id": "00000000-0000-0000-0000-000000000006",
+            "source": "/tenants/00000000-0000-0000-0000-000000000001",
+            "type": "employee.pay-changed",
+            "time": "2026-01-31T18:42:00.123456Z",
+            "subject": "employee/00000000-0000-0000-0000-000000000002",
+            "datacontenttype": "application/json",
+            "tenant": "00000000-0000-0000-0000-000000000001",
+            "position": "12",
+            "previousposition": "11",
+            "revision": "3",
+            "schemaversion": "1",
+            "effectiveon": "2024-02-29",
+            "actor": "user:7",
+            "correlationid": "00000000-0000-0000-0000-000000000004",
+            "causationid": "00000000-0000-0000-0000-000000000005",
+            "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "data": {},
+        });
+        assert_eq!(sent, expected);
     }
 
     #[test]
-    fn a_missing_header_is_named() {
-        let headers: Headers = stored(false)
-            .headers()
-            .into_iter()
-            .filter(|(name, _)| *name != "ce_position")
-            .collect();
+    fn what_is_wrong_with_a_record_is_named() {
+        let without = |name: &str, instead: Option<&str>| {
+            let mut event: serde_json::Value = serde_json::from_slice(&stored(false).write(11)).expect("JSON");
+            match instead {
+                Some(value) => event[name] = value.into(),
+                None => drop(event.as_object_mut().expect("an object").remove(name)),
+            }
+            StoredEvent::read(event.to_string().as_bytes()).map(drop)
+        };
+        assert_eq!(without("position", None), Err(EnvelopeError::Missing("position")));
+        assert_eq!(without("data", None), Err(EnvelopeError::Missing("data")));
         assert_eq!(
-            StoredEvent::read(bytes(&headers), b"{}"),
-            Err(EnvelopeError::Missing("ce_position"))
+            without("subject", Some("employee")),
+            Err(EnvelopeError::Unreadable("subject"))
         );
+        for foreign in [&b"\x00\x9f"[..], b"", b"[]", b"{\"position\":"] {
+            assert_eq!(StoredEvent::read(foreign).map(drop), Err(EnvelopeError::NotAnEvent));
+        }
     }
 
     #[test]
-    fn an_intake_header_reads_back() {
+    fn an_intake_record_reads_back() {
         let header = IntakeHeader {
             kind: IntakeKind::Notification,
             id: CommandId::from_uuid(Uuid::from_u128(8)),
@@ -311,7 +419,8 @@ mod tests {
             provenance: provenance(false),
             fingerprint: Some("ab".into()),
         };
-        assert_eq!(IntakeHeader::read(bytes(&header.headers())), Ok(header));
+        let sealed = vec![0, 159, 146, 150];
+        assert_eq!(IntakeHeader::read(&header.write(&sealed)), Ok((header, sealed)));
     }
 
     #[test]

@@ -119,8 +119,8 @@ impl Appender {
     async fn open(&self, records: &[Record], writes: &mut Writes) -> Result<Vec<Opened>, AppenderError> {
         let mut opened = Vec::with_capacity(records.len());
         for (index, record) in records.iter().enumerate() {
-            let header = match IntakeHeader::read(record.envelope()) {
-                Ok(header) => header,
+            let (header, sealed) = match IntakeHeader::read(&record.value) {
+                Ok(read) => read,
                 Err(error) => {
                     let nowhere = StreamId::new(UNKNOWN_TENANT, Kind::Tenant, Uuid::nil());
                     writes.parked.push(park(record, nowhere, error.to_string()));
@@ -139,7 +139,7 @@ impl Appender {
                     continue;
                 }
             };
-            match keys.open(&intake::place(header.id), &record.value) {
+            match keys.open(&intake::place(header.id), &sealed) {
                 Ok(plain) => opened.push(Opened {
                     header,
                     plain,

@@ -27,7 +27,6 @@ fn a_consumer_that_begins_again_gets_everything_again() {
             .map(|number| Outgoing {
                 topic: topics::INTAKE,
                 key: number.to_string(),
-                headers: Vec::new(),
                 value: number.to_string().into_bytes(),
             })
             .collect();
