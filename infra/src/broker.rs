@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rdkafka::{
@@ -36,6 +36,9 @@ const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
 const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the consumer's thread sleeps in one poll.
 const POLL: Duration = Duration::from_millis(100);
+/// How long the consumer's thread waits for a busy reader before it pauses.
+const FULL_PATIENCE: Duration = Duration::from_secs(5);
+const FULL_PAUSE: Duration = Duration::from_millis(2);
 
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
@@ -396,7 +399,7 @@ pub fn consume(
         .set("check.crcs", "true")
         .set("session.timeout.ms", "10000")
         .set("heartbeat.interval.ms", "1000")
-        .set("fetch.wait.max.ms", "50")
+        .set("fetch.wait.max.ms", "250")
         .set("fetch.error.backoff.ms", "100")
         .set("queued.min.messages", "10000")
         .set("queued.max.messages.kbytes", "16384")
@@ -451,20 +454,23 @@ fn poll(
     shutdown: &CancellationToken,
 ) {
     let mut paused = false;
+    let mut full_since: Option<Instant> = None;
     while !shutdown.is_cancelled() && !sender.is_closed() {
-        // Polling must go on while the reader is busy, or the group would think that we are gone: pause instead of block.
-        let full = sender.capacity() < BUFFERED_RECORDS_MAX / 4;
-        if full != paused
-            && let Ok(assignment) = consumer.assignment()
-        {
-            let done = if full {
-                consumer.pause(&assignment)
-            } else {
-                consumer.resume(&assignment)
-            };
-            if done.is_ok() {
-                paused = full;
+        let room = if paused {
+            BUFFERED_RECORDS_MAX / 2
+        } else {
+            BUFFERED_RECORDS_MAX / 4
+        };
+        if sender.capacity() >= room {
+            full_since = None;
+            paused = paused && set_paused(consumer, false).is_err();
+        } else if !paused {
+            if full_since.get_or_insert_with(Instant::now).elapsed() < FULL_PATIENCE {
+                std::thread::sleep(FULL_PAUSE);
+                continue;
             }
+            // Polling must go on, or the group would think that we are gone; but what was fetched ahead is thrown away.
+            paused = set_paused(consumer, true).is_ok();
         }
         match consumer.poll(POLL) {
             None => {}
@@ -493,6 +499,15 @@ fn poll(
                 tracing::debug!(group = member.group, %error, "consuming met an error that passes");
             }
         }
+    }
+}
+
+fn set_paused(consumer: &BaseConsumer<Assignments>, pause: bool) -> Result<(), KafkaError> {
+    let assignment = consumer.assignment()?;
+    if pause {
+        consumer.pause(&assignment)
+    } else {
+        consumer.resume(&assignment)
     }
 }
 

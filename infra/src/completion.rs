@@ -41,6 +41,9 @@ pub struct Claimed {
 /// # Errors
 /// When the database fails.
 pub async fn request(connection: &mut Connection, requests: &[Request]) -> Result<(), DatabaseError> {
+    if requests.is_empty() {
+        return Ok(());
+    }
     // Of several for one employee in a batch the last stands for all; a fixed order keeps two writers from a deadlock.
     let mut last: std::collections::BTreeMap<(TenantId, ConnectionId, &str), &Request> =
         std::collections::BTreeMap::new();

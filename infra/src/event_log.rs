@@ -272,11 +272,10 @@ pub fn tenants_of(tenants: impl Iterator<Item = TenantId>) -> Vec<TenantId> {
 /// # Errors
 /// [`DatabaseError::Contended`] when another writer was faster: roll back and try again. Otherwise when the database fails.
 pub async fn append(connection: &mut Connection, appends: &[Append]) -> Result<Vec<Appended>, DatabaseError> {
-    let known = known_events(connection, appends).await?;
-    let revisions = revisions(connection, appends).await?;
-    let plan = Plan::make(appends, &known, &revisions);
+    let there = There::look(connection, appends).await?;
+    let plan = Plan::make(appends, &there);
     if !plan.winners.is_empty() {
-        plan.move_streams(connection, &revisions).await?;
+        plan.move_streams(connection, &there.revisions).await?;
         plan.insert(connection, appends)
             .await
             .map(|first| plan.answers(appends, first))
@@ -291,59 +290,56 @@ fn key(stream: &StreamId) -> StreamKey {
     (stream.tenant, stream.kind, stream.id)
 }
 
-/// The positions of those first events that are in the log already.
-async fn known_events(
-    connection: &mut Connection,
-    appends: &[Append],
-) -> Result<HashMap<(TenantId, EventId), i64>, DatabaseError> {
-    let firsts = || {
-        appends.iter().filter_map(|append| {
-            append
-                .events
-                .first()
-                .map(|event| (append.stream.tenant, event.event_id))
-        })
-    };
-    let tenants: Vec<Uuid> = firsts().map(|(tenant, _)| tenant.into()).collect();
-    let ids: Vec<Uuid> = firsts().map(|(_, id)| id.into()).collect();
-    let rows: Vec<(Uuid, Uuid, i64)> = sqlx::query_as(
-        "select e.* from unnest($1::uuid[], $2::uuid[]) as u(tenant, event_id)
-          cross join lateral (select tenant, event_id, position from event_id where (tenant, event_id) = (u.tenant, u.event_id) offset 0) e",
-    )
-    .bind(tenants)
-    .bind(ids)
-    .fetch_all(connection)
-    .await
-    .doing("look for repeated events")?;
-    Ok(rows
-        .into_iter()
-        .map(|(tenant, id, position)| ((TenantId::from_uuid(tenant), EventId::from_uuid(id)), position))
-        .collect())
+/// What the log has already of what some appends concern.
+struct There {
+    /// Positions of first events.
+    events: HashMap<(TenantId, EventId), i64>,
+    revisions: HashMap<StreamKey, i64>,
 }
 
-async fn revisions(connection: &mut Connection, appends: &[Append]) -> Result<HashMap<StreamKey, i64>, DatabaseError> {
-    let mut streams: Vec<StreamKey> = appends.iter().map(|append| key(&append.stream)).collect();
-    streams.sort_unstable();
-    streams.dedup();
-    let tenants: Vec<Uuid> = streams.iter().map(|(tenant, _, _)| Uuid::from(*tenant)).collect();
-    let kinds: Vec<&str> = streams.iter().map(|(_, kind, _)| kind.name()).collect();
-    let ids: Vec<Uuid> = streams.iter().map(|(_, _, id)| *id).collect();
-    let rows: Vec<(Uuid, String, Uuid, i64)> = sqlx::query_as(
-        "select s.* from unnest($1::uuid[], $2::text[], $3::uuid[]) as u(tenant, kind, id)
-          cross join lateral (select tenant, kind, id, revision from stream where (tenant, kind, id) = (u.tenant, u.kind, u.id) offset 0) s",
-    )
-    .bind(tenants)
-    .bind(kinds)
-    .bind(ids)
-    .fetch_all(connection)
-    .await
-    .doing("read streams' revisions")?;
-    rows.into_iter()
-        .map(|(tenant, kind, id, revision)| {
-            let kind = kind.parse().map_err(|_| DatabaseError::Corrupt("kind of stream"))?;
-            Ok(((TenantId::from_uuid(tenant), kind, id), revision))
-        })
-        .collect()
+impl There {
+    /// In one round trip.
+    async fn look(connection: &mut Connection, appends: &[Append]) -> Result<Self, DatabaseError> {
+        let firsts = || appends.iter().filter_map(first_event);
+        let mut streams: Vec<StreamKey> = appends.iter().map(|append| key(&append.stream)).collect();
+        streams.sort_unstable();
+        streams.dedup();
+        let rows: Vec<(Uuid, Uuid, i64, Option<String>)> = sqlx::query_as(
+            "select e.tenant, e.event_id, e.position, null::text as kind from unnest($1::uuid[], $2::uuid[]) as u(tenant, event_id)
+              cross join lateral (select tenant, event_id, position from event_id where (tenant, event_id) = (u.tenant, u.event_id) offset 0) e
+             union all
+             select s.tenant, s.id, s.revision, s.kind from unnest($3::uuid[], $4::text[], $5::uuid[]) as u(tenant, kind, id)
+              cross join lateral (select tenant, kind, id, revision from stream where (tenant, kind, id) = (u.tenant, u.kind, u.id) offset 0) s",
+        )
+        .bind(firsts().map(|(tenant, _)| tenant.into()).collect::<Vec<Uuid>>())
+        .bind(firsts().map(|(_, id)| id.into()).collect::<Vec<Uuid>>())
+        .bind(streams.iter().map(|(tenant, _, _)| Uuid::from(*tenant)).collect::<Vec<_>>())
+        .bind(streams.iter().map(|(_, kind, _)| kind.name()).collect::<Vec<_>>())
+        .bind(streams.iter().map(|(_, _, id)| *id).collect::<Vec<_>>())
+        .fetch_all(connection)
+        .await
+        .doing("look for streams and repeated events")?;
+        let mut there = Self {
+            events: HashMap::new(),
+            revisions: HashMap::with_capacity(streams.len()),
+        };
+        for (tenant, id, number, kind) in rows {
+            let tenant = TenantId::from_uuid(tenant);
+            match kind {
+                None => drop(there.events.insert((tenant, EventId::from_uuid(id)), number)),
+                Some(kind) => {
+                    let kind = kind.parse().map_err(|_| DatabaseError::Corrupt("kind of stream"))?;
+                    there.revisions.insert((tenant, kind, id), number);
+                }
+            }
+        }
+        Ok(there)
+    }
+}
+
+fn first_event(append: &Append) -> Option<(TenantId, EventId)> {
+    let first = append.events.first()?;
+    Some((append.stream.tenant, first.event_id))
 }
 
 /// Which appends win, and where their streams end up.
@@ -378,22 +374,14 @@ enum Verdict {
 }
 
 impl Plan {
-    fn make(
-        appends: &[Append],
-        known: &HashMap<(TenantId, EventId), i64>,
-        revisions: &HashMap<StreamKey, i64>,
-    ) -> Self {
-        let mut now = revisions.clone();
+    fn make(appends: &[Append], there: &There) -> Self {
+        let mut now = there.revisions.clone();
         let mut in_batch: HashMap<(TenantId, EventId), usize> = HashMap::new();
         let (mut verdicts, mut winners, mut offset) = (Vec::with_capacity(appends.len()), Vec::new(), 0);
         for (index, append) in appends.iter().enumerate() {
             let stream = key(&append.stream);
             let actual = now.get(&stream).copied().unwrap_or(0);
-            let Some(first) = append
-                .events
-                .first()
-                .map(|event| (append.stream.tenant, event.event_id))
-            else {
+            let Some(first) = first_event(append) else {
                 verdicts.push(if actual == append.expected {
                     Verdict::Nothing { revision: actual }
                 } else {
@@ -401,7 +389,7 @@ impl Plan {
                 });
                 continue;
             };
-            verdicts.push(if let Some(first) = known.get(&first) {
+            verdicts.push(if let Some(first) = there.events.get(&first) {
                 Verdict::Known { first: *first }
             } else if let Some(index) = in_batch.get(&first) {
                 Verdict::Repeats { index: *index }
@@ -419,7 +407,7 @@ impl Plan {
         }
         let mut moved: Vec<(StreamKey, i64)> = now
             .into_iter()
-            .filter(|(stream, revision)| revisions.get(stream) != Some(revision))
+            .filter(|(stream, revision)| there.revisions.get(stream) != Some(revision))
             .collect();
         moved.sort_unstable();
         Self {
@@ -483,17 +471,8 @@ impl Plan {
         }
     }
 
-    /// Takes positions and inserts the winners' events. Answers with the first position.
+    /// Takes positions, inserts the winners' events and announces them, in one round trip. Answers with the first position.
     async fn insert(&self, connection: &mut Connection, appends: &[Append]) -> Result<i64, DatabaseError> {
-        let count = self.events as i64;
-        let (head, recorded_at): (i64, Timestamp) =
-            sqlx::query_as("update log_head set position = position + $1, recorded_at = greatest(recorded_at, $2) returning position, recorded_at")
-                .bind(count)
-                .bind(clock::now())
-                .fetch_one(&mut *connection)
-                .await
-                .doing("take positions")?;
-        let first = head - count + 1;
         let mut rows = Columns::with_capacity(self.events);
         for index in &self.winners {
             let append = &appends[*index];
@@ -505,19 +484,28 @@ impl Plan {
                 rows.push(&append.stream, revision, event);
             }
         }
-        sqlx::query(
-            "insert into event (position, tenant, kind, stream_id, revision, event_id, event_type, schema_version, effective_on, recorded_at,
-                                actor, correlation_id, causation_id, backfill, traceparent, data)
-             select $1 + u.n - 1, u.tenant, u.kind, u.stream_id, u.revision, u.event_id, u.event_type, u.schema_version, u.effective_on, $2,
-                    u.actor, u.correlation_id, u.causation_id, u.backfill, u.traceparent, u.data
-               from unnest($3::uuid[], $4::text[], $5::uuid[], $6::bigint[], $7::uuid[], $8::text[], $9::smallint[], $10::date[],
-                           $11::text[], $12::uuid[], $13::uuid[], $14::boolean[], $15::text[], $16::bytea[])
-                    with ordinality
-                    as u(tenant, kind, stream_id, revision, event_id, event_type, schema_version, effective_on,
-                         actor, correlation_id, causation_id, backfill, traceparent, data, n)",
+        let count = self.events as i64;
+        // One hint per batch. At commit it takes a lock that all notifying transactions share: never one per row.
+        let (head, ()): (i64, ()) = sqlx::query_as(
+            "with head as (update log_head set position = position + $1, recorded_at = greatest(recorded_at, $2) returning position, recorded_at),
+                  stored as (
+                    insert into event (position, tenant, kind, stream_id, revision, event_id, event_type, schema_version, effective_on, recorded_at,
+                                       actor, correlation_id, causation_id, backfill, traceparent, data)
+                    select head.position - $1 + u.n, u.tenant, u.kind, u.stream_id, u.revision, u.event_id, u.event_type, u.schema_version, u.effective_on,
+                           head.recorded_at, u.actor, u.correlation_id, u.causation_id, u.backfill, u.traceparent, u.data
+                      from head, unnest($3::uuid[], $4::text[], $5::uuid[], $6::bigint[], $7::uuid[], $8::text[], $9::smallint[], $10::date[],
+                                        $11::text[], $12::uuid[], $13::uuid[], $14::boolean[], $15::text[], $16::bytea[])
+                           with ordinality
+                           as u(tenant, kind, stream_id, revision, event_id, event_type, schema_version, effective_on,
+                                actor, correlation_id, causation_id, backfill, traceparent, data, n)),
+                  remembered as (
+                    insert into event_id (tenant, event_id, position)
+                    select u.tenant, u.event_id, head.position - $1 + u.n
+                      from head, unnest($3::uuid[], $7::uuid[]) with ordinality as u(tenant, event_id, n))
+             select position, pg_notify($17, position::text) from head",
         )
-        .bind(first)
-        .bind(recorded_at)
+        .bind(count)
+        .bind(clock::now())
         .bind(&rows.tenant)
         .bind(&rows.kind)
         .bind(&rows.stream_id)
@@ -532,26 +520,11 @@ impl Plan {
         .bind(&rows.backfill)
         .bind(&rows.traceparent)
         .bind(&rows.data)
-        .execute(&mut *connection)
+        .bind(LOG_CHANNEL)
+        .fetch_one(&mut *connection)
         .await
         .doing("insert events")?;
-        sqlx::query(
-            "insert into event_id (tenant, event_id, position)
-             select u.tenant, u.event_id, $1 + u.n - 1 from unnest($2::uuid[], $3::uuid[]) with ordinality as u(tenant, event_id, n)",
-        )
-        .bind(first)
-        .bind(&rows.tenant)
-        .bind(&rows.event_id)
-        .execute(&mut *connection)
-        .await
-        .doing("remember event ids")?;
-        // One hint per batch. At commit it takes a lock that all notifying transactions share: never one per row.
-        sqlx::query("select pg_notify($1, $2)")
-            .bind(LOG_CHANNEL)
-            .bind(head.to_string())
-            .execute(&mut *connection)
-            .await
-            .doing("announce the log's head")?;
+        let first = head - count + 1;
         const SPAN: i64 = 10_000_000;
         if head / SPAN != (first - 1) / SPAN {
             prepare_partitions(connection, head).await?;

@@ -1,20 +1,36 @@
 //! Tansu with its SQLite storage, in this process. What it acknowledged survives the death of the process; after a power
 //! cut the last moments may be missing (SQLite's WAL with `synchronous = normal`), which one machine's Kafka shares.
 
-use std::{marker::PhantomData, path::Path, time::Duration};
+mod delivery;
 
-use tansu_broker::broker::Builder;
-use tokio::runtime::Runtime;
+use std::{path::Path, time::Duration};
+
+use rama::{Context, Layer as _, Service};
+use tansu_broker::{
+    coordinator::group::administrator::Controller,
+    service::{coordinator, storage as api},
+};
+use tansu_service::{BytesFrameLayer, FrameRouteService, TcpBytesLayer, TcpContext, TcpContextLayer};
+use tansu_storage::{BrokerRegistrationRequest, Storage as _, StorageContainer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::Runtime,
+};
 use url::Url;
 use uuid::Uuid;
 
+use self::delivery::Arrivals;
 use super::free_port;
 use crate::broker::Brokers;
 
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+const CLUSTER: &str = "tenure";
+const NODE: i32 = 111;
 /// Threads that serve connections; SQLite itself writes one at a time.
 const THREADS: usize = 4;
-/// How long the broker may take to listen.
-const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// After a connection could not be accepted (no file descriptor was free, say).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedBrokerError {
@@ -46,10 +62,11 @@ impl EmbeddedBroker {
         let remembered = std::fs::read_to_string(&port_file)
             .ok()
             .and_then(|text| text.trim().parse::<u16>().ok());
-        let port = match remembered.filter(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()) {
-            Some(port) => port,
-            None => free_port().map_err(EmbeddedBrokerError::Folder)?,
+        let listener = match remembered.map(listen) {
+            Some(Ok(listener)) => listener,
+            _ => free_port().and_then(listen).map_err(EmbeddedBrokerError::Folder)?,
         };
+        let port = listener.local_addr().map_err(EmbeddedBrokerError::Folder)?.port();
         std::fs::write(&port_file, port.to_string()).map_err(EmbeddedBrokerError::Folder)?;
 
         let address = Url::parse(&format!("tcp://127.0.0.1:{port}")).map_err(EmbeddedBrokerError::Address)?;
@@ -62,24 +79,6 @@ impl EmbeddedBroker {
             .enable_all()
             .build()
             .map_err(EmbeddedBrokerError::Folder)?;
-        let building = Builder::<
-            PhantomData<i32>,
-            PhantomData<String>,
-            PhantomData<Uuid>,
-            PhantomData<Url>,
-            PhantomData<Url>,
-            PhantomData<Url>,
-        >::default()
-        .node_id(111)
-        .cluster_id("tenure")
-        .incarnation_id(Uuid::nil())
-        .advertised_listener(address.clone())
-        .schema_registry(None)
-        .storage(storage)
-        .listener(address)
-        .silent(true)
-        .build();
-        let built = runtime.spawn(building).await;
         let started = Self {
             brokers: Brokers {
                 addresses: format!("127.0.0.1:{port}"),
@@ -87,27 +86,18 @@ impl EmbeddedBroker {
             },
             runtime: Some(runtime),
         };
-        let mut broker = built
-            .map_err(|error| EmbeddedBrokerError::Start(error.to_string()))?
-            .map_err(|error| EmbeddedBrokerError::Start(error.to_string()))?;
-        index_headers(&database)
-            .await
-            .map_err(|error| EmbeddedBrokerError::Start(error.to_string()))?;
         if let Some(runtime) = &started.runtime {
-            runtime.spawn(async move {
-                if let Err(error) = broker.serve(tokio::time::Instant::now()).await {
-                    tracing::error!(%error, "the embedded broker stopped");
-                }
-            });
+            runtime
+                .spawn(async move {
+                    let broker = Broker::open(&storage, &address).await?;
+                    index_headers(&database).await?;
+                    tokio::spawn(broker.serve(listener));
+                    Ok::<_, BoxError>(())
+                })
+                .await
+                .map_err(|error| EmbeddedBrokerError::Start(error.to_string()))?
+                .map_err(|error| EmbeddedBrokerError::Start(error.to_string()))?;
         }
-        let listening = async {
-            while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(START_TIMEOUT, listening)
-            .await
-            .map_err(|_| EmbeddedBrokerError::Start("it does not listen".to_owned()))?;
         Ok(started)
     }
 }
@@ -118,6 +108,109 @@ impl Drop for EmbeddedBroker {
             // Dropping a runtime waits for its threads, which an async context must not.
             runtime.shutdown_background();
         }
+    }
+}
+
+fn listen(port: u16) -> std::io::Result<std::net::TcpListener> {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", port))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// The broker's parts, put together as tansu-broker does, but with [`delivery`]'s ways to produce and fetch.
+struct Broker {
+    storage: StorageContainer,
+    groups: Controller<StorageContainer>,
+    arrivals: Arrivals,
+}
+
+impl Broker {
+    async fn open(storage: &Url, address: &Url) -> Result<Self, BoxError> {
+        let storage = StorageContainer::builder()
+            .cluster_id(CLUSTER)
+            .node_id(NODE)
+            .advertised_listener(address.clone())
+            .schema_registry(None)
+            .storage(storage.clone())
+            .silent(true)
+            .build()
+            .await?;
+        storage
+            .register_broker(BrokerRegistrationRequest {
+                broker_id: NODE,
+                cluster_id: CLUSTER.to_owned(),
+                incarnation_id: Uuid::nil(),
+                rack: None,
+            })
+            .await?;
+        Ok(Self {
+            groups: Controller::with_storage(storage.clone())?,
+            storage,
+            arrivals: Arrivals::default(),
+        })
+    }
+
+    /// Serves connections until its runtime ends.
+    async fn serve(self, listener: std::net::TcpListener) {
+        let listener = match TcpListener::from_std(listener) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::error!(%error, "the embedded broker cannot listen");
+                return;
+            }
+        };
+        loop {
+            let accepted = listener.accept().await.and_then(|(stream, _)| {
+                stream.set_nodelay(true)?;
+                Ok(stream)
+            });
+            match (accepted, self.services()) {
+                (Ok(stream), Ok(services)) => drop(tokio::spawn(async move {
+                    if let Err(error) = services.serve(Context::default(), stream).await {
+                        tracing::debug!(%error, "a connection to the embedded broker ended");
+                    }
+                })),
+                (Err(error), _) => {
+                    tracing::warn!(%error, "the embedded broker could not accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+                (_, Err(error)) => tracing::error!(%error, "the embedded broker could not serve a connection"),
+            }
+        }
+    }
+
+    /// What one connection may ask for.
+    fn services(
+        &self,
+    ) -> Result<impl Service<(), TcpStream, Response = (), Error = tansu_broker::Error> + use<>, tansu_broker::Error>
+    {
+        let apis = [
+            api::consumer_group_describe,
+            api::create_topics,
+            api::delete_groups,
+            api::delete_topics,
+            api::describe_cluster,
+            api::describe_configs,
+            api::describe_groups,
+            api::describe_topic_partitions,
+            api::find_coordinator,
+            api::init_producer_id,
+            api::list_groups,
+            api::list_offsets,
+            api::metadata,
+        ];
+        let builder = apis.iter().try_fold(FrameRouteService::builder(), |builder, api| {
+            api(builder, self.storage.clone())
+        })?;
+        let builder = delivery::produce(builder, self.storage.clone(), self.arrivals.clone())?;
+        let builder = delivery::fetch(builder, self.storage.clone(), self.arrivals.clone())?;
+        let routes = coordinator::services(builder, self.groups.clone())?.build()?;
+        Ok((
+            TcpContextLayer::new(TcpContext::default().cluster_id(Some(CLUSTER.to_owned()))),
+            TcpBytesLayer::default(),
+            BytesFrameLayer::default(),
+        )
+            .into_layer(routes))
     }
 }
 
