@@ -186,6 +186,24 @@ pub async fn to_retry(
     rows.into_iter().map(Row::parked).collect()
 }
 
+/// A stream's retry was in vain: what waits on it waits until somebody asks again.
+///
+/// # Errors
+/// When the database fails.
+pub async fn stop_retry(connection: &mut Connection, consumer: &str, stream: StreamId) -> Result<(), DatabaseError> {
+    sqlx::query(
+        "update parked set retry_at = null where tenant = $1 and consumer = $2 and kind = $3 and stream_id = $4",
+    )
+    .bind(Uuid::from(stream.tenant))
+    .bind(consumer)
+    .bind(stream.kind.name())
+    .bind(stream.id)
+    .execute(connection)
+    .await
+    .doing("stop a retry")
+    .map(drop)
+}
+
 /// Removes records that went through.
 ///
 /// # Errors

@@ -465,11 +465,14 @@ impl<P: Projection> Runner<P> {
             };
             if let Err(cause) = outcome {
                 held.insert(item.stream);
-                let (tenant, again) = (item.stream.tenant, Parked { cause, ..item });
+                let (stream, again) = (item.stream, Parked { cause, ..item });
                 self.workers
                     .database
-                    .transact(Access::Write, &[tenant], move |connection| {
-                        Box::pin(async move { parked::park(connection, &[again]).await })
+                    .transact(Access::Write, &[stream.tenant], move |connection| {
+                        Box::pin(async move {
+                            parked::park(connection, &[again]).await?;
+                            parked::stop_retry(connection, P::NAME, stream).await
+                        })
                     })
                     .await?;
             }

@@ -13,6 +13,16 @@ use crate::server::{PATIENCE, run, shared};
 
 const PARTITIONS: i32 = 6;
 const RECORDS: usize = 2_000;
+/// With these, a partition has more than the broker keeps in memory, and one record more than one answer usually has.
+const RECORD_BYTES: usize = 6 * 1024;
+const LARGE_BYTES: usize = 3 * 1024 * 1024;
+
+fn value(number: usize) -> Vec<u8> {
+    let length = if number == 7 { LARGE_BYTES } else { RECORD_BYTES };
+    let mut value = number.to_string().into_bytes();
+    value.resize(length, b' ');
+    value
+}
 
 /// A loop that fails is started again in the same process. Its predecessor must not be waited for.
 #[test]
@@ -27,7 +37,7 @@ fn a_consumer_that_begins_again_gets_everything_again() {
             .map(|number| Outgoing {
                 topic: topics::INTAKE,
                 key: number.to_string(),
-                value: number.to_string().into_bytes(),
+                value: value(number),
             })
             .collect();
         producer.send_all(records).await.expect("sent");

@@ -1,0 +1,394 @@
+//! An event that a projection cannot apply, on a real Postgres and a real broker: it is parked, holds back only its own stream, and
+//! once it can be applied, the rows are those that would have been there without it.
+
+use std::{
+    collections::HashMap,
+    os::unix::fs::PermissionsExt,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
+
+use chrono::NaiveDate;
+use domain::{
+    Kind, Personal, StreamId, Timestamp,
+    employee::{Event, Hired, Job, Moved, Name, Overtime},
+    id::{CommandId, EmployeeId, EventId, TenantId},
+};
+use futures_util::future::BoxFuture;
+use infra::{
+    broker::{Outgoing, Pace, Producer},
+    clock,
+    database::{self, Access, Connection, Database, DatabaseError},
+    embedded::{EmbeddedBroker, EmbeddedPostgres},
+    parked::{self, Parked},
+    read_model::{employee, timeline, version},
+    sealing::{self, Keyring, MasterKey, Place, SubjectKey},
+};
+use projection_workers::{
+    ProjectionWorkers,
+    read_models::ReadModels,
+    runner::{self, Opened, Projection},
+};
+use schemas::{
+    codec::AnyEvent,
+    envelope::{Provenance, StoredEvent},
+    topics,
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const PARTITIONS: i32 = 3;
+/// The second event of the first person.
+const POISON: i64 = 3;
+const EVENTS_OF_A_TENANT: i64 = 8;
+
+const WELL: u8 = 0;
+const FAILS: u8 = 1;
+const PANICS: u8 = 2;
+
+/// The product's read models, except that one event fails as long as the test wants it to.
+#[derive(Clone)]
+struct Refusing {
+    read_models: ReadModels,
+    mood: Arc<AtomicU8>,
+}
+
+impl Projection for Refusing {
+    const NAME: &'static str = ReadModels::NAME;
+
+    fn apply<'c>(
+        &'c self,
+        connection: &'c mut Connection,
+        events: &'c [Opened],
+    ) -> BoxFuture<'c, Result<(), DatabaseError>> {
+        let mood = self.mood.load(Ordering::SeqCst);
+        if mood != WELL && events.iter().any(|opened| opened.stored.position == POISON) {
+            assert_ne!(mood, PANICS, "on purpose");
+            return Box::pin(async { Err(DatabaseError::Corrupt("on purpose")) });
+        }
+        self.read_models.apply(connection, events)
+    }
+
+    fn tick<'c>(
+        &'c self,
+        owns: &'c (dyn Fn(&StreamId) -> bool + Send + Sync),
+    ) -> BoxFuture<'c, Result<(), DatabaseError>> {
+        self.read_models.tick(owns)
+    }
+}
+
+struct World {
+    database: Database,
+    keyring: Keyring,
+    bulk: Producer,
+    _broker: EmbeddedBroker,
+    _postgres: EmbeddedPostgres,
+    _folder: tempfile::TempDir,
+    /// What was sent last to each partition.
+    sent: HashMap<i32, i64>,
+    position: i64,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_fails_holds_back_only_its_stream_and_goes_through_later() {
+    poison(FAILS).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_panics_holds_back_only_its_stream_and_goes_through_later() {
+    poison(PANICS).await;
+}
+
+async fn poison(mood: u8) {
+    let mut world = World::start().await;
+    let (troubled, well) = (tenant(), tenant());
+    // The same people in both tenants: rows can be compared.
+    let people = [employee(1), employee(2)];
+    let refusing = Refusing {
+        read_models: ReadModels::new(world.database.clone()),
+        mood: Arc::new(AtomicU8::new(mood)),
+    };
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(runner::run(
+        ProjectionWorkers {
+            database: world.database.clone(),
+            keyring: world.keyring.clone(),
+            brokers: world._broker.brokers.clone(),
+            bulk: world.bulk.clone(),
+            instance: "poison".into(),
+        },
+        refusing.clone(),
+        shutdown.clone(),
+    ));
+    world.happen(troubled, people).await;
+    world.happen(well, people).await;
+
+    // All of the first person's events but the first wait; everybody else's are there.
+    let waiting = eventually("the poison to be parked", async || {
+        let waiting = world.parked(troubled).await;
+        (waiting.len() == 3 && world.rows(well, people[1], 0).await.entries.len() == 4).then_some(waiting)
+    })
+    .await;
+    let [poison, behind @ ..] = waiting.as_slice() else {
+        panic!("{waiting:?}")
+    };
+    assert_eq!(poison.position, POISON);
+    assert!(poison.cause.contains("cannot apply"), "{}", poison.cause);
+    assert!(
+        behind.iter().all(|one| one.cause.contains("waits behind")),
+        "{behind:?}"
+    );
+    assert!(waiting.iter().all(|one| one.stream.id == people[0].uuid()));
+    assert_eq!(world.rows(troubled, people[0], 0).await.entries.len(), 1);
+    assert_eq!(world.rows(troubled, people[1], 0).await.entries.len(), 4);
+
+    // Tried too early it waits on.
+    world.retry(troubled).await;
+    eventually("the vain try", async || {
+        let again = world.to_retry(troubled).await;
+        again.is_empty().then_some(())
+    })
+    .await;
+    assert_eq!(world.parked(troubled).await.len(), 3);
+
+    refusing.mood.store(WELL, Ordering::SeqCst);
+    world.retry(troubled).await;
+    eventually("the retry", async || {
+        world.parked(troubled).await.is_empty().then_some(())
+    })
+    .await;
+    for person in people {
+        let (troubled, well) = (
+            world.rows(troubled, person, 0).await,
+            world.rows(well, person, EVENTS_OF_A_TENANT).await,
+        );
+        assert_eq!(troubled.entries, well.entries);
+        assert_eq!(troubled.versions, well.versions);
+        assert!(troubled.employee == well.employee, "the person's current row differs");
+    }
+    shutdown.cancel();
+    running.await.expect("no panic").expect("the runner ends well");
+}
+
+/// What the read models say of a person, without what the tenant decides: its own id, and where in the log it begins.
+struct Rows {
+    employee: Option<employee::EmployeeRow>,
+    versions: Vec<version::VersionRow>,
+    entries: Vec<(i64, String, NaiveDate, Timestamp)>,
+}
+
+impl World {
+    async fn start() -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("tenure-poison-")
+            .tempdir_in("/tmp")
+            .expect("a folder");
+        // The server runs as another user, who must pass through.
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).expect("permissions");
+        let master = MasterKey::from_base64(&format!("{}=", "A".repeat(43))).expect("a key");
+        let postgres = EmbeddedPostgres::start(&folder.path().join("postgres"), &master)
+            .await
+            .expect("a server");
+        database::migrate(&postgres.url, &master).await.expect("migrated");
+        let database = Database::new(&postgres.url, &master).expect("an address");
+        let broker = EmbeddedBroker::start(&folder.path().join("broker"))
+            .await
+            .expect("a broker");
+        broker.brokers.ensure_topics(PARTITIONS, 1).await.expect("topics");
+        Self {
+            keyring: Keyring::new(master, database.clone()),
+            bulk: Producer::new(&broker.brokers, Pace::BULK).expect("a producer"),
+            database,
+            _broker: broker,
+            _postgres: postgres,
+            _folder: folder,
+            sent: HashMap::new(),
+            position: 0,
+        }
+    }
+
+    /// Two people are hired and move, in turn, as the relay would tell it.
+    async fn happen(&mut self, tenant: TenantId, people: [EmployeeId; 2]) {
+        self.keyring.ensure_tenant(tenant).await.expect("a tenant's key");
+        let mut keys = Vec::new();
+        for person in people {
+            let (new, key) = self.keyring.new_subject((tenant, person.uuid())).await.expect("a key");
+            self.work(tenant, move |c| {
+                Box::pin(async move { sealing::store_subject_keys(c, &[new]).await })
+            })
+            .await;
+            keys.push(key);
+        }
+        let mut records = Vec::new();
+        for (revision, event) in (1..).zip(career()) {
+            for (person, key) in people.iter().zip(&keys) {
+                records.push(self.record(StreamId::new(tenant, Kind::Employee, *person), key, revision, &event));
+            }
+        }
+        self.bulk.send_all(records).await.expect("sent");
+    }
+
+    fn record(&mut self, stream: StreamId, key: &SubjectKey, revision: i64, event: &Event) -> Outgoing {
+        self.position += 1;
+        let any = AnyEvent::Employee(event.clone());
+        let encoded = any.encode().expect("an event");
+        let command = CommandId::from_uuid(clock::new_id());
+        let event_id = EventId::of_command(command, 0);
+        let mut payload = encoded.payload;
+        let place = Place {
+            stream: &stream,
+            event_id,
+            schema_version: encoded.schema_version,
+        };
+        key.seal(place, &mut payload).expect("sealed");
+        let stored = StoredEvent {
+            position: self.position,
+            stream,
+            revision,
+            event_id,
+            event_type: encoded.event_type,
+            schema_version: encoded.schema_version,
+            effective_on: any.effective_on(),
+            recorded_at: Timestamp::from_timestamp(1_780_000_000 + revision * 60, 0).expect("a moment"),
+            provenance: Provenance {
+                actor: "tenure".into(),
+                correlation: command.uuid(),
+                causation: command,
+                backfill: false,
+                traceparent: None,
+            },
+            data: serde_json::to_vec(&payload).expect("JSON"),
+        };
+        let key = topics::key(&stream);
+        let before = self
+            .sent
+            .insert(topics::partition(key.as_bytes(), PARTITIONS), self.position);
+        Outgoing {
+            topic: topics::EVENTS,
+            key,
+            value: stored.write(before.unwrap_or(0)),
+        }
+    }
+
+    async fn work<T, W>(&self, tenant: TenantId, work: W) -> T
+    where
+        T: Send + 'static,
+        W: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, DatabaseError>> + Send + 'static,
+    {
+        self.database
+            .transact(Access::Write, &[tenant], work)
+            .await
+            .expect("Postgres works")
+    }
+
+    async fn parked(&self, tenant: TenantId) -> Vec<Parked> {
+        let mut parked = self.work(tenant, |c| Box::pin(parked::list(c, 100))).await;
+        parked.sort_unstable_by_key(|one| one.position);
+        parked
+    }
+
+    async fn retry(&self, tenant: TenantId) {
+        self.work(tenant, |c| Box::pin(parked::ask_retry(c, None))).await;
+    }
+
+    async fn to_retry(&self, tenant: TenantId) -> Vec<Parked> {
+        self.work(tenant, |c| {
+            Box::pin(parked::to_retry(c, ReadModels::NAME, &[0, 1, 2], 100))
+        })
+        .await
+    }
+
+    async fn rows(&self, tenant: TenantId, person: EmployeeId, begins: i64) -> Rows {
+        let who = [(tenant, person.uuid())];
+        let (employee, versions, entries) = self
+            .work(tenant, move |c| {
+                Box::pin(async move {
+                    Ok((
+                        employee::load(c, &who).await?.pop(),
+                        version::load_believed(c, &who).await?,
+                        timeline::page(c, tenant, person.uuid(), None, 100).await?,
+                    ))
+                })
+            })
+            .await;
+        Rows {
+            employee: employee.map(|row| employee::EmployeeRow {
+                tenant: Uuid::nil(),
+                position: row.position - begins,
+                ..row
+            }),
+            versions: versions
+                .into_iter()
+                .map(|row| version::VersionRow {
+                    tenant: Uuid::nil(),
+                    position: row.position - begins,
+                    ..row
+                })
+                .collect(),
+            entries: entries
+                .into_iter()
+                .map(|row| (row.position - begins, row.event_type, row.effective_on, row.recorded_at))
+                .collect(),
+        }
+    }
+}
+
+fn career() -> [Event; 4] {
+    let on = |month| NaiveDate::from_ymd_opt(2026, month, 1).expect("a day");
+    let job = |title: &str| Job {
+        title: Some(title.to_owned()),
+        department: Some("Stores".to_owned()),
+        ..Job::default()
+    };
+    [
+        Event::Hired(Hired {
+            on: on(1),
+            source: None,
+            name: Personal::Open(Name {
+                first: "Ada".to_owned(),
+                last: "Poison".to_owned(),
+                preferred: None,
+            }),
+            contact: Personal::Open(domain::employee::Contact::default()),
+            job: job("Cashier"),
+            manager: None,
+            pay: None,
+            hours: None,
+        }),
+        Event::Promoted(Moved {
+            from: job("Cashier"),
+            to: job("Supervisor"),
+            on: on(3),
+        }),
+        Event::OvertimeRecorded(Overtime { on: on(4), minutes: 90 }),
+        Event::Transferred(Moved {
+            from: job("Supervisor"),
+            to: job("Team lead"),
+            on: on(5),
+        }),
+    ]
+}
+
+fn tenant() -> TenantId {
+    TenantId::from_uuid(clock::new_id())
+}
+
+fn employee(number: u128) -> EmployeeId {
+    EmployeeId::from_uuid(Uuid::from_u128(number))
+}
+
+async fn eventually<T>(what: &str, mut found: impl AsyncFnMut() -> Option<T>) -> T {
+    let waited = tokio::time::timeout(PATIENCE, async {
+        loop {
+            if let Some(found) = found().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    waited.await.unwrap_or_else(|_| panic!("{what} took too long"))
+}
