@@ -67,6 +67,19 @@ end $function$
 ;
 grant execute on function tenure_prepare_log(bigint) to tenure_app;
 
+CREATE OR REPLACE FUNCTION public.tenure_refresh_statistics()
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+begin
+    analyze stream, event_id, command_outcome, employee, employee_version, department_stats, team_stats, timeline_entry,
+            risk, risk_history, feature_state;
+end $function$
+;
+grant execute on function tenure_refresh_statistics() to tenure_app;
+
 create table command_outcome (
     tenant uuid not null,
     command_id uuid not null,

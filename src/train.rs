@@ -119,6 +119,7 @@ pub async fn for_tenant(parts: &Parts, tenant: TenantId) -> Result<Trained, Fail
         stream: StreamId::new(tenant, Kind::Tenant, tenant),
         actor: "tenure:train".to_owned(),
         correlation: id.uuid(),
+        traceparent: None,
         backfill: false,
         fingerprint: None,
         content: Content::Command(Box::new(AnyCommand::Tenant(command))),

@@ -227,6 +227,7 @@ async fn create_tenant(parts: &Parts, tenant: TenantId) -> Result<(), Failure> {
         stream: StreamId::new(tenant, Kind::Tenant, tenant),
         actor: "tenure:up".to_owned(),
         correlation: id.uuid(),
+        traceparent: None,
         backfill: false,
         fingerprint: None,
         content: Content::Command(Box::new(schemas::codec::AnyCommand::Tenant(command))),

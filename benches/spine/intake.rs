@@ -82,6 +82,7 @@ async fn submit(service: &CommandService, site: &Site, commands: Vec<(EmployeeId
                     stream: StreamId::new(site.tenant, Kind::Employee, *employee),
                     actor: "user:bench".to_owned(),
                     correlation: id.uuid(),
+                    traceparent: None,
                     backfill: false,
                     fingerprint: None,
                     content: Content::Command(Box::new(AnyCommand::Employee(command.clone()))),

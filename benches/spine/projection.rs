@@ -73,6 +73,14 @@ pub async fn prepare(site: &Site) {
     tell("preparing people with scores");
     History::begin(site).await;
     all_together(site).await;
+    // The product does so within a second of such growth.
+    site.parts
+        .database
+        .transact(Access::Write, &[], |connection| {
+            Box::pin(infra::read_model::refresh_statistics(connection))
+        })
+        .await
+        .expect("statistics");
 }
 
 fn workers(site: &Site) -> ProjectionWorkers {

@@ -259,6 +259,7 @@ impl Completer {
             stream: StreamId::new(request.tenant, <Employee as domain::Aggregate>::KIND, employee),
             actor: format!("bamboohr:{}", request.connection),
             correlation: request.correlation,
+            traceparent: None,
             backfill: request.backfill,
             fingerprint: None,
             content: Content::Command(Box::new(command)),

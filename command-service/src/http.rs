@@ -9,16 +9,18 @@ use std::time::{Duration, Instant};
 use axum::{
     Router,
     extract::{MatchedPath, Request},
-    http::HeaderMap,
+    http::{HeaderMap, HeaderName, HeaderValue},
     middleware::{self, Next},
     response::Response,
 };
-use domain::policy::Actor;
+use domain::{id::TenantId, policy::Actor};
 use infra::auth::Verifier;
+use tracing::Instrument;
 use utoipa::OpenApi;
 
 use crate::{CommandService, problem::Problem};
 
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The largest command, in bytes.
 pub const COMMAND_BYTES_MAX: usize = 256 * 1024;
 /// How long a command waits for its outcome unless the client says otherwise, and at most.
@@ -32,7 +34,7 @@ pub fn router(service: CommandService) -> Router {
         .merge(commands::router())
         .merge(integrations::router())
         .with_state(service)
-        .layer(middleware::from_fn(measure))
+        .layer(middleware::from_fn(observe))
 }
 
 #[derive(OpenApi)]
@@ -86,22 +88,87 @@ async fn actor(verifier: &Verifier, headers: &HeaderMap) -> Result<Actor, Proble
     let authorization = headers
         .get(axum::http::header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
-    Ok(verifier.actor(authorization).await?)
+    let actor = verifier.actor(authorization).await?;
+    is_of(actor.tenant);
+    Ok(actor)
 }
 
-/// Counts and times requests by route and status: no identifiers, so that the number of series stays small.
-async fn measure(path: Option<MatchedPath>, request: Request, next: Next) -> Response {
+/// Counts and times requests by route and status (no identifiers, so that the number of series stays small), and names each in
+/// the logs that it causes and in its answer.
+async fn observe(path: Option<MatchedPath>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let route = path.map_or_else(|| "unknown".to_owned(), |path| path.as_str().to_owned());
-    let response = next.run(request).await;
+    let id = request_id(request.headers());
+    let span = tracing::info_span!("request", request_id = id, route, tenant = tracing::field::Empty);
+    let mut response = next.run(request).instrument(span).await;
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
     let status = response.status().as_u16().to_string();
     metrics::histogram!("tenure_http_seconds", "route" => route, "status" => status)
         .record(started.elapsed().as_secs_f64());
     response
 }
 
+/// The caller's id for this request, if it is a plain one.
+fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let plain = |id: &&str| (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    given
+        .filter(plain)
+        .map_or_else(|| infra::clock::new_id().to_string(), str::to_owned)
+}
+
+/// Whose request this is, for its logs.
+fn is_of(tenant: TenantId) {
+    tracing::Span::current().record("tenant", tracing::field::display(tenant));
+}
+
+/// The trace that the caller is in: it travels with the command into the log (W3C Trace Context, version 00:
+/// `00-<32 hexadecimal digits>-<16>-<2>`). Anything else is as if it had not been sent, as the standard says.
+fn traceparent(headers: &HeaderMap) -> Option<String> {
+    let given = headers.get("traceparent")?.to_str().ok()?;
+    let parts: Vec<&str> = given.split('-').collect();
+    let is_hex = |part: &str, length| {
+        part.len() == length && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    };
+    let is_some = |part: &str| part.bytes().any(|b| b != b'0');
+    match parts.as_slice() {
+        ["00", trace, parent, flags]
+            if is_hex(trace, 32) && is_hex(parent, 16) && is_hex(flags, 2) && is_some(trace) && is_some(parent) =>
+        {
+            Some(given.to_owned())
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use axum::http::{HeaderMap, HeaderValue};
+
+    #[test]
+    fn only_a_well_formed_trace_is_passed_on() {
+        let with = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("traceparent", HeaderValue::from_static(value));
+            super::traceparent(&headers)
+        };
+        // The standard's own example: https://www.w3.org/TR/trace-context/#examples-of-http-traceparent-headers
+        let example = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(with(example).as_deref(), Some(example));
+        for wrong in [
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "Ada Lovelace",
+        ] {
+            assert_eq!(with(wrong), None, "{wrong}");
+        }
+    }
+
     #[test]
     fn golden_openapi() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../schemas/openapi.json");

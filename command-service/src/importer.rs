@@ -166,6 +166,7 @@ async fn report(service: &CommandService, live: &Live, command: connection::Comm
         stream: stream(live.tenant, live.id),
         actor: "tenure".to_owned(),
         correlation: id.uuid(),
+        traceparent: None,
         backfill: false,
         fingerprint: None,
         content: Content::Command(Box::new(AnyCommand::Connection(command))),

@@ -1,5 +1,6 @@
 //! Into `tenure.intake`: sealed with the tenant's key, acknowledged by Kafka before anybody is told "accepted".
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use domain::{Kind, StreamId, id::CommandId};
 use infra::{
     broker::{BrokerError, Outgoing, Producer},
@@ -27,10 +28,29 @@ pub struct Notified {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Unreadable {
     pub content_type: Option<String>,
-    /// Base64 would do; as bytes of JSON numbers it would be four times the size.
-    pub body: String,
+    /// Base64: it need not be text.
+    body: String,
     /// What was wrong, without anything personal.
     pub problem: String,
+}
+
+impl Unreadable {
+    #[must_use]
+    pub fn new(content_type: Option<String>, body: &[u8], problem: String) -> Self {
+        Self {
+            content_type,
+            body: BASE64.encode(body),
+            problem,
+        }
+    }
+
+    /// The body as it came, byte for byte.
+    ///
+    /// # Errors
+    /// When this was not made by [`Self::new`].
+    pub fn body(&self) -> Result<Vec<u8>, base64::DecodeError> {
+        BASE64.decode(&self.body)
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +70,8 @@ pub struct Submission {
     pub stream: StreamId,
     pub actor: String,
     pub correlation: Uuid,
+    /// The trace that the caller is in.
+    pub traceparent: Option<String>,
     pub backfill: bool,
     pub fingerprint: Option<String>,
     pub content: Content,
@@ -103,7 +125,7 @@ async fn record(keyring: &Keyring, submission: Submission) -> Result<Outgoing, I
             correlation: submission.correlation,
             causation: submission.id,
             backfill: submission.backfill,
-            traceparent: None,
+            traceparent: submission.traceparent,
         },
         fingerprint: submission.fingerprint,
     };

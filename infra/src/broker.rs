@@ -28,8 +28,11 @@ use crate::{
 
 /// Records that one consumer holds in memory at most.
 pub const BUFFERED_RECORDS_MAX: usize = 20_000;
-/// A record may be this large.
-pub const RECORD_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A record may be this large: a webhook that cannot be understood is kept whole, and grows on its way (sealed, and twice in base64).
+pub const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The same for Kafka, which takes text.
+const RECORD_BYTES: &str = "16777216";
+const _: () = assert!(RECORD_BYTES_MAX == 16_777_216);
 /// How long metadata and administration may take.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a consumer waits at a time to be told of its topic.
@@ -98,7 +101,9 @@ impl Brokers {
             }
             // Kept for ever. `cleanup.policy` stays unsaid: it is `delete` by default at Kafka, where -1 means never; the
             // embedded broker (tansu 0.6), told `delete`, takes -1 for an age and deletes everything at its next start.
-            let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(replication)).set("retention.ms", "-1");
+            let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(replication))
+                .set("retention.ms", "-1")
+                .set("max.message.bytes", RECORD_BYTES);
             let made = admin
                 .create_topics([&new], &AdminOptions::new().operation_timeout(Some(ADMIN_TIMEOUT)))
                 .await;

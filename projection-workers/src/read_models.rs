@@ -1,6 +1,12 @@
 //! The projections that people query, all in one transaction per batch: a page never shows half of an event.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use domain::{Date, Kind, StreamId, connection, employee, id::TenantId, risk, tenant};
 use futures_util::future::BoxFuture;
@@ -8,6 +14,7 @@ use infra::{
     clock,
     database::{Access, Connection, Database, DatabaseError},
     read_model::{
+        self,
         employee::{self as employee_table, EmployeeRow, Status},
         risk::{self as risk_table, RiskHistoryRow},
         settings::{self, ConnectionRow, SettingsRow},
@@ -28,16 +35,49 @@ use crate::{
 /// Employees whose day has come that one transaction takes.
 const DUE_MAX: i64 = 500;
 
+/// After so many events the planner is told what the tables hold, and again whenever it is four times as many: between a
+/// company's first rows and the server's own look at them there is time enough for very slow plans.
+const STATISTICS_AFTER_EVENTS: u64 = 500;
+const STATISTICS_AGAIN: u64 = 4;
+
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct ReadModels {
     database: Database,
+    growth: Arc<Growth>,
+}
+
+struct Growth {
+    events: AtomicU64,
+    refresh_at: AtomicU64,
 }
 
 impl ReadModels {
     #[must_use]
-    pub const fn new(database: Database) -> Self {
-        Self { database }
+    pub fn new(database: Database) -> Self {
+        let growth = Growth {
+            events: AtomicU64::new(0),
+            refresh_at: AtomicU64::new(STATISTICS_AFTER_EVENTS),
+        };
+        Self {
+            database,
+            growth: Arc::new(growth),
+        }
+    }
+
+    async fn refresh_statistics(&self) -> Result<(), DatabaseError> {
+        let events = self.growth.events.load(Ordering::Relaxed);
+        if events < self.growth.refresh_at.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.growth
+            .refresh_at
+            .store(events * STATISTICS_AGAIN, Ordering::Relaxed);
+        self.database
+            .transact(Access::Write, &[], |connection| {
+                Box::pin(read_model::refresh_statistics(connection))
+            })
+            .await
     }
 }
 
@@ -50,6 +90,7 @@ impl Projection for ReadModels {
         events: &'c [Opened],
     ) -> BoxFuture<'c, Result<(), DatabaseError>> {
         Box::pin(async move {
+            self.growth.events.fetch_add(events.len() as u64, Ordering::Relaxed);
             let mut people = People::load(connection, events).await?;
             let mut history = Vec::new();
             let mut timelines = Vec::new();
@@ -88,6 +129,7 @@ impl Projection for ReadModels {
         owns: &'c (dyn Fn(&StreamId) -> bool + Send + Sync),
     ) -> BoxFuture<'c, Result<(), DatabaseError>> {
         Box::pin(async move {
+            self.refresh_statistics().await?;
             let tenants = self
                 .database
                 .transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection)))

@@ -1,8 +1,7 @@
 //! `tenure up --demo`: the simulated vendor on stage, and Tenure connected to it as a customer would connect it.
 //!
 //! Everything goes over HTTP: the connection, the import, the talent records (as a user's commands), and the live changes
-//! (as signed webhooks). A second start on the same data directory finds the connection and goes on. The simulated vendor
-//! then begins again from its generated state: people who changed live in the run before are told as corrected.
+//! (as signed webhooks). A second start on the same data directory finds the connection, and the company as it was left.
 
 use std::{
     io::Write,
@@ -22,7 +21,7 @@ use serde_json::{Value, json};
 use super::{
     bamboohr::{ServerOptions, SimulatedBambooHr},
     company::{Company, Plan, TalentRecord},
-    webhooks::{PayloadStyle, RetryLadder, WebhookSender, WebhookTarget, run_live},
+    webhooks::{Life, PayloadStyle, RetryLadder, WebhookSender, WebhookTarget, run_live},
 };
 use crate::{
     config::{Parts, write_private},
@@ -39,6 +38,7 @@ const PACE: Duration = Duration::from_millis(700);
 /// Commands that are sent at once while talent records are loaded.
 const COMMANDS_IN_FLIGHT: usize = 64;
 const STAGE_FILE: &str = "demo.json";
+const DIARY_FILE: &str = "demo-diary.txt";
 
 /// What a second start must know.
 #[derive(Serialize, Deserialize)]
@@ -93,13 +93,19 @@ pub async fn run(scene: Scene<'_>) -> Result<(), Failure> {
         complete: false,
     });
     let plan = Plan::new(SEED, stage.employees, YEARS, stage.today);
-    let company = tokio::task::spawn_blocking(move || Company::generate(&plan)).await?;
+    let diary = data_dir.join(DIARY_FILE);
+    let (company, life) = tokio::task::spawn_blocking(move || {
+        let mut company = Company::generate(&plan);
+        let life = Life::remembered(SEED, &diary, &mut company)?;
+        Ok::<_, std::io::Error>((company, life))
+    })
+    .await??;
     let talent = company.talent.clone();
     let domain_name = company.domain.clone();
     writeln!(
         out,
         "demo: {} people work at {domain_name} today, {} records in all",
-        company.headcount_on(stage.today),
+        company.headcount_on(company.today),
         company.employees.len()
     )?;
     let vendor =
@@ -141,10 +147,9 @@ pub async fn run(scene: Scene<'_>) -> Result<(), Failure> {
     );
     let sender = WebhookSender::new(target, RetryLadder::demo())?;
     let shutdown = loops.shutdown.clone();
-    let live_seed = clock::now().timestamp().unsigned_abs();
     loops.tracker.spawn(async move {
         let company = vendor.shared_company();
-        run_live(company, sender, PACE, live_seed, shutdown.cancelled_owned()).await;
+        run_live(company, sender, PACE, life, shutdown.cancelled_owned()).await;
         drop(vendor);
     });
     writeln!(

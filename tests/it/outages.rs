@@ -412,6 +412,23 @@ async fn bad_webhooks_are_refused_with_what_to_do() {
     })
     .await;
     assert_eq!(listed.lines().count(), 1, "{listed}");
+    // Also when it is nearly as large as a webhook may be.
+    let large = "x".repeat(8 * 1024 * 1024 - 1);
+    assert_problem(&tenure.webhook(&connected, "application/json", &large).await, 400);
+    eventually("the large parked webhook", || async {
+        let listed = parked(&data.0, &[]);
+        if listed.lines().count() == 2 {
+            Ok(())
+        } else {
+            Err(json!(listed))
+        }
+    })
+    .await;
+    assert_eq!(
+        sql(&data.0, "select count(*) from parked where length(value) > 8000000"),
+        "1"
+    );
+    sql(&data.0, "delete from parked where length(value) > 8000000");
     // Tried again it is parked again: still one.
     assert!(parked(&data.0, &["retry"]).contains("1 will be tried again"));
     eventually("the retried webhook", || async {

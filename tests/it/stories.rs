@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 use tenure::demo::webhooks::{PayloadStyle, WebhookTarget};
 
-use crate::harness::{Connected, DataDir, Tenure, Vendor, eventually};
+use crate::{
+    faults::sql,
+    harness::{Connected, DataDir, Tenure, Vendor, eventually},
+};
 
 /// Waits until the first import went through and every employed person has a score.
 async fn imported(tenure: &Tenure, connected: &Connected) {
@@ -112,7 +115,8 @@ async fn users_read_their_own_writes_and_subscribers_hear_of_scores() {
     let command = format!("/v1/employees/{id}/answer-survey");
     let today = crate::harness::today().to_string();
     let body = json!({"on": today, "survey": "Pulse", "score": 0});
-    let key = [("idempotency-key", "survey-1")];
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let key = [("idempotency-key", "survey-1"), ("traceparent", trace)];
     let (status, answer) = tenure.post(&command, "hr_manager", &key, body.clone()).await;
     assert_eq!((status, &answer["outcome"]), (200, &json!("accepted")), "{answer:#}");
     let token = answer["position"].as_str().expect("a freshness token").to_owned();
@@ -128,6 +132,11 @@ async fn users_read_their_own_writes_and_subscribers_hear_of_scores() {
         .split_once('.')
         .and_then(|(_, position)| position.parse().ok())
         .expect("partition.position");
+    let kept = sql(
+        &data.0,
+        &format!("select traceparent from event where position = {position}"),
+    );
+    assert_eq!(kept, trace, "the caller's trace travels into the log");
     let newest = &fresh["data"]["employee"]["timeline"]["edges"][0]["node"];
     assert!(
         newest["position"].as_i64().is_some_and(|newest| newest >= position),

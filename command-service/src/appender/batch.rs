@@ -244,9 +244,10 @@ impl Appender {
         record: &Record,
         writes: &mut Writes,
     ) -> Result<(), AppenderError> {
-        let cause = match serde_json::from_slice::<Unreadable>(plain) {
-            Err(_) => "the message does not read".to_owned(),
-            Ok(message) => match payload::parse(message.content_type.as_deref(), message.body.as_bytes()) {
+        let message = serde_json::from_slice::<Unreadable>(plain).ok();
+        let cause = match message.and_then(|message| Some((message.body().ok()?, message))) {
+            None => "the message does not read".to_owned(),
+            Some((body, message)) => match payload::parse(message.content_type.as_deref(), &body) {
                 Err(problem) => problem.to_string(),
                 Ok(payload::Message::Company { .. }) => return Ok(()),
                 Ok(payload::Message::Employees(notifications)) => {

@@ -218,6 +218,7 @@ pub(super) async fn send(
         stream,
         actor: actor_name(actor),
         correlation: id.uuid(),
+        traceparent: super::traceparent(headers),
         backfill,
         fingerprint: Some(fingerprint.clone()),
         content: Content::Command(Box::new(command)),

@@ -124,6 +124,7 @@ pub async fn connect_bamboohr(
         stream: intake::connection_stream(actor.tenant, id),
         actor: actor_name(&actor),
         correlation: command_id.uuid(),
+        traceparent: super::traceparent(&headers),
         backfill: false,
         fingerprint: None,
         content: Content::Command(Box::new(AnyCommand::Connection(command))),

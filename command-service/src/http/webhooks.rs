@@ -116,6 +116,8 @@ async fn take_in(
         verdict = check(&live);
     }
     verdict.map_err(|problem| refusal(&problem))?;
+    super::is_of(live.tenant);
+    let trace = super::traceparent(headers);
 
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     match payload::parse(content_type, &body) {
@@ -124,7 +126,10 @@ async fn take_in(
             let submissions = notifications
                 .into_iter()
                 .enumerate()
-                .map(|(index, notification)| submission(&live, &body, timestamp, index, notification))
+                .map(|(index, notification)| Submission {
+                    traceparent: trace.clone(),
+                    ..submission(&live, &body, timestamp, index, notification)
+                })
                 .collect();
             intake::submit(&service.interactive, &service.keyring, submissions).await?;
             Ok(Received { accepted })
@@ -135,11 +140,11 @@ async fn take_in(
         }
         Err(problem) => {
             let id = command_id(&live, &body, timestamp, "unreadable");
-            let content = Content::Unreadable(Unreadable {
-                content_type: content_type.map(str::to_owned),
-                body: String::from_utf8_lossy(&body).into_owned(),
-                problem: problem.to_string(),
-            });
+            let content = Content::Unreadable(Unreadable::new(
+                content_type.map(str::to_owned),
+                &body,
+                problem.to_string(),
+            ));
             let stream = intake::connection_stream(live.tenant, live.id);
             intake::submit(
                 &service.interactive,
@@ -186,6 +191,7 @@ fn with(live: &Live, id: CommandId, stream: StreamId, content: Content) -> Submi
         stream,
         actor: format!("bamboohr:{}", live.id),
         correlation: id.uuid(),
+        traceparent: None,
         backfill: false,
         fingerprint: None,
         content,

@@ -244,21 +244,26 @@ fn push_from(
     joins_risk: bool,
     scored_only: bool,
 ) {
-    query.push(" from employee e");
-    if joins_risk {
-        let join = if scored_only || !filter.bands.is_empty() {
-            "join"
-        } else {
-            "left join"
-        };
-        query.push(format_args!(
-            " {join} risk r on r.tenant = e.tenant and r.employee = e.id"
-        ));
+    // Each risk, or each employee, is looked up by its key (`offset 0` keeps it so): the planner, left to join, may read all of a
+    // tenant for each row of a page.
+    let needs_risk = scored_only || !filter.bands.is_empty();
+    // Most people are in the lowest band: where it is asked for, too, the list is shorter than the band.
+    let by_risk = scored_only || (!filter.bands.is_empty() && !filter.bands.contains(&Band::Low));
+    if joins_risk && by_risk {
+        query.push(
+            " from risk r cross join lateral (select * from employee where (tenant, id) = (r.tenant, r.employee) offset 0) e where r.tenant = ",
+        );
+    } else {
+        query.push(" from employee e");
+        if joins_risk {
+            let join = if needs_risk { "join" } else { "left join" };
+            query.push(format_args!(
+                " {join} lateral (select * from risk where (tenant, employee) = (e.tenant, e.id) offset 0) r on true"
+            ));
+        }
+        query.push(" where e.tenant = ");
     }
-    query.push(" where e.tenant = ").push_bind(Uuid::from(tenant));
-    if joins_risk && (scored_only || !filter.bands.is_empty()) {
-        query.push(" and r.tenant = ").push_bind(Uuid::from(tenant));
-    }
+    query.push_bind(Uuid::from(tenant));
     if let Some(part) = &filter.name_part {
         query
             .push(" and lower(e.display_name) like '%' || lower(")

@@ -1,10 +1,15 @@
 //! The living company, at a pace that people can follow.
 
 use super::super::bamboohr::{SharedCompany, lock};
+use super::super::company::{Change, Company};
 use super::WebhookSender;
+use chrono::{DateTime, Utc};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use std::fs::{File, OpenOptions};
 use std::future::Future;
+use std::io::{self, Write as _};
+use std::path::Path;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -15,6 +20,64 @@ const ANNOUNCEMENTS_IN_FLIGHT_MAX: usize = 64;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// A pace of nothing would not be a pace.
 const PACE_MIN: Duration = Duration::from_millis(1);
+
+/// What happens next in a company: the same seed at the same moments gives the same life.
+#[derive(Debug)]
+pub struct Life {
+    random: ChaCha8Rng,
+    diary: Option<File>,
+}
+
+impl Life {
+    /// Begins a life that nobody remembers.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            random: ChaCha8Rng::seed_from_u64(seed),
+            diary: None,
+        }
+    }
+
+    /// Goes on with the life that the diary at `path` tells: a line per step, the moment of it. `company` is as it was when
+    /// the diary was begun, and lives through everything again.
+    ///
+    /// # Errors
+    /// When the diary cannot be read or written.
+    pub fn remembered(seed: u64, path: &Path, company: &mut Company) -> io::Result<Self> {
+        let mut life = Self::new(seed);
+        let written = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(error),
+        };
+        let mut kept = 0;
+        // A line without an end was cut off by a crash, before its step.
+        for line in written.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+            let moment: DateTime<Utc> = line.trim_end().parse().map_err(|_| {
+                io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("{} does not read: {line:?} is no moment", path.display()),
+                )
+            })?;
+            company.next_change(&mut life.random, moment);
+            kept += line.len() as u64;
+        }
+        let diary = OpenOptions::new().create(true).append(true).open(path)?;
+        diary.set_len(kept)?;
+        life.diary = Some(diary);
+        Ok(life)
+    }
+
+    /// Lets one thing happen, after it was written down.
+    pub(super) fn step(&mut self, company: &mut Company, now: DateTime<Utc>) -> Vec<Change> {
+        if let Some(diary) = &mut self.diary
+            && let Err(error) = diary.write_all(format!("{now:?}\n").as_bytes())
+        {
+            tracing::warn!(%error, "the simulated vendor will not remember this change");
+        }
+        company.next_change(&mut self.random, now)
+    }
+}
 
 /// What a run did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,10 +100,9 @@ pub async fn run_live(
     company: SharedCompany,
     sender: WebhookSender,
     pace: Duration,
-    seed: u64,
+    mut life: Life,
     shutdown: impl Future<Output = ()>,
 ) -> LiveReport {
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut report = LiveReport::default();
     let mut announcements: JoinSet<(u64, u64)> = JoinSet::new();
     let mut ticks = tokio::time::interval(pace.max(PACE_MIN));
@@ -53,7 +115,7 @@ pub async fn run_live(
             Some(ended) = announcements.join_next(), if !announcements.is_empty() => report.count(ended.ok()),
             _ = ticks.tick(), if announcements.len() < ANNOUNCEMENTS_IN_FLIGHT_MAX => {
                 let now = (sender.clock)();
-                let changes = lock(&company).next_change(&mut random, now);
+                let changes = life.step(&mut lock(&company), now);
                 report.steps += 1;
                 report.changes += changes.len() as u64;
                 let (company, sender) = (company.clone(), sender.clone());

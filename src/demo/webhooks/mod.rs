@@ -11,7 +11,7 @@ mod live;
 mod tests;
 
 pub use bodies::{EmployeeEvent, FieldShape, PayloadStyle, event_form, event_json, field_form, field_json};
-pub use live::{LiveReport, run_live};
+pub use live::{Life, LiveReport, run_live};
 
 use super::bamboohr::{
     Clock, FIELDS, Format, RegisteredWebhook, SharedCompany, field_by_alias, lock, system_clock, value_of,

@@ -203,7 +203,14 @@ async fn the_living_company_announces_what_happens() {
     for style in PayloadStyle::ALL {
         let (receiver, url) = receiver().await;
         let shutdown = tokio::time::sleep(Duration::from_millis(400));
-        let report = run_live(company(), sender(&url, style), Duration::from_millis(5), 1, shutdown).await;
+        let report = run_live(
+            company(),
+            sender(&url, style),
+            Duration::from_millis(5),
+            Life::new(1),
+            shutdown,
+        )
+        .await;
         let got = receiver.got.lock().unwrap();
         assert!(report.steps > 10, "{report:?}");
         assert_eq!(report.undelivered, 0);
@@ -213,4 +220,29 @@ async fn the_living_company_announces_what_happens() {
                 .all(|(headers, _)| headers["content-type"] == style.content_type())
         );
     }
+}
+
+/// A second start must find the company as it was left, not as it was generated.
+#[test]
+fn a_company_remembers_its_life() {
+    let folder = tempfile::tempdir().unwrap();
+    let diary = folder.path().join("diary");
+    let moment = |step: i64| DateTime::from_timestamp(1_780_000_000 + 40_000 * step, 123_456_000).unwrap();
+    let live = |steps: std::ops::Range<i64>| {
+        let company = company();
+        let mut company = lock(&company);
+        let mut life = Life::remembered(7, &diary, &mut company).unwrap();
+        let changes: Vec<_> = steps.map(|step| life.step(&mut company, moment(step))).collect();
+        (format!("{:#?}", company.employees), changes)
+    };
+    let (left, _) = live(0..60);
+    // A crash cuts a line off.
+    let mut torn = std::fs::OpenOptions::new().append(true).open(&diary).unwrap();
+    std::io::Write::write_all(&mut torn, b"2026-06-").unwrap();
+    let (found, _) = live(0..0);
+    assert_eq!(found, left);
+    let (_, again) = live(60..90);
+    std::fs::remove_file(&diary).unwrap();
+    let (_, at_once) = live(0..90);
+    assert_eq!(again, at_once[60..], "chance goes on where it was");
 }
