@@ -2,9 +2,9 @@
 up *arguments:
     cargo run --release -- up {{arguments}}
 
-# The product with a year of invented history in it
+# The same with a simulated BambooHR: 1,200 people and three years of history
 demo *arguments:
-    cargo run --release -- demo {{arguments}}
+    cargo run --release -- up --demo {{arguments}}
 
 # Every test, with the embedded broker and Postgres
 test *arguments:

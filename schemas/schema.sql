@@ -74,6 +74,8 @@ CREATE OR REPLACE FUNCTION public.tenure_refresh_statistics()
  SET search_path TO 'public', 'pg_temp'
 AS $function$
 begin
+    -- A rough idea will do: 3,000 rows of each table.
+    set local default_statistics_target = 10;
     analyze stream, event_id, command_outcome, employee, employee_version, department_stats, team_stats, timeline_entry,
             risk, risk_history, feature_state;
 end $function$

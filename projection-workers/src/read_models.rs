@@ -174,9 +174,8 @@ impl People {
     async fn load(connection: &mut Connection, events: &[Opened]) -> Result<Self, DatabaseError> {
         let mut wanted: Vec<(TenantId, Uuid)> = events
             .iter()
-            .map(|opened| opened.stored.stream)
-            .filter(|stream| stream.kind == Kind::Employee)
-            .map(|stream| (stream.tenant, stream.id))
+            .filter(|opened| matches!(&opened.event, AnyEvent::Employee(event) if is_about_the_row(event)))
+            .map(|opened| (opened.stored.stream.tenant, opened.stored.stream.id))
             .collect();
         wanted.sort_unstable();
         wanted.dedup();
@@ -223,6 +222,9 @@ impl People {
     }
 
     fn take(&mut self, opened: &Opened, event: &employee::Event) {
+        if !is_about_the_row(event) {
+            return;
+        }
         let stream = opened.stored.stream;
         let who = (Uuid::from(stream.tenant), stream.id);
         let Some(person) = self.0.get_mut(&who) else { return };
@@ -303,6 +305,39 @@ fn hired_row(who: (Uuid, Uuid), hired: &employee::Hired) -> EmployeeRow {
         objects_to_scoring: false,
         next_change_on: None,
         position: 0,
+    }
+}
+
+/// Whether an event can change a person's row or versions. Most do not: they are in the timeline, and in the scores.
+const fn is_about_the_row(event: &employee::Event) -> bool {
+    match event {
+        employee::Event::Hired(_)
+        | employee::Event::Rehired { .. }
+        | employee::Event::Transferred(_)
+        | employee::Event::Promoted(_)
+        | employee::Event::ManagerChanged { .. }
+        | employee::Event::HoursChanged { .. }
+        | employee::Event::LeaveStarted { .. }
+        | employee::Event::LeaveEnded { .. }
+        | employee::Event::NoticeGiven(_)
+        | employee::Event::NoticeWithdrawn { .. }
+        | employee::Event::Terminated(_)
+        | employee::Event::TerminationReversed { .. }
+        | employee::Event::SourceRecordDeleted { .. }
+        | employee::Event::ContactChanged { .. }
+        | employee::Event::ScoringObjected(_)
+        | employee::Event::ScoringObjectionWithdrawn(_)
+        | employee::Event::Erased(_) => true,
+        employee::Event::PayChanged(_)
+        | employee::Event::DemographicsChanged { .. }
+        | employee::Event::SourceFieldsKept { .. }
+        | employee::Event::AssessmentCompleted(_)
+        | employee::Event::ReviewRecorded(_)
+        | employee::Event::SurveyAnswered(_)
+        | employee::Event::RecognitionGiven(_)
+        | employee::Event::AbsenceRecorded(_)
+        | employee::Event::OvertimeRecorded(_)
+        | employee::Event::NoteWritten(_) => false,
     }
 }
 

@@ -4,6 +4,8 @@
 create function tenure_refresh_statistics() returns void
     language plpgsql security definer set search_path = public, pg_temp as $$
 begin
+    -- A rough idea will do: 3,000 rows of each table.
+    set local default_statistics_target = 10;
     analyze stream, event_id, command_outcome, employee, employee_version, department_stats, team_stats, timeline_entry,
             risk, risk_history, feature_state;
 end $$;

@@ -392,7 +392,7 @@ pub struct EmployeeEdge<'c> {
     node: &'c Employee,
 }
 
-#[Object]
+#[Object(serial)]
 impl EmployeeEdge<'_> {
     async fn node(&self) -> &Employee {
         self.node
