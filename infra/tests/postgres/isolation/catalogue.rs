@@ -56,7 +56,8 @@ const RULES: &[(&str, &str)] = &[
     (
         "runs with its owner's rights",
         "select oid::regprocedure::text from pg_proc where pronamespace = 'public'::regnamespace and prosecdef
-            and oid::regprocedure::text <> 'tenure_prepare_log(bigint)'",
+            -- They take no name and answer nothing.
+            and oid::regprocedure::text not in ('tenure_prepare_log(bigint)', 'tenure_refresh_statistics()')",
     ),
     (
         "may be run by everyone though it runs with its owner's rights",
