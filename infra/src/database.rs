@@ -164,9 +164,6 @@ pub enum Access {
     /// Reads the rows of a batch by their keys.
     LookUp,
     Write,
-    /// Writes what the log can make again. Does not wait for the disk: a crash of the server may take back the newest of these
-    /// transactions, each as a whole with its checkpoint, and they are done anew.
-    WriteAgainIfLost,
 }
 
 /// The application's database. Cheap to clone.
@@ -223,8 +220,7 @@ impl Database {
         Self::transact_on(self.app.clone(), access, tenants, work).await
     }
 
-    /// As [`Self::transact`], with the relay's role: sees the whole log, sealed. Its checkpoint may be taken back by a crash of the
-    /// server ([`Access::WriteAgainIfLost`]): events are then sent again, and consumers skip what they have.
+    /// As [`Self::transact`], with the relay's role: sees the whole log, sealed.
     ///
     /// # Errors
     /// As [`Self::transact`].
@@ -233,7 +229,7 @@ impl Database {
         T: Send + 'static,
         W: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, DatabaseError>> + Send + 'static,
     {
-        Self::transact_on(self.relay.clone(), Access::WriteAgainIfLost, &[], work).await
+        Self::transact_on(self.relay.clone(), Access::Write, &[], work).await
     }
 
     async fn transact_on<T, W>(pool: PgPool, access: Access, tenants: &[TenantId], work: W) -> Result<T, DatabaseError>
@@ -375,15 +371,16 @@ fn begin_statement(access: Access, tenants: &[TenantId]) -> String {
     // guess, the planner hashes or walks whole tables. `cross join lateral (… offset 0)` in the statements fixes the order, keys
     // first; these settings leave only the index for each key, and keep the plan: look-ups then cost the same at any size.
     const BY_KEYS: &str = "; set local plan_cache_mode = force_generic_plan; set local enable_bitmapscan = off; set local enable_seqscan = off";
-    let (mode, planning, commit) = match access {
-        Access::Read => ("read only", "", ""),
-        Access::LookUp => ("read only", BY_KEYS, ""),
-        Access::Write => ("read write", BY_KEYS, ""),
-        Access::WriteAgainIfLost => ("read write", BY_KEYS, "; set local synchronous_commit = off"),
+    // Also projections wait for the disk, though the log could make their rows again: a transaction that a crash of the server takes
+    // back after it was answered is missed by nobody until its partition's next event.
+    let (mode, planning) = match access {
+        Access::Read => ("read only", ""),
+        Access::LookUp => ("read only", BY_KEYS),
+        Access::Write => ("read write", BY_KEYS),
     };
     let tenants: Vec<String> = tenants.iter().map(ToString::to_string).collect();
     format!(
-        "begin {mode}; set local app.tenants = '{{{}}}'{planning}{commit}",
+        "begin {mode}; set local app.tenants = '{{{}}}'{planning}",
         tenants.join(",")
     )
 }

@@ -276,7 +276,7 @@ impl<P: Projection> Runner<P> {
         let projection = self.projection.clone();
         self.workers
             .database
-            .transact(Access::WriteAgainIfLost, &tenants, move |connection| {
+            .transact(Access::Write, &tenants, move |connection| {
                 Box::pin(async move {
                     projection.apply(connection, &batch.events).await?;
                     parked::park(connection, &batch.parked).await?;
