@@ -218,7 +218,7 @@ async fn alone(
 ) -> Result<(), Failure> {
     let metrics = Metrics::start()?;
     let parts = serve_at.settings.parts()?;
-    parts.database.assert_bound().await?;
+    parts.database.assert_trustworthy().await?;
     let loops = Loops::new();
     end_on_signal(&loops);
     let listener = TcpListener::bind(serve_at.listen).await?;

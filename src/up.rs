@@ -94,7 +94,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     database::migrate(&database_url, &settings.master()?).await?;
     settings.publish(&database_url, &brokers)?;
     let parts = Parts::new(settings, &database_url, brokers)?;
-    parts.database.assert_bound().await?;
+    parts.database.assert_trustworthy().await?;
     EventLog::new(parts.database.clone()).prepare().await?;
     parts
         .brokers

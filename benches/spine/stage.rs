@@ -158,7 +158,7 @@ impl Stage {
         let parts = Parts::new(&self.settings, &url, self.kafka.brokers().clone()).expect("parts");
         parts
             .database
-            .assert_bound()
+            .assert_trustworthy()
             .await
             .expect("bound by row-level security");
         let tenant = TenantId::from_uuid(clock::new_id());

@@ -63,6 +63,8 @@ pub enum DatabaseError {
         "the database role {0} may bypass row-level security or owns tables: give the application a role of its own"
     )]
     TooPowerful(String),
+    #[error("Postgres runs with {0} = off, so that it may lose what it has confirmed: set it on, and start again")]
+    NotDurable(String),
     #[error("stored {0} does not read")]
     Corrupt(&'static str),
 }
@@ -88,7 +90,7 @@ impl DatabaseError {
                 _ => false,
             },
             Self::CutOff | Self::Contended(_) => true,
-            Self::Fenced(_) | Self::TooPowerful(_) | Self::Corrupt(_) => false,
+            Self::Fenced(_) | Self::TooPowerful(_) | Self::NotDurable(_) | Self::Corrupt(_) => false,
         }
     }
 }
@@ -328,12 +330,22 @@ impl Database {
         sender
     }
 
-    /// Refuses to work with a role that row-level security does not bind.
+    /// Refuses to work with a role that row-level security does not bind, and with a server that confirms what it may lose: all
+    /// that Tenure promises stands on both.
     ///
     /// # Errors
-    /// When the role is too powerful, or the database cannot be reached.
-    pub async fn assert_bound(&self) -> Result<(), DatabaseError> {
+    /// When the role is too powerful, the server does not keep what it confirms, or the database cannot be reached.
+    pub async fn assert_trustworthy(&self) -> Result<(), DatabaseError> {
         for pool in [&self.app, &self.relay] {
+            let lossy: Option<String> = sqlx::query_scalar(
+                "select name from pg_settings where name in ('fsync', 'full_page_writes', 'synchronous_commit') and setting = 'off' limit 1",
+            )
+            .fetch_optional(pool)
+            .await
+            .doing("check the database's settings")?;
+            if let Some(setting) = lossy {
+                return Err(DatabaseError::NotDurable(setting));
+            }
             let (role, powerful): (String, bool) = sqlx::query_as(
                 "select current_user::text, rolsuper or rolbypassrls
                         or exists (select from pg_class where relowner = pg_roles.oid and relkind in ('r', 'p', 'v', 'm'))

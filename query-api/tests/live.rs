@@ -54,7 +54,10 @@ impl Live {
         let url = postgres.url.clone();
         migrate(&url, &master).await.expect("migrates");
         let database = Database::new(&url, &master).expect("an address");
-        database.assert_bound().await.expect("bound by row-level security");
+        database
+            .assert_trustworthy()
+            .await
+            .expect("bound by row-level security");
         let keyring = Keyring::new(master.clone(), database.clone());
         let tenant = TenantId::from_uuid(clock::new_id());
         let shutdown = CancellationToken::new();

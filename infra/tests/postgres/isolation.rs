@@ -76,15 +76,33 @@ fn a_broken_rule_turns_the_check_red() {
 fn a_role_that_policies_do_not_bind_is_refused() {
     run(async {
         let world = alone().await;
-        world.database.assert_bound().await.expect("bound");
+        world.database.assert_trustworthy().await.expect("bound");
         world
             .as_owner("create table mine (id uuid); alter table mine owner to tenure_app")
             .await;
-        let refused = world.database.assert_bound().await;
+        let refused = world.database.assert_trustworthy().await;
         assert!(
             matches!(&refused, Err(DatabaseError::TooPowerful(role)) if role == "tenure_app"),
             "{refused:?}"
         );
+        world.close().await;
+    });
+}
+
+#[test]
+fn a_server_that_may_lose_what_it_confirmed_is_refused() {
+    run(async {
+        let world = alone().await;
+        world
+            .as_owner("do $$ begin execute format('alter database %I set synchronous_commit = off', current_database()); end $$")
+            .await;
+        let process = world.another_process();
+        let refused = process.assert_trustworthy().await;
+        assert!(
+            matches!(&refused, Err(DatabaseError::NotDurable(setting)) if setting == "synchronous_commit"),
+            "{refused:?}"
+        );
+        process.close().await;
         world.close().await;
     });
 }
