@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tenure::demo::webhooks::{PayloadStyle, WebhookTarget};
 
 use crate::{
-    faults::sql,
+    faults::{settled, sql},
     harness::{Connected, DataDir, Tenure, Vendor, eventually},
 };
 
@@ -278,6 +278,8 @@ async fn a_second_start_goes_on_and_metrics_tell() {
     let vendor = Vendor::start(13, 20).await;
     let connected = tenure.connect(&vendor).await;
     imported(&tenure, &connected).await;
+    // The connection's row may be there before the last of the people's, which are in other partitions.
+    settled(&tenure).await;
     let listen = tenure.listen();
     let before = tenure
         .query(
