@@ -286,6 +286,8 @@ pub async fn imported(tenure: &Tenure, connected: &Connected) {
         if done { Ok(()) } else { Err(answer) }
     })
     .await;
+    // The connection's row may be there before the last of the people's, which are in other partitions.
+    settled(tenure).await;
 }
 
 /// Waits until nothing is on its way: queues empty, everything relayed and projected, and the log at rest meanwhile.

@@ -4,24 +4,9 @@ use serde_json::{Value, json};
 use tenure::demo::webhooks::{PayloadStyle, WebhookTarget};
 
 use crate::{
-    faults::{settled, sql},
-    harness::{Connected, DataDir, Tenure, Vendor, eventually},
+    faults::{imported, sql},
+    harness::{DataDir, Tenure, Vendor, eventually},
 };
-
-/// Waits until the first import went through and every employed person has a score.
-async fn imported(tenure: &Tenure, connected: &Connected) {
-    eventually("the import", || async {
-        let answer = tenure
-            .query("admin", "{ connections { id status synchronisedAt employees } }")
-            .await;
-        let done = answer["connections"].as_array().is_some_and(|all| {
-            all.iter()
-                .any(|c| c["id"] == connected.id.as_str() && !c["synchronisedAt"].is_null())
-        });
-        if done { Ok(()) } else { Err(answer) }
-    })
-    .await;
-}
 
 async fn employee_named(tenure: &Tenure, name: &str) -> Value {
     eventually("the employee", || async {
@@ -278,8 +263,6 @@ async fn a_second_start_goes_on_and_metrics_tell() {
     let vendor = Vendor::start(13, 20).await;
     let connected = tenure.connect(&vendor).await;
     imported(&tenure, &connected).await;
-    // The connection's row may be there before the last of the people's, which are in other partitions.
-    settled(&tenure).await;
     let listen = tenure.listen();
     let before = tenure
         .query(

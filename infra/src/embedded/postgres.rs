@@ -20,6 +20,8 @@ use super::free_port;
 use crate::sealing::MasterKey;
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often a start is tried while an earlier run's server gets in the way.
+const LAUNCH_ATTEMPTS: u32 = 4;
 /// How long a server may take to end in order, before it is stopped.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a server that does not start again is left alone.
@@ -111,7 +113,7 @@ impl EmbeddedPostgres {
             port,
             password,
         };
-        let server = installation.launch().await?;
+        let server = installation.launch_alone().await?;
         create_database(&installation.url("postgres")).await?;
         Ok(Self {
             url: installation.url(DATABASE),
@@ -151,6 +153,24 @@ impl EmbeddedPostgres {
 }
 
 impl Installation {
+    /// Launches the server. A predecessor that was only just starting when its process was killed had not written its name when it
+    /// was looked for: it is ended when it gets in the way.
+    async fn launch_alone(&self) -> Result<Child, EmbeddedPostgresError> {
+        for _ in 1..LAUNCH_ATTEMPTS {
+            match self.launch().await {
+                Err(error) if self.data.join("postmaster.pid").exists() => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the Postgres of an earlier run was in the way"
+                    );
+                    wait_for_predecessor(&self.data).await;
+                }
+                launched => return launched,
+            }
+        }
+        self.launch().await
+    }
+
     fn url(&self, database: &str) -> SecretString {
         let Self { password, port, .. } = self;
         SecretString::from(format!("postgres://{SUPERUSER}:{password}@127.0.0.1:{port}/{database}"))
