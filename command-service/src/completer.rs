@@ -57,6 +57,8 @@ pub async fn run(service: CommandService, shutdown: CancellationToken) {
     while !shutdown.is_cancelled() {
         let places = completer.places(running.values().copied());
         let limit = places.each.min(READINGS_MAX - running.len());
+        // From before the claim: the lease begins in it.
+        let until = tokio::time::Instant::now() + READING_MAX;
         let claimed = match completer.claim(limit, places.none_at).await {
             Ok(claimed) => claimed,
             Err(error) => {
@@ -68,7 +70,6 @@ pub async fn run(service: CommandService, shutdown: CancellationToken) {
             }
         };
         let perhaps_more = limit > 0 && claimed.len() == limit;
-        let until = tokio::time::Instant::now() + READING_MAX;
         for claimed in claimed {
             let (completer, connection) = (Arc::clone(&completer), claimed.request.connection);
             let reading = readings.spawn(async move { completer.complete(claimed, until).await });
@@ -87,6 +88,8 @@ pub async fn run(service: CommandService, shutdown: CancellationToken) {
             () = tokio::time::sleep(POLL) => {}
         }
     }
+    // What is cut off would wait for its lease to run out.
+    while readings.join_next().await.is_some() {}
 }
 
 struct Completer {

@@ -9,18 +9,20 @@ use std::time::{Duration, Instant};
 use axum::{
     Router,
     extract::{MatchedPath, Request},
-    http::{HeaderMap, HeaderName, HeaderValue},
+    http::{HeaderMap, HeaderValue},
     middleware::{self, Next},
     response::Response,
 };
 use domain::{id::TenantId, policy::Actor};
-use infra::auth::Verifier;
+use infra::{
+    auth::Verifier,
+    telemetry::{self, REQUEST_ID},
+};
 use tracing::Instrument;
 use utoipa::OpenApi;
 
 use crate::{CommandService, problem::Problem};
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The largest command, in bytes.
 pub const COMMAND_BYTES_MAX: usize = 256 * 1024;
 /// How long a command waits for its outcome unless the client says otherwise, and at most.
@@ -89,7 +91,7 @@ async fn actor(verifier: &Verifier, headers: &HeaderMap) -> Result<Actor, Proble
         .get(axum::http::header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
     let actor = verifier.actor(authorization).await?;
-    is_of(actor.tenant);
+    log_tenant(actor.tenant);
     Ok(actor)
 }
 
@@ -98,7 +100,8 @@ async fn actor(verifier: &Verifier, headers: &HeaderMap) -> Result<Actor, Proble
 async fn observe(path: Option<MatchedPath>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let route = path.map_or_else(|| "unknown".to_owned(), |path| path.as_str().to_owned());
-    let id = request_id(request.headers());
+    let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let id = telemetry::request_id(given);
     let span = tracing::info_span!("request", request_id = id, route, tenant = tracing::field::Empty);
     let mut response = next.run(request).instrument(span).await;
     if let Ok(id) = HeaderValue::from_str(&id) {
@@ -110,17 +113,8 @@ async fn observe(path: Option<MatchedPath>, request: Request, next: Next) -> Res
     response
 }
 
-/// The caller's id for this request, if it is a plain one.
-fn request_id(headers: &HeaderMap) -> String {
-    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
-    let plain = |id: &&str| (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    given
-        .filter(plain)
-        .map_or_else(|| infra::clock::new_id().to_string(), str::to_owned)
-}
-
 /// Whose request this is, for its logs.
-fn is_of(tenant: TenantId) {
+fn log_tenant(tenant: TenantId) {
     tracing::Span::current().record("tenant", tracing::field::display(tenant));
 }
 

@@ -30,9 +30,6 @@ use crate::{
 pub const BUFFERED_RECORDS_MAX: usize = 20_000;
 /// A record may be this large: a webhook that cannot be understood is kept whole, and grows on its way (sealed, and twice in base64).
 pub const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// The same for Kafka, which takes text.
-const RECORD_BYTES: &str = "16777216";
-const _: () = assert!(RECORD_BYTES_MAX == 16_777_216);
 /// How long metadata and administration may take.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a consumer waits at a time to be told of its topic.
@@ -95,6 +92,7 @@ impl Brokers {
             doing: "begin administration",
             cause,
         })?;
+        let record_bytes = RECORD_BYTES_MAX.to_string();
         for topic in [topics::INTAKE, topics::EVENTS] {
             if self.partitions(topic).await.is_ok() {
                 continue;
@@ -103,7 +101,7 @@ impl Brokers {
             // embedded broker (tansu 0.6), told `delete`, takes -1 for an age and deletes everything at its next start.
             let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(replication))
                 .set("retention.ms", "-1")
-                .set("max.message.bytes", RECORD_BYTES);
+                .set("max.message.bytes", &record_bytes);
             let made = admin
                 .create_topics([&new], &AdminOptions::new().operation_timeout(Some(ADMIN_TIMEOUT)))
                 .await;

@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
+use crate::clock;
+
 /// How logs look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -30,6 +32,18 @@ pub fn start_logging(format: LogFormat) {
             .try_init(),
     };
     drop(started); // somebody (a test) started it before
+}
+
+/// The header that names a request, in questions and answers.
+pub const REQUEST_ID: &str = "x-request-id";
+
+/// What a request is called in the logs and in its answer: as the caller says, if that is a plain word; otherwise a new one.
+#[must_use]
+pub fn request_id(given: Option<&str>) -> String {
+    let plain = |id: &&str| (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    given
+        .filter(plain)
+        .map_or_else(|| clock::new_id().to_string(), str::to_owned)
 }
 
 /// The process's metrics, to render for Prometheus.
@@ -62,5 +76,19 @@ impl Metrics {
     pub fn render(&self) -> String {
         self.0.run_upkeep();
         self.0.render()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_callers_request_id_is_taken_if_it_is_plain() {
+        assert_eq!(request_id(Some("abc-1")), "abc-1");
+        for refused in ["", "a b", "Ada\u{301}", &"x".repeat(65)] {
+            assert_ne!(request_id(Some(refused)), refused);
+        }
+        assert_ne!(request_id(None), request_id(None));
     }
 }

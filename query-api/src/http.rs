@@ -11,7 +11,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{Html, IntoResponse, Response},
 };
-use infra::clock;
+use infra::telemetry::{self, REQUEST_ID};
 use serde::Deserialize;
 
 use crate::{
@@ -26,7 +26,6 @@ use crate::{
 
 /// The header that names the position an answer must have seen.
 pub const MIN_POSITION: HeaderName = HeaderName::from_static("tenure-min-position");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const GRAPHQL_RESPONSE: &str = "application/graphql-response+json";
 const JSON: &str = "application/json";
 
@@ -302,13 +301,8 @@ async fn read(body: Body) -> Result<Bytes, Problem> {
         .map_err(|_| Problem::TooLarge)
 }
 
-/// The caller's id for this request, if it is a plain one; otherwise a new one.
 fn request_id(headers: &HeaderMap) -> String {
-    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
-    let plain = |id: &&str| (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    given
-        .filter(plain)
-        .map_or_else(|| clock::new_id().to_string(), str::to_owned)
+    telemetry::request_id(headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()))
 }
 
 /// WebSockets; in development, a page to try queries on.
@@ -385,12 +379,5 @@ mod tests {
     fn a_batch_does_not_read() {
         assert!(serde_json::from_str::<Asked>(r#"[{"query": "{ status { logHead } }"}]"#).is_err());
         assert!(serde_json::from_str::<Asked>(r#"{"query": "{ status { logHead } }", "variables": null}"#).is_ok());
-    }
-
-    #[test]
-    fn a_foreign_request_id_is_taken_if_it_is_plain() {
-        let of = |value| request_id(&[(REQUEST_ID, HeaderValue::from_static(value))].into_iter().collect());
-        assert_eq!(of("abc-1"), "abc-1");
-        assert_ne!(of("a b"), "a b");
     }
 }

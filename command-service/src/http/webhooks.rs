@@ -116,7 +116,7 @@ async fn take_in(
         verdict = check(&live);
     }
     verdict.map_err(|problem| refusal(&problem))?;
-    super::is_of(live.tenant);
+    super::log_tenant(live.tenant);
     let trace = super::traceparent(headers);
 
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());

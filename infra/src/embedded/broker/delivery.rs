@@ -118,17 +118,19 @@ impl Arrivals {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         for topic in sent {
             for partition in topic.partition_data.into_iter().flatten() {
-                let Some(base_offset) = stored.get(&(topic.name.as_str(), partition.index)) else {
-                    continue;
-                };
+                let place = (topic.name.clone(), partition.index);
+                let base_offset = stored.get(&(topic.name.as_str(), partition.index));
                 let mut batches = partition.records.map(|frame| frame.batches).unwrap_or_default();
-                // Only the first batch's place is told.
-                if let (Some(batch), true) = (batches.pop(), batches.is_empty()) {
-                    let end = recent.entry((topic.name.clone(), partition.index)).or_default();
-                    end.add(Batch {
-                        base_offset: *base_offset,
-                        ..batch
-                    });
+                match (base_offset, batches.pop()) {
+                    (Some(base_offset), Some(batch)) if batches.is_empty() => {
+                        recent.entry(place).or_default().add(Batch {
+                            base_offset: *base_offset,
+                            ..batch
+                        });
+                    }
+                    // Perhaps it was stored all the same, and of several batches only the first's place is told: memory must not
+                    // say that this partition ends where it did before.
+                    _ => drop(recent.remove(&place)),
                 }
             }
         }
@@ -179,9 +181,35 @@ impl<G: Storage> Service<G, ProduceRequest> for Produce {
 
     async fn serve(&self, context: Context<G>, request: ProduceRequest) -> Result<ProduceResponse, Error> {
         let sent = request.topic_data.clone().unwrap_or_default();
+        let doubt = Doubt {
+            arrivals: &self.arrivals,
+            sent,
+        };
         let answer = ProduceService.serve(context, request).await?;
-        self.arrivals.note(sent, &answer);
+        doubt.resolve(&answer);
         Ok(answer)
+    }
+}
+
+/// What is being stored. When that fails, or is cut off with its connection, the storage may have it or not: memory forgets
+/// where these partitions end, so that no consumer waits at an old end for what is there.
+struct Doubt<'a> {
+    arrivals: &'a Arrivals,
+    sent: Vec<TopicProduceData>,
+}
+
+impl Doubt<'_> {
+    fn resolve(mut self, answer: &ProduceResponse) {
+        self.arrivals.note(std::mem::take(&mut self.sent), answer);
+    }
+}
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        if !self.sent.is_empty() {
+            self.arrivals
+                .note(std::mem::take(&mut self.sent), &ProduceResponse::default());
+        }
     }
 }
 
@@ -327,6 +355,11 @@ fn empty(partition: i32) -> PartitionData {
 
 #[cfg(test)]
 mod tests {
+    use tansu_sans_io::{
+        produce_request::PartitionProduceData,
+        produce_response::{PartitionProduceResponse, TopicProduceResponse},
+    };
+
     use super::*;
 
     fn batch(base_offset: i64, records: i32, bytes: usize) -> Batch {
@@ -380,5 +413,61 @@ mod tests {
         recent.add(batch(100, 1, RECENT_BYTES_MAX + 1));
         assert_eq!((recent.batches.len(), recent.bytes), (0, 0));
         assert_eq!(offsets(recent.from(101)), Some(vec![]));
+    }
+
+    fn sent(batches: Vec<Batch>) -> Vec<TopicProduceData> {
+        let partition = PartitionProduceData::default()
+            .index(0)
+            .records(Some(Frame { batches }));
+        vec![
+            TopicProduceData::default()
+                .name("t".to_owned())
+                .partition_data(Some(vec![partition])),
+        ]
+    }
+
+    fn stored(base_offset: i64, error: ErrorCode) -> ProduceResponse {
+        let partition = PartitionProduceResponse::default()
+            .index(0)
+            .base_offset(base_offset)
+            .error_code(error.into());
+        let topic = TopicProduceResponse::default()
+            .name("t".to_owned())
+            .partition_responses(Some(vec![partition]));
+        ProduceResponse::default().responses(Some(vec![topic]))
+    }
+
+    #[test]
+    fn an_end_that_is_in_doubt_is_forgotten() {
+        let arrivals = Arrivals::default();
+        let end = || arrivals.from("t", 0, 6).map(|(_, end)| end);
+        let keep = || {
+            arrivals.note(sent(vec![batch(0, 2, 10)]), &stored(4, ErrorCode::None));
+            assert_eq!(end(), Some(6));
+        };
+
+        keep();
+        arrivals.note(sent(vec![batch(0, 1, 10)]), &stored(-1, ErrorCode::UnknownServerError));
+        assert_eq!(end(), None, "refused");
+
+        keep();
+        let two = vec![batch(0, 1, 10), batch(0, 1, 10)];
+        arrivals.note(sent(two), &stored(6, ErrorCode::None));
+        assert_eq!(end(), None, "several batches");
+
+        keep();
+        drop(Doubt {
+            arrivals: &arrivals,
+            sent: sent(vec![batch(0, 1, 10)]),
+        });
+        assert_eq!(end(), None, "cut off");
+
+        keep();
+        let doubt = Doubt {
+            arrivals: &arrivals,
+            sent: sent(vec![batch(0, 1, 10)]),
+        };
+        doubt.resolve(&stored(6, ErrorCode::None));
+        assert_eq!(end(), Some(7), "stored");
     }
 }
