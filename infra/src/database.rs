@@ -163,7 +163,7 @@ fn role_password(master: &MasterKey, role: &str) -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     Read,
-    /// Reads the rows of a batch by their keys.
+    /// Reads rows by their keys, or along an index.
     LookUp,
     Write,
 }
@@ -243,7 +243,7 @@ impl Database {
         let task = tokio::spawn(async move {
             let mut unit = Unit::begin(&pool, begin).await?;
             let answer = work(unit.connection()?).await;
-            unit.end(answer.is_ok()).await?;
+            unit.end(access, answer.is_ok()).await?;
             answer
         });
         task.await.map_err(|_| DatabaseError::CutOff)?
@@ -419,10 +419,14 @@ impl Unit {
         self.connection.as_deref_mut().ok_or(DatabaseError::CutOff)
     }
 
-    async fn end(mut self, commit: bool) -> Result<(), DatabaseError> {
+    async fn end(mut self, access: Access, commit: bool) -> Result<(), DatabaseError> {
         // Postgres rolls back the commit of a transaction in which something failed, and calls that a success. A statement
         // before it, in the same round trip, fails instead: what is answered as done was done.
-        let statement = if commit { "select 1; commit" } else { "rollback" };
+        let statement = match access {
+            Access::Write if commit => "select 1; commit",
+            Access::Read | Access::LookUp if commit => "commit",
+            Access::Read | Access::LookUp | Access::Write => "rollback",
+        };
         let ended = sqlx::raw_sql(statement)
             .execute(self.connection()?)
             .await

@@ -1,6 +1,7 @@
 //! The schema: what can be asked, and by whom.
 
 mod employee;
+mod flat;
 mod heads;
 mod overview;
 mod query;

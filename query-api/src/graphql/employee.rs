@@ -16,6 +16,7 @@ use infra::read_model::{
 use uuid::Uuid;
 
 use super::{
+    flat::{Flat, Plain},
     risk::{Risk, RiskAssessment},
     scalar::{Band, Day, EmployeeOrder, Position, Status},
     timeline::TimelineConnection,
@@ -242,7 +243,7 @@ impl Employee {
     }
 
     /// The current score. Null: nobody scores this person (not employed, objected), or the viewer may not see it.
-    async fn risk(&self, ctx: &Context<'_>) -> Result<Option<Risk>, crate::error::SharedError> {
+    async fn risk(&self, ctx: &Context<'_>) -> Result<Option<Flat<Risk>>, crate::error::SharedError> {
         let viewer = Viewer::of(ctx)?;
         if !self.shows(viewer, Permission::SeeRisk) {
             return Ok(None);
@@ -251,7 +252,7 @@ impl Employee {
             Score::Known(row) => row.clone(),
             Score::ToLoad => loaders(ctx)?.risks.load_one(self.key(viewer)).await?.map(Arc::new),
         };
-        Ok(row.map(Risk))
+        Ok(row.map(|row| Flat(Risk(row))))
     }
 
     /// The scores that were news, newest first; those before the log position `before`.
@@ -261,11 +262,11 @@ impl Employee {
         ctx: &Context<'_>,
         first: Option<i32>,
         before: Option<Position>,
-    ) -> Result<Vec<RiskAssessment>, ApiError> {
+    ) -> Result<Flat<Vec<RiskAssessment>>, ApiError> {
         let viewer = Viewer::of(ctx)?;
         let limit = i64::from(cursor::page_size(first)?);
         if !self.shows(viewer, Permission::SeeRisk) {
-            return Ok(vec![]);
+            return Ok(Flat(vec![]));
         }
         let (tenant, id) = self.key(viewer);
         let before = before.map(|position| position.0);
@@ -274,7 +275,7 @@ impl Employee {
                 Box::pin(async move { query::risk_history(connection, tenant, id, before, limit).await })
             })
             .await?;
-        Ok(rows.into_iter().map(RiskAssessment).collect())
+        Ok(Flat(rows.into_iter().map(RiskAssessment).collect()))
     }
 
     /// Everything that is recorded about the person, newest first.
@@ -300,6 +301,16 @@ impl Employee {
             })
             .await?;
         TimelineConnection::open(rows, &window, viewer, &store.keyring).await
+    }
+}
+
+impl Plain for &Employee {
+    fn waits(&self, field: &str) -> bool {
+        match field {
+            "risk" => matches!(self.score, Score::ToLoad),
+            "manager" | "team" | "riskHistory" | "timeline" => true,
+            _ => false,
+        }
     }
 }
 
@@ -358,8 +369,8 @@ impl EmployeeConnection {
             .collect()
     }
 
-    async fn nodes(&self) -> Vec<&Employee> {
-        self.entries.iter().map(|(_, node)| node).collect()
+    async fn nodes(&self) -> Vec<Flat<&Employee>> {
+        self.entries.iter().map(|(_, node)| Flat(node)).collect()
     }
 
     async fn page_info(&self) -> PageInfo {
@@ -392,10 +403,10 @@ pub struct EmployeeEdge<'c> {
     node: &'c Employee,
 }
 
-#[Object(serial)]
+#[Object]
 impl EmployeeEdge<'_> {
-    async fn node(&self) -> &Employee {
-        self.node
+    async fn node(&self) -> Flat<&Employee> {
+        Flat(self.node)
     }
 
     async fn cursor(&self) -> String {
@@ -497,7 +508,7 @@ pub async fn list(
     let wanted = filter.clone();
     // What hangs on every entry is read in the same transaction.
     let (found, managers) = store(ctx)?
-        .read(tenant, move |connection| {
+        .walk(tenant, move |connection| {
             Box::pin(async move {
                 let found = query::employees(connection, tenant, &wanted, &page).await?;
                 let mut ids: Vec<_> = found

@@ -6,14 +6,16 @@ use async_graphql::{Object, SimpleObject};
 use domain::{Timestamp, risk::Band as BandName, risk::Factor};
 use infra::read_model::risk::{RiskHistoryRow, RiskRow};
 
-use super::scalar::{Band, Position};
+use super::{
+    flat::{Flat, Plain},
+    scalar::{Band, Position},
+};
 use crate::error::ApiError;
 
 /// The probability that someone gives notice by their own will within the horizon.
 pub struct Risk(pub Arc<RiskRow>);
 
-// Serial: nothing here waits, and joining the futures of a page's many small fields costs more than they do.
-#[Object(serial)]
+#[Object]
 impl Risk {
     /// Calibrated, 0 to 1.
     async fn probability(&self) -> f64 {
@@ -29,8 +31,8 @@ impl Risk {
     }
 
     /// What moved the score most, largest first.
-    async fn factors(&self) -> Vec<RiskFactor<'_>> {
-        self.0.factors.iter().map(RiskFactor::new).collect()
+    async fn factors(&self) -> Flat<Vec<RiskFactor<'_>>> {
+        factors(&self.0.factors)
     }
 
     /// The version of the model.
@@ -48,16 +50,18 @@ impl Risk {
     }
 }
 
+impl Plain for Risk {}
+
 /// How much one feature moves a score.
 pub struct RiskFactor<'r>(&'r Factor);
 
-impl<'r> RiskFactor<'r> {
-    const fn new(factor: &'r Factor) -> Self {
-        Self(factor)
-    }
+impl Plain for RiskFactor<'_> {}
+
+fn factors(factors: &[Factor]) -> Flat<Vec<RiskFactor<'_>>> {
+    Flat(factors.iter().map(RiskFactor).collect())
 }
 
-#[Object(serial)]
+#[Object]
 impl RiskFactor<'_> {
     /// The feature's stable name.
     async fn feature(&self) -> &str {
@@ -78,7 +82,9 @@ impl RiskFactor<'_> {
 /// A score that entered history: another band, a step, or another model.
 pub struct RiskAssessment(pub RiskHistoryRow);
 
-#[Object(serial)]
+impl Plain for RiskAssessment {}
+
+#[Object]
 impl RiskAssessment {
     /// Null when it can no longer be read, because the person was erased.
     async fn probability(&self) -> Option<f64> {
@@ -93,8 +99,8 @@ impl RiskAssessment {
         band(&self.0.band)
     }
 
-    async fn factors(&self) -> Vec<RiskFactor<'_>> {
-        self.0.factors.iter().map(RiskFactor::new).collect()
+    async fn factors(&self) -> Flat<Vec<RiskFactor<'_>>> {
+        factors(&self.0.factors)
     }
 
     async fn model(&self) -> &str {
