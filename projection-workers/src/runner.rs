@@ -19,6 +19,7 @@ use infra::{
     sealing::{Place, SealingError, Subject, SubjectKey, open_payload},
 };
 use schemas::{codec::AnyEvent, envelope::StoredEvent, topics};
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -26,6 +27,8 @@ use crate::ProjectionWorkers;
 
 /// Events of one transaction at most.
 pub const BATCH_EVENTS_MAX: usize = 2_000;
+/// A backlog from which the next batch is read while one is written.
+const READ_AHEAD_EVENTS_MIN: usize = BATCH_EVENTS_MAX / 4;
 const RETRY_DELAY: Duration = Duration::from_millis(250);
 /// How often a projection gets to do what time alone asks for, and re-drives are looked for.
 const TICK: Duration = Duration::from_secs(1);
@@ -103,10 +106,14 @@ pub async fn run<P: Projection>(
     let partitions = workers.bulk.partitions(topics::EVENTS).await?;
     let mut deliveries = broker::consume(&workers.brokers, member, workers.database.clone(), own)?;
     let mut runner = Runner {
-        workers,
-        projection,
+        writer: Writer {
+            workers,
+            projection,
+            partitions,
+            shutdown: shutdown.clone(),
+        },
         owned: BTreeMap::new(),
-        partitions,
+        under_way: None,
     };
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -114,39 +121,59 @@ pub async fn run<P: Projection>(
     loop {
         tokio::select! {
             biased;
-            () = shutdown.cancelled() => return Ok(()),
+            () = shutdown.cancelled() => return runner.settle().await.map(drop),
             _tick = tick.tick() => runner.tick().await?,
-            count = deliveries.recv_many(&mut arrived, BATCH_EVENTS_MAX) => {
+            written = under_way(&mut runner.under_way) => drop(runner.settled(written)?),
+            // A few events rather wait for the batch before them and go with those that come meanwhile.
+            count = deliveries.recv_many(&mut arrived, BATCH_EVENTS_MAX),
+                if runner.under_way.is_none() || deliveries.len() >= READ_AHEAD_EVENTS_MIN =>
+            {
                 if count == 0 {
                     return if shutdown.is_cancelled() { Ok(()) } else { Err(RunnerError::Ended) };
                 }
-                runner.handle(arrived.drain(..), &shutdown).await?;
+                runner.handle(arrived.drain(..)).await?;
             }
         }
     }
 }
 
+/// While one batch is written, the next is read.
 struct Runner<P> {
-    workers: ProjectionWorkers,
-    projection: P,
+    writer: Writer<P>,
+    /// Where each partition stands once the batch that is under way is written.
     owned: BTreeMap<i32, Checkpoint>,
-    partitions: i32,
+    under_way: Option<JoinHandle<Result<Written, RunnerError>>>,
 }
 
 /// A batch on its way: what to apply, what to park, where the checkpoints go.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Batch {
     events: Vec<Opened>,
     parked: Vec<Parked>,
     steps: Vec<Step>,
 }
 
+/// What the batch after this one has to know of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    /// All of it.
+    Whole,
+    /// Streams may be held now that were not when the next batch was read.
+    WithParked,
+}
+
+/// Waits for what is under way; for ever if nothing is.
+async fn under_way(
+    task: &mut Option<JoinHandle<Result<Written, RunnerError>>>,
+) -> Result<Result<Written, RunnerError>, JoinError> {
+    match task {
+        Some(task) => task.await,
+        None => std::future::pending().await,
+    }
+}
+
 impl<P: Projection> Runner<P> {
-    async fn handle(
-        &mut self,
-        deliveries: impl Iterator<Item = Delivery>,
-        shutdown: &CancellationToken,
-    ) -> Result<(), RunnerError> {
+    async fn handle(&mut self, deliveries: impl Iterator<Item = Delivery>) -> Result<(), RunnerError> {
         let mut records = Vec::new();
         for delivery in deliveries {
             match delivery {
@@ -160,137 +187,68 @@ impl<P: Projection> Runner<P> {
                     }
                 }
                 Delivery::Assigned(checkpoint) => {
-                    self.process(std::mem::take(&mut records), shutdown).await?;
+                    self.process(std::mem::take(&mut records)).await?;
+                    self.settle().await?;
                     self.owned.insert(checkpoint.partition, checkpoint);
                 }
                 Delivery::Revoked(partition) => {
-                    self.process(std::mem::take(&mut records), shutdown).await?;
+                    self.process(std::mem::take(&mut records)).await?;
+                    self.settle().await?;
                     self.owned.remove(&partition);
                 }
                 Delivery::Broken(cause) => return Err(RunnerError::Broken(cause)),
             }
         }
-        self.process(records, shutdown).await
+        self.process(records).await
     }
 
-    /// Processes records, however long the database is away.
-    async fn process(&mut self, records: Vec<Record>, shutdown: &CancellationToken) -> Result<(), RunnerError> {
+    /// Reads records while the batch before is written, and then begins to write them.
+    async fn process(&mut self, records: Vec<Record>) -> Result<(), RunnerError> {
         if records.is_empty() {
             return Ok(());
         }
-        let mut told = false;
-        while !shutdown.is_cancelled() {
-            match self.try_process(&records).await {
-                Ok(()) => return Ok(()),
-                Err(error) if error.is_transient() => {
-                    if !told {
-                        tracing::warn!(
-                            error = &error as &dyn std::error::Error,
-                            projection = P::NAME,
-                            "{} waits for the database",
-                            P::NAME
-                        );
-                        told = true;
-                    }
-                    tokio::time::sleep(RETRY_DELAY).await;
-                }
-                Err(error) => return Err(error),
-            }
+        let mut batch = self.read_patiently(&records).await?;
+        if self.settle().await? == Written::WithParked {
+            batch = self.read_patiently(&records).await?;
         }
-        Ok(())
-    }
-
-    async fn try_process(&mut self, records: &[Record]) -> Result<(), RunnerError> {
-        let started = Instant::now();
-        let batch = self.read(records).await?;
-        let (count, steps) = (batch.events.len(), batch.steps.clone());
-        match self.commit(batch.clone()).await {
-            Ok(()) => {}
-            // A panic cuts the task off; a broken value is an error that no retry mends. Find out which event it is.
-            Err(RunnerError::Database(
-                error @ (DatabaseError::CutOff | DatabaseError::Corrupt(_) | DatabaseError::Failed { .. }),
-            )) if matches!(error, DatabaseError::CutOff) || !error.is_transient() => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    projection = P::NAME,
-                    "{} meets an event that it cannot apply",
-                    P::NAME
-                );
-                self.one_by_one(batch).await?;
-            }
-            Err(error) => return Err(error),
-        }
-        for step in &steps {
+        let Some(batch) = batch else { return Ok(()) };
+        for step in &batch.steps {
             if let Some(owned) = self.owned.get_mut(&step.from.partition) {
                 (owned.next_offset, owned.position) = (step.next_offset, step.position);
             }
         }
-        self.projection.committed();
-        metrics::histogram!("tenure_projection_batch_seconds", "projection" => P::NAME)
-            .record(started.elapsed().as_secs_f64());
-        metrics::histogram!("tenure_projection_batch_size", "projection" => P::NAME).record(count as f64);
-        metrics::counter!("tenure_projected_events_total", "projection" => P::NAME).increment(count as u64);
+        let writer = self.writer.clone();
+        self.under_way = Some(tokio::spawn(async move { writer.write(batch).await }));
         Ok(())
     }
 
-    /// Applies a batch's events each in a transaction of its own, parking those that fail, and then moves the checkpoint.
-    /// Applying again after a crash in between is harmless: rows carry the position that they have seen.
-    async fn one_by_one(&self, mut batch: Batch) -> Result<(), RunnerError> {
-        let mut held: HashSet<StreamId> = HashSet::new();
-        for opened in std::mem::take(&mut batch.events) {
-            let stream = opened.stored.stream;
-            if held.contains(&stream) {
-                batch
-                    .parked
-                    .push(self.park_event(&opened.stored, "waits behind a parked event of its stream".to_owned()));
-                continue;
-            }
-            let alone = Batch {
-                events: vec![opened.clone()],
-                ..Batch::default()
-            };
-            match self.commit(alone).await {
-                Ok(()) => {}
-                Err(RunnerError::Database(error))
-                    if error.is_transient() && !matches!(error, DatabaseError::CutOff) =>
-                {
-                    return Err(error.into());
-                }
-                Err(RunnerError::Database(error @ DatabaseError::Fenced(_))) => return Err(error.into()),
+    /// Waits until nothing is under way. Without it, rows are not touched and partitions not given up.
+    async fn settle(&mut self) -> Result<Written, RunnerError> {
+        if self.under_way.is_none() {
+            return Ok(Written::Whole);
+        }
+        let written = under_way(&mut self.under_way).await;
+        self.settled(written)
+    }
+
+    fn settled(&mut self, written: Result<Result<Written, RunnerError>, JoinError>) -> Result<Written, RunnerError> {
+        self.under_way = None;
+        written.unwrap_or(Err(RunnerError::Database(DatabaseError::CutOff)))
+    }
+
+    /// However long the database is away; nothing after a shutdown.
+    async fn read_patiently(&self, records: &[Record]) -> Result<Option<Batch>, RunnerError> {
+        let mut patience = self.writer.patience();
+        loop {
+            match self.read(records).await {
+                Ok(batch) => return Ok(Some(batch)),
                 Err(error) => {
-                    held.insert(stream);
-                    batch
-                        .parked
-                        .push(self.park_event(&opened.stored, format!("{} cannot apply it: {error}", P::NAME)));
+                    if !patience.after(error).await? {
+                        return Ok(None);
+                    }
                 }
             }
         }
-        self.commit(batch).await
-    }
-
-    async fn commit(&self, batch: Batch) -> Result<(), RunnerError> {
-        let tenants = event_log::tenants_of(
-            (batch.events.iter().map(|opened| opened.stored.stream.tenant))
-                .chain(batch.parked.iter().map(|item| item.stream.tenant)),
-        );
-        let projection = self.projection.clone();
-        self.workers
-            .database
-            .transact(Access::Write, &tenants, move |connection| {
-                Box::pin(async move {
-                    projection.apply(connection, &batch.events).await?;
-                    parked::park(connection, &batch.parked).await?;
-                    fail::fail_point!("mid-projection");
-                    if batch.steps.is_empty() {
-                        Ok(())
-                    } else {
-                        checkpoint::advance(connection, P::NAME, topics::EVENTS, &batch.steps).await
-                    }
-                })
-            })
-            .await?;
-        fail::fail_point!("after-projection");
-        Ok(())
     }
 
     /// Reads, opens and decodes. What repeats an earlier position is skipped; what cannot be read is parked, with what
@@ -322,7 +280,7 @@ impl<P: Projection> Runner<P> {
                 Ok(_) => metrics::counter!("tenure_projection_repeats_total", "projection" => P::NAME).increment(1),
                 Err(error) => {
                     let nowhere = StreamId::new(UNKNOWN_TENANT, Kind::Tenant, Uuid::nil());
-                    batch.parked.push(self.park(
+                    batch.parked.push(self.writer.park(
                         nowhere,
                         record.partition,
                         record.offset,
@@ -354,7 +312,7 @@ impl<P: Projection> Runner<P> {
                 }
             };
             held.insert(event.stream);
-            batch.parked.push(self.park(
+            batch.parked.push(self.writer.park(
                 event.stream,
                 record.partition,
                 record.offset,
@@ -390,6 +348,7 @@ impl<P: Projection> Runner<P> {
     async fn held(&self, streams: Vec<StreamId>) -> Result<HashSet<StreamId>, RunnerError> {
         let tenants = event_log::tenants_of(streams.iter().map(|stream| stream.tenant));
         Ok(self
+            .writer
             .workers
             .database
             .transact(Access::LookUp, &tenants, move |connection| {
@@ -405,17 +364,18 @@ impl<P: Projection> Runner<P> {
         let mut subjects: Vec<Subject> = events.map(|event| (event.stream.tenant, event.stream.id)).collect();
         subjects.sort_unstable();
         subjects.dedup();
-        Ok(self.workers.keyring.subjects(&subjects).await?)
+        Ok(self.writer.workers.keyring.subjects(&subjects).await?)
     }
 
     async fn tick(&mut self) -> Result<(), RunnerError> {
+        self.settle().await?;
         let done = async {
             self.redrive().await?;
-            let (owned, partitions) = (&self.owned, self.partitions);
+            let (owned, partitions) = (&self.owned, self.writer.partitions);
             let owns = move |stream: &StreamId| {
                 owned.contains_key(&topics::partition(topics::key(stream).as_bytes(), partitions))
             };
-            self.projection.tick(&owns).await?;
+            self.writer.projection.tick(&owns).await?;
             Ok::<(), RunnerError>(())
         };
         match done.await {
@@ -430,6 +390,7 @@ impl<P: Projection> Runner<P> {
             return Ok(());
         }
         let mut tenants = self
+            .writer
             .workers
             .database
             .transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection)))
@@ -437,6 +398,7 @@ impl<P: Projection> Runner<P> {
         tenants.push(UNKNOWN_TENANT);
         let partitions: Vec<i32> = self.owned.keys().copied().collect();
         let again = self
+            .writer
             .workers
             .database
             .transact(Access::Read, &tenants, move |connection| {
@@ -450,6 +412,7 @@ impl<P: Projection> Runner<P> {
             }
             let read = StoredEvent::read(&item.value).map_err(|error| error.to_string());
             let keys = self
+                .writer
                 .workers
                 .keyring
                 .subjects(&[(item.stream.tenant, item.stream.id)])
@@ -460,13 +423,14 @@ impl<P: Projection> Runner<P> {
                     event: opened,
                 })
             }) {
-                Ok(opened) => self.commit_redriven(opened, &item).await,
+                Ok(opened) => self.writer.commit_redriven(opened, &item).await,
                 Err(cause) => Err(cause),
             };
             if let Err(cause) = outcome {
                 held.insert(item.stream);
                 let (stream, again) = (item.stream, Parked { cause, ..item });
-                self.workers
+                self.writer
+                    .workers
                     .database
                     .transact(Access::Write, &[stream.tenant], move |connection| {
                         Box::pin(async move {
@@ -477,6 +441,122 @@ impl<P: Projection> Runner<P> {
                     .await?;
             }
         }
+        Ok(())
+    }
+}
+
+/// Writes batches. Cheap to clone.
+#[derive(Clone)]
+struct Writer<P> {
+    workers: ProjectionWorkers,
+    projection: P,
+    partitions: i32,
+    shutdown: CancellationToken,
+}
+
+impl<P: Projection> Writer<P> {
+    /// However long the database is away; nothing after a shutdown.
+    async fn write(&self, batch: Batch) -> Result<Written, RunnerError> {
+        let (started, batch) = (Instant::now(), Arc::new(batch));
+        let mut patience = self.patience();
+        let written = loop {
+            if self.shutdown.is_cancelled() {
+                return Ok(Written::Whole);
+            }
+            match self.try_write(&batch).await {
+                Ok(written) => break written,
+                Err(error) => drop(patience.after(error).await?),
+            }
+        };
+        self.projection.committed();
+        let count = batch.events.len();
+        metrics::histogram!("tenure_projection_batch_seconds", "projection" => P::NAME)
+            .record(started.elapsed().as_secs_f64());
+        metrics::histogram!("tenure_projection_batch_size", "projection" => P::NAME).record(count as f64);
+        metrics::counter!("tenure_projected_events_total", "projection" => P::NAME).increment(count as u64);
+        Ok(written)
+    }
+
+    async fn try_write(&self, batch: &Arc<Batch>) -> Result<Written, RunnerError> {
+        match self.commit(Arc::clone(batch)).await {
+            Ok(()) if batch.parked.is_empty() => Ok(Written::Whole),
+            Ok(()) => Ok(Written::WithParked),
+            // A panic cuts the task off; a broken value is an error that no retry mends. Find out which event it is.
+            Err(RunnerError::Database(
+                error @ (DatabaseError::CutOff | DatabaseError::Corrupt(_) | DatabaseError::Failed { .. }),
+            )) if matches!(error, DatabaseError::CutOff) || !error.is_transient() => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    projection = P::NAME,
+                    "{} meets an event that it cannot apply",
+                    P::NAME
+                );
+                self.one_by_one(batch).await.map(|()| Written::WithParked)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Applies a batch's events each in a transaction of its own, parking those that fail, and then moves the checkpoint.
+    /// Applying again after a crash in between is harmless: rows carry the position that they have seen.
+    async fn one_by_one(&self, batch: &Batch) -> Result<(), RunnerError> {
+        let mut rest = Batch {
+            events: Vec::new(),
+            parked: batch.parked.clone(),
+            steps: batch.steps.clone(),
+        };
+        let mut held: HashSet<StreamId> = HashSet::new();
+        for opened in &batch.events {
+            let stream = opened.stored.stream;
+            if held.contains(&stream) {
+                rest.parked
+                    .push(self.park_event(&opened.stored, "waits behind a parked event of its stream".to_owned()));
+                continue;
+            }
+            let alone = Batch {
+                events: vec![opened.clone()],
+                ..Batch::default()
+            };
+            match self.commit(Arc::new(alone)).await {
+                Ok(()) => {}
+                Err(RunnerError::Database(error))
+                    if error.is_transient() && !matches!(error, DatabaseError::CutOff) =>
+                {
+                    return Err(error.into());
+                }
+                Err(RunnerError::Database(error @ DatabaseError::Fenced(_))) => return Err(error.into()),
+                Err(error) => {
+                    held.insert(stream);
+                    rest.parked
+                        .push(self.park_event(&opened.stored, format!("{} cannot apply it: {error}", P::NAME)));
+                }
+            }
+        }
+        self.commit(Arc::new(rest)).await
+    }
+
+    async fn commit(&self, batch: Arc<Batch>) -> Result<(), RunnerError> {
+        let tenants = event_log::tenants_of(
+            (batch.events.iter().map(|opened| opened.stored.stream.tenant))
+                .chain(batch.parked.iter().map(|item| item.stream.tenant)),
+        );
+        let projection = self.projection.clone();
+        self.workers
+            .database
+            .transact(Access::Write, &tenants, move |connection| {
+                Box::pin(async move {
+                    projection.apply(connection, &batch.events).await?;
+                    parked::park(connection, &batch.parked).await?;
+                    fail::fail_point!("mid-projection");
+                    if batch.steps.is_empty() {
+                        Ok(())
+                    } else {
+                        checkpoint::advance(connection, P::NAME, topics::EVENTS, &batch.steps).await
+                    }
+                })
+            })
+            .await?;
+        fail::fail_point!("after-projection");
         Ok(())
     }
 
@@ -542,6 +622,41 @@ impl<P: Projection> Runner<P> {
             value,
             parked_at: clock::now(),
         }
+    }
+
+    const fn patience(&self) -> Patience<'_> {
+        Patience {
+            projection: P::NAME,
+            told: false,
+            shutdown: &self.shutdown,
+        }
+    }
+}
+
+/// How to wait for a database that is away.
+struct Patience<'s> {
+    projection: &'static str,
+    told: bool,
+    shutdown: &'s CancellationToken,
+}
+
+impl Patience<'_> {
+    /// Waits a moment; whether to try again.
+    async fn after(&mut self, error: RunnerError) -> Result<bool, RunnerError> {
+        if !error.is_transient() {
+            return Err(error);
+        }
+        if !self.told {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                projection = self.projection,
+                "{} waits for the database",
+                self.projection
+            );
+            self.told = true;
+        }
+        tokio::time::sleep(RETRY_DELAY).await;
+        Ok(!self.shutdown.is_cancelled())
     }
 }
 

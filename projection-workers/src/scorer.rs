@@ -155,7 +155,7 @@ impl Projection for Scorer {
             for ((tenant, employee), events) in people {
                 let (mut memory, seen) = memories.remove(&(tenant, employee)).unwrap_or_default();
                 // A score belongs to the last event that moved an input, however events were batched.
-                let (mut last, mut scored) = (None, None);
+                let mut scored = None;
                 for (opened, event) in events {
                     if opened.stored.position <= seen {
                         continue; // applied already, when a batch was taken one by one
@@ -163,33 +163,27 @@ impl Projection for Scorer {
                     if memory.features.apply(event) {
                         scored = Some(opened);
                     }
-                    last = Some((opened, event));
                 }
-                let Some((opened, event)) = last else { continue };
-                let who = Who {
-                    tenant,
-                    employee,
-                    position: opened.stored.position,
-                    key: keys.get(&(tenant, employee)),
-                };
-                if matches!(event, employee::Event::Erased(_)) || memory.features.is_erased() {
+                // What moved no input is not worth a write: taking it again would move none either.
+                let Some(scored) = scored else { continue };
+                if memory.features.is_erased() {
                     round.forget.push((tenant, employee));
                     continue;
                 }
-                if let Some(scored) = scored {
-                    let scoring = self.scoring(connection, tenant).await?;
-                    let at = Who {
-                        position: scored.stored.position,
-                        ..who
-                    };
-                    round.score(
-                        &scoring,
-                        &at,
-                        &mut memory,
-                        scored.stored.recorded_at,
-                        scored.stored.provenance.correlation,
-                    );
-                }
+                let who = Who {
+                    tenant,
+                    employee,
+                    position: scored.stored.position,
+                    key: keys.get(&(tenant, employee)),
+                };
+                let scoring = self.scoring(connection, tenant).await?;
+                round.score(
+                    &scoring,
+                    &who,
+                    &mut memory,
+                    scored.stored.recorded_at,
+                    scored.stored.provenance.correlation,
+                );
                 round.remember(&who, &memory)?;
             }
             round.store(connection, &self.keyring).await
@@ -362,6 +356,21 @@ struct Who<'k> {
     key: Option<&'k SubjectKey>,
 }
 
+/// What has to be remembered of a score to tell whether the next is news.
+fn without_factors(assessment: &Assessment) -> Assessment {
+    let probability = assessment.score.open().map(|score| score.probability);
+    Assessment {
+        model: assessment.model.clone(),
+        score: probability.map_or(Personal::Unreadable, |probability| {
+            Personal::Open(Score {
+                probability,
+                factors: Vec::new(),
+            })
+        }),
+        ..*assessment
+    }
+}
+
 /// Everything that one transaction writes.
 #[derive(Default)]
 struct Round {
@@ -411,7 +420,7 @@ impl Round {
             }),
         };
         if memory.told.as_ref().is_none_or(|last| risk::is_news(last, &assessment)) {
-            memory.told = Some(assessment.clone());
+            memory.told = Some(without_factors(&assessment));
             let id = CommandId::derive(
                 who.tenant,
                 ACTOR,
