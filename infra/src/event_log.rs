@@ -21,8 +21,11 @@ use crate::{
 
 /// Appends that one transaction takes at most.
 pub const BATCH_APPENDS_MAX: usize = 1_000;
-/// Appends that wait in this process at most; beyond, callers wait.
-pub const QUEUE_APPENDS_MAX: usize = 4_096;
+/// Appends that wait in each lane at most; beyond, callers wait.
+pub const QUEUE_APPENDS_MAX: usize = 2_048;
+/// Batches that are under way at once. While one holds the counter row until it is durable, the other looks its streams up. A stream
+/// always takes the same lane, so that its appends stay in order.
+const LANES: usize = 2;
 /// Events of one page when the log is read.
 pub const PAGE_EVENTS_MAX: i64 = 5_000;
 /// How often a batch is tried when another writer got in between.
@@ -71,7 +74,7 @@ pub enum Appended {
 #[derive(Clone)]
 pub struct EventLog {
     database: Database,
-    queue: mpsc::Sender<Queued>,
+    lanes: [mpsc::Sender<Queued>; LANES],
 }
 
 struct Queued {
@@ -85,12 +88,15 @@ struct Queued {
 pub struct AppendFailed(String);
 
 impl EventLog {
-    /// Starts the batcher; it ends when the last clone is dropped.
+    /// Starts the batchers; they end when the last clone is dropped.
     #[must_use]
     pub fn new(database: Database) -> Self {
-        let (queue, waiting) = mpsc::channel(QUEUE_APPENDS_MAX);
-        tokio::spawn(batcher(database.clone(), waiting));
-        Self { database, queue }
+        let lanes = std::array::from_fn(|_| {
+            let (queue, waiting) = mpsc::channel(QUEUE_APPENDS_MAX);
+            tokio::spawn(batcher(database.clone(), waiting));
+            queue
+        });
+        Self { database, lanes }
     }
 
     /// Appends, and answers when that is durable.
@@ -100,7 +106,7 @@ impl EventLog {
     pub async fn append(&self, append: Append) -> Result<Appended, AppendFailed> {
         let (answer, answered) = oneshot::channel();
         let stopped = || AppendFailed("the process is stopping".to_owned());
-        self.queue
+        self.lanes[lane(&append.stream)]
             .send(Queued { append, answer })
             .await
             .map_err(|_| stopped())?;
@@ -203,6 +209,11 @@ async fn prepare_partitions(connection: &mut Connection, head: i64) -> Result<()
         .await
         .doing("prepare the log's next partition")
         .map(drop)
+}
+
+fn lane(stream: &StreamId) -> usize {
+    // The last bits of an id are random in every version that is used here.
+    usize::from(stream.id.as_bytes()[15]) % LANES
 }
 
 async fn batcher(database: Database, mut waiting: mpsc::Receiver<Queued>) {

@@ -54,6 +54,7 @@ const PANICS: u8 = 2;
 #[derive(Clone)]
 struct Refusing {
     read_models: ReadModels,
+    poison: i64,
     mood: Arc<AtomicU8>,
 }
 
@@ -66,7 +67,7 @@ impl Projection for Refusing {
         events: &'c [Opened],
     ) -> BoxFuture<'c, Result<(), DatabaseError>> {
         let mood = self.mood.load(Ordering::SeqCst);
-        if mood != WELL && events.iter().any(|opened| opened.stored.position == POISON) {
+        if mood != WELL && events.iter().any(|opened| opened.stored.position == self.poison) {
             assert_ne!(mood, PANICS, "on purpose");
             return Box::pin(async { Err(DatabaseError::Corrupt("on purpose")) });
         }
@@ -110,26 +111,17 @@ async fn poison(mood: u8) {
     let people = [employee(1), employee(2)];
     let refusing = Refusing {
         read_models: ReadModels::new(world.database.clone()),
+        poison: POISON,
         mood: Arc::new(AtomicU8::new(mood)),
     };
     let shutdown = CancellationToken::new();
-    let running = tokio::spawn(runner::run(
-        ProjectionWorkers {
-            database: world.database.clone(),
-            keyring: world.keyring.clone(),
-            brokers: world._broker.brokers.clone(),
-            bulk: world.bulk.clone(),
-            instance: "poison".into(),
-        },
-        refusing.clone(),
-        shutdown.clone(),
-    ));
+    let running = tokio::spawn(runner::run(world.workers(), refusing.clone(), shutdown.clone()));
     world.happen(troubled, people).await;
     world.happen(well, people).await;
 
     // All of the first person's events but the first wait; everybody else's are there.
     let waiting = eventually("the poison to be parked", async || {
-        let waiting = world.parked(troubled).await;
+        let waiting = world.parked(troubled, 100).await;
         (waiting.len() == 3 && world.rows(well, people[1], 0).await.entries.len() == 4).then_some(waiting)
     })
     .await;
@@ -153,12 +145,12 @@ async fn poison(mood: u8) {
         again.is_empty().then_some(())
     })
     .await;
-    assert_eq!(world.parked(troubled).await.len(), 3);
+    assert_eq!(world.parked(troubled, 100).await.len(), 3);
 
     refusing.mood.store(WELL, Ordering::SeqCst);
     world.retry(troubled).await;
     eventually("the retry", async || {
-        world.parked(troubled).await.is_empty().then_some(())
+        world.parked(troubled, 100).await.is_empty().then_some(())
     })
     .await;
     for person in people {
@@ -170,6 +162,36 @@ async fn poison(mood: u8) {
         assert_eq!(troubled.versions, well.versions);
         assert!(troubled.employee == well.employee, "the person's current row differs");
     }
+    shutdown.cancel();
+    running.await.expect("no panic").expect("the runner ends well");
+}
+
+/// With a backlog the next batch is read while one is written, and so before anybody knows that the one is to be parked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_is_held_in_the_batch_that_was_read_meanwhile() {
+    const EVENTS: i64 = 7_000;
+    const LATE_POISON: i64 = 4_500;
+    let mut world = World::start().await;
+    let (tenant, person) = (tenant(), employee(1));
+    world.keep_busy(tenant, person, EVENTS).await;
+    let refusing = Refusing {
+        read_models: ReadModels::new(world.database.clone()),
+        poison: LATE_POISON,
+        mood: Arc::new(AtomicU8::new(FAILS)),
+    };
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(runner::run(world.workers(), refusing, shutdown.clone()));
+
+    let parked = eventually("everything to be taken", async || {
+        let parked = world.parked(tenant, EVENTS).await;
+        let taken = parked.last().is_some_and(|last| last.position == EVENTS);
+        taken.then_some(parked)
+    })
+    .await;
+    let positions: Vec<i64> = parked.iter().map(|one| one.position).collect();
+    assert_eq!(positions, (LATE_POISON..=EVENTS).collect::<Vec<_>>());
+    let applied = world.rows(tenant, person, 0).await.entries;
+    assert_eq!(applied.first().map(|newest| newest.0), Some(LATE_POISON - 1));
     shutdown.cancel();
     running.await.expect("no panic").expect("the runner ends well");
 }
@@ -211,18 +233,40 @@ impl World {
         }
     }
 
+    fn workers(&self) -> ProjectionWorkers {
+        ProjectionWorkers {
+            database: self.database.clone(),
+            keyring: self.keyring.clone(),
+            brokers: self._broker.brokers.clone(),
+            bulk: self.bulk.clone(),
+            instance: "poison".into(),
+        }
+    }
+
+    async fn key(&self, tenant: TenantId, person: EmployeeId) -> SubjectKey {
+        self.keyring.ensure_tenant(tenant).await.expect("a tenant's key");
+        let (new, key) = self.keyring.new_subject((tenant, person.uuid())).await.expect("a key");
+        self.work(tenant, move |c| {
+            Box::pin(async move { sealing::store_subject_keys(c, &[new]).await })
+        })
+        .await;
+        key
+    }
+
+    /// Somebody is hired and then works overtime.
+    async fn keep_busy(&mut self, tenant: TenantId, person: EmployeeId, events: i64) {
+        let key = self.key(tenant, person).await;
+        let stream = StreamId::new(tenant, Kind::Employee, person);
+        let [hired, _, overtime, _] = career();
+        let events: Vec<Outgoing> = (1..=events)
+            .map(|revision| self.record(stream, &key, revision, if revision == 1 { &hired } else { &overtime }))
+            .collect();
+        self.bulk.send_all(events).await.expect("sent");
+    }
+
     /// Two people are hired and move, in turn, as the relay would tell it.
     async fn happen(&mut self, tenant: TenantId, people: [EmployeeId; 2]) {
-        self.keyring.ensure_tenant(tenant).await.expect("a tenant's key");
-        let mut keys = Vec::new();
-        for person in people {
-            let (new, key) = self.keyring.new_subject((tenant, person.uuid())).await.expect("a key");
-            self.work(tenant, move |c| {
-                Box::pin(async move { sealing::store_subject_keys(c, &[new]).await })
-            })
-            .await;
-            keys.push(key);
-        }
+        let keys = [self.key(tenant, people[0]).await, self.key(tenant, people[1]).await];
         let mut records = Vec::new();
         for (revision, event) in (1..).zip(career()) {
             for (person, key) in people.iter().zip(&keys) {
@@ -285,8 +329,8 @@ impl World {
             .expect("Postgres works")
     }
 
-    async fn parked(&self, tenant: TenantId) -> Vec<Parked> {
-        let mut parked = self.work(tenant, |c| Box::pin(parked::list(c, 100))).await;
+    async fn parked(&self, tenant: TenantId, limit: i64) -> Vec<Parked> {
+        let mut parked = self.work(tenant, move |c| Box::pin(parked::list(c, limit))).await;
         parked.sort_unstable_by_key(|one| one.position);
         parked
     }

@@ -5,7 +5,7 @@
 //! <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>,
 //! <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md>.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use chrono::{SecondsFormat, Utc};
@@ -13,7 +13,11 @@ use domain::{
     Date, Kind, StreamId, Timestamp,
     id::{CommandId, EventId, TenantId},
 };
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+    ser::{Serialize, SerializeMap, Serializer},
+};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -270,20 +274,56 @@ impl Serialize for Written<'_> {
     }
 }
 
-/// An object's members, not looked into yet.
-struct Read<'a>(HashMap<Cow<'a, str>, &'a RawValue>);
+/// An object's members, not looked into yet. They are few: walking along them is quicker than hashing each name.
+struct Read<'a>(Vec<(Text<'a>, &'a RawValue)>);
+
+/// A string that is borrowed from the record, unless it has escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// More than we write ourselves.
+const MEMBERS: usize = 24;
+
+impl<'de: 'a, 'a> Deserialize<'de> for Read<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<'a>(PhantomData<&'a ()>);
+
+        impl<'de: 'a, 'a> Visitor<'de> for Members<'a> {
+            type Value = Read<'a>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Read<'a>, A::Error> {
+                let mut members = Vec::with_capacity(MEMBERS);
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Read(members))
+            }
+        }
+
+        deserializer.deserialize_map(Members(PhantomData))
+    }
+}
 
 impl<'a> Read<'a> {
     fn new(value: &'a [u8]) -> Result<Self, EnvelopeError> {
         // What the parser says may quote a foreign record, which may hold anything.
-        serde_json::from_slice(value)
-            .map(Self)
-            .map_err(|_| EnvelopeError::NotAnEvent)
+        serde_json::from_slice(value).map_err(|_| EnvelopeError::NotAnEvent)
+    }
+
+    /// Of two members of one name the last counts, as for most readers of JSON.
+    fn member(&self, name: &str) -> Option<&'a str> {
+        let found = self.0.iter().rfind(|(known, _)| known.0 == name);
+        found.map(|(_, raw)| raw.get())
     }
 
     fn text(&self, name: &'static str) -> Result<Cow<'a, str>, EnvelopeError> {
-        let raw: &'a RawValue = self.0.get(name).ok_or(EnvelopeError::Missing(name))?;
-        serde_json::from_str(raw.get()).map_err(|_| EnvelopeError::Unreadable(name))
+        let raw = self.member(name).ok_or(EnvelopeError::Missing(name))?;
+        let text: Text<'a> = serde_json::from_str(raw).map_err(|_| EnvelopeError::Unreadable(name))?;
+        Ok(text.0)
     }
 
     fn optional(&self, name: &'static str) -> Result<Option<String>, EnvelopeError> {
@@ -308,8 +348,8 @@ impl<'a> Read<'a> {
     }
 
     fn data(&self) -> Result<Vec<u8>, EnvelopeError> {
-        if let Some(data) = self.0.get("data") {
-            return Ok(data.get().as_bytes().to_vec());
+        if let Some(data) = self.member("data") {
+            return Ok(data.as_bytes().to_vec());
         }
         let octets = self.optional("data_base64")?.ok_or(EnvelopeError::Missing("data"))?;
         BASE64

@@ -44,6 +44,10 @@ pub const fn json(factors: Vec<Factor>) -> Json<Vec<Factor>> {
     Json(factors)
 }
 
+fn text(factors: &[Factor]) -> Result<String, DatabaseError> {
+    serde_json::to_string(factors).map_err(|_| DatabaseError::Corrupt("factors"))
+}
+
 /// The current scores of `employees`.
 ///
 /// # Errors
@@ -71,7 +75,9 @@ pub async fn upsert(connection: &mut Connection, rows: &[RiskRow]) -> Result<(),
     }
     sqlx::query(
         "insert into risk (tenant, employee, probability, horizon_days, band, factors, model, scored_at, position)
-         select * from unnest($1::uuid[], $2::uuid[], $3::double precision[], $4::smallint[], $5::text[], $6::jsonb[], $7::text[], $8::timestamptz[], $9::bigint[])
+         select tenant, employee, probability, horizon_days, band, factors::json, model, scored_at, position
+           from unnest($1::uuid[], $2::uuid[], $3::double precision[], $4::smallint[], $5::text[], $6::text[], $7::text[], $8::timestamptz[], $9::bigint[])
+                as u(tenant, employee, probability, horizon_days, band, factors, model, scored_at, position)
          on conflict (tenant, employee) do update set probability = excluded.probability, horizon_days = excluded.horizon_days, band = excluded.band,
             factors = excluded.factors, model = excluded.model, scored_at = excluded.scored_at, position = excluded.position",
     )
@@ -80,7 +86,7 @@ pub async fn upsert(connection: &mut Connection, rows: &[RiskRow]) -> Result<(),
     .bind(rows.iter().map(|r| r.probability).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.horizon_days).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.band.as_str()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|r| &r.factors).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| text(&r.factors)).collect::<Result<Vec<_>, _>>()?)
     .bind(rows.iter().map(|r| r.model.as_str()).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.scored_at).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.position).collect::<Vec<_>>())
@@ -135,7 +141,9 @@ pub async fn add_history(connection: &mut Connection, rows: &[RiskHistoryRow]) -
     }
     sqlx::query(
         "insert into risk_history (tenant, employee, position, probability, horizon_days, band, factors, model, scored_at, scored_position)
-         select * from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::double precision[], $5::smallint[], $6::text[], $7::jsonb[], $8::text[], $9::timestamptz[], $10::bigint[])
+         select tenant, employee, position, probability, horizon_days, band, factors::json, model, scored_at, scored_position
+           from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::double precision[], $5::smallint[], $6::text[], $7::text[], $8::text[], $9::timestamptz[], $10::bigint[])
+                as u(tenant, employee, position, probability, horizon_days, band, factors, model, scored_at, scored_position)
          on conflict do nothing",
     )
     .bind(rows.iter().map(|r| r.tenant).collect::<Vec<_>>())
@@ -144,7 +152,7 @@ pub async fn add_history(connection: &mut Connection, rows: &[RiskHistoryRow]) -
     .bind(rows.iter().map(|r| r.probability).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.horizon_days).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.band.as_str()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|r| &r.factors).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| text(&r.factors)).collect::<Result<Vec<_>, _>>()?)
     .bind(rows.iter().map(|r| r.model.as_str()).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.scored_at).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.scored_position).collect::<Vec<_>>())
