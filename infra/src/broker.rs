@@ -407,7 +407,7 @@ pub fn consume(
         .set("queued.min.messages", "10000")
         .set("queued.max.messages.kbytes", "16384")
         // After its queue was full it looks again so soon: by default after a second, in which a projection runs dry.
-        .set("fetch.queue.backoff.ms", "20")
+        .set("fetch.queue.backoff.ms", "100")
         .set("max.partition.fetch.bytes", RECORD_BYTES_MAX.to_string())
         .create_with_context(context)
         .map_err(|cause| BrokerError::Failed { doing: "create a consumer", cause })?;

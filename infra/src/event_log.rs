@@ -4,14 +4,17 @@
 //! transaction: a rollback gives them back, so `count(*) = max(position)` always holds. An append whose first event id is
 //! known already is answered with the position that it got then. (Techniques and sources: facts/event-log.md §4.)
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use domain::{
     Date, Kind, StreamId, Timestamp,
     id::{CommandId, EventId, TenantId},
 };
 use schemas::envelope::{Provenance, StoredEvent};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -21,11 +24,11 @@ use crate::{
 
 /// Appends that one transaction takes at most.
 pub const BATCH_APPENDS_MAX: usize = 1_000;
-/// Appends that wait in each lane at most; beyond, callers wait.
-pub const QUEUE_APPENDS_MAX: usize = 2_048;
-/// Batches that are under way at once. While one holds the counter row until it is durable, the other looks its streams up. A stream
-/// always takes the same lane, so that its appends stay in order.
-const LANES: usize = 2;
+/// Appends that wait in this process at most; beyond, callers wait.
+pub const QUEUE_APPENDS_MAX: usize = 4_096;
+/// From so many appends on, two batches are under way at once: while one holds the counter row until it is durable, the other moves
+/// its streams. Fewer are quicker together, with one wait for the disk.
+const OVERLAP_FROM: usize = 128;
 /// Events of one page when the log is read.
 pub const PAGE_EVENTS_MAX: i64 = 5_000;
 /// How often a batch is tried when another writer got in between.
@@ -74,7 +77,7 @@ pub enum Appended {
 #[derive(Clone)]
 pub struct EventLog {
     database: Database,
-    lanes: [mpsc::Sender<Queued>; LANES],
+    queue: mpsc::Sender<Queued>,
 }
 
 struct Queued {
@@ -88,15 +91,12 @@ struct Queued {
 pub struct AppendFailed(String);
 
 impl EventLog {
-    /// Starts the batchers; they end when the last clone is dropped.
+    /// Starts the batcher; it ends when the last clone is dropped.
     #[must_use]
     pub fn new(database: Database) -> Self {
-        let lanes = std::array::from_fn(|_| {
-            let (queue, waiting) = mpsc::channel(QUEUE_APPENDS_MAX);
-            tokio::spawn(batcher(database.clone(), waiting));
-            queue
-        });
-        Self { database, lanes }
+        let (queue, arriving) = mpsc::channel(QUEUE_APPENDS_MAX);
+        tokio::spawn(batcher(database.clone(), arriving));
+        Self { database, queue }
     }
 
     /// Appends, and answers when that is durable.
@@ -106,7 +106,7 @@ impl EventLog {
     pub async fn append(&self, append: Append) -> Result<Appended, AppendFailed> {
         let (answer, answered) = oneshot::channel();
         let stopped = || AppendFailed("the process is stopping".to_owned());
-        self.lanes[lane(&append.stream)]
+        self.queue
             .send(Queued { append, answer })
             .await
             .map_err(|_| stopped())?;
@@ -211,41 +211,86 @@ async fn prepare_partitions(connection: &mut Connection, head: i64) -> Result<()
         .map(drop)
 }
 
-fn lane(stream: &StreamId) -> usize {
-    // The last bits of an id are random in every version that is used here.
-    usize::from(stream.id.as_bytes()[15]) % LANES
-}
-
-async fn batcher(database: Database, mut waiting: mpsc::Receiver<Queued>) {
-    let mut batch: Vec<Queued> = Vec::new();
-    while waiting.recv_many(&mut batch, BATCH_APPENDS_MAX).await > 0 {
+async fn batcher(database: Database, mut arriving: mpsc::Receiver<Queued>) {
+    let mut waiting: Vec<Queued> = Vec::new();
+    let mut under_way: JoinSet<Vec<StreamKey>> = JoinSet::new();
+    let mut busy: HashSet<StreamKey> = HashSet::new();
+    let mut is_open = true;
+    while is_open || !waiting.is_empty() || !under_way.is_empty() {
+        tokio::select! {
+            Some(ended) = under_way.join_next() => {
+                let Ok(streams) = ended else { return }; // it panicked: whoever waits is told that we stop
+                for stream in &streams {
+                    busy.remove(stream);
+                }
+            }
+            count = arriving.recv_many(&mut waiting, BATCH_APPENDS_MAX), if is_open && waiting.len() < BATCH_APPENDS_MAX => {
+                is_open = count > 0;
+            }
+        }
         // Those who were answered a moment ago are about to append again: let them run first, or all but the fastest of them
         // wait for a whole commit.
         tokio::task::yield_now().await;
-        while batch.len() < BATCH_APPENDS_MAX
-            && let Ok(queued) = waiting.try_recv()
+        while waiting.len() < BATCH_APPENDS_MAX
+            && let Ok(queued) = arriving.try_recv()
         {
-            batch.push(queued);
+            waiting.push(queued);
         }
-        let (appends, answers): (Vec<Append>, Vec<_>) =
-            batch.drain(..).map(|queued| (queued.append, queued.answer)).unzip();
-        let result = append_batch(&database, appends).await;
-        metrics::histogram!("tenure_append_batch_size").record(answers.len() as f64);
-        match result {
-            Ok(appended) => answers
-                .into_iter()
-                .zip(appended)
-                .for_each(|(answer, appended)| drop(answer.send(Ok(appended)))),
-            Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "a batch could not be appended"
-                );
-                let failed = AppendFailed(error.to_string());
-                answers
-                    .into_iter()
-                    .for_each(|answer| drop(answer.send(Err(failed.clone()))));
+        loop {
+            let batch = take_batch(&mut waiting, &busy, under_way.len());
+            if batch.is_empty() {
+                break;
             }
+            let streams: Vec<StreamKey> = batch.iter().map(|queued| key(&queued.append.stream)).collect();
+            busy.extend(&streams);
+            let database = database.clone();
+            under_way.spawn(async move {
+                answer_batch(&database, batch).await;
+                streams
+            });
+        }
+    }
+}
+
+/// What to append next. Appends of a stream that is under way wait for that, so that a stream's stay in order.
+fn take_batch(waiting: &mut Vec<Queued>, busy: &HashSet<StreamKey>, under_way: usize) -> Vec<Queued> {
+    let size = match (under_way, waiting.len()) {
+        (0, count) if count < OVERLAP_FROM => count,
+        (0, count) => count.div_ceil(2),
+        (1, count) if count >= OVERLAP_FROM / 2 => count,
+        (_, _) => 0,
+    };
+    let mut batch = Vec::with_capacity(size);
+    if size > 0 {
+        for queued in std::mem::take(waiting) {
+            if batch.len() < size && !busy.contains(&key(&queued.append.stream)) {
+                batch.push(queued);
+            } else {
+                waiting.push(queued);
+            }
+        }
+    }
+    batch
+}
+
+async fn answer_batch(database: &Database, batch: Vec<Queued>) {
+    let (appends, answers): (Vec<Append>, Vec<_>) =
+        batch.into_iter().map(|queued| (queued.append, queued.answer)).unzip();
+    metrics::histogram!("tenure_append_batch_size").record(answers.len() as f64);
+    match append_batch(database, appends).await {
+        Ok(appended) => answers
+            .into_iter()
+            .zip(appended)
+            .for_each(|(answer, appended)| drop(answer.send(Ok(appended)))),
+        Err(error) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "a batch could not be appended"
+            );
+            let failed = AppendFailed(error.to_string());
+            answers
+                .into_iter()
+                .for_each(|answer| drop(answer.send(Err(failed.clone()))));
         }
     }
 }
@@ -257,11 +302,17 @@ async fn append_batch(database: &Database, appends: Vec<Append>) -> Result<Vec<A
         let appends = std::sync::Arc::clone(&appends);
         let result = database
             .transact(Access::Write, &tenants, move |connection| {
-                Box::pin(async move { append(connection, &appends).await })
+                Box::pin(async move {
+                    let there = match There::as_expected(&appends) {
+                        Some(there) if attempt == 1 => there,
+                        _ => There::look(connection, &appends).await?,
+                    };
+                    append_to(connection, &appends, &there).await
+                })
             })
             .await;
         match result {
-            // Also when another process wrote one of the streams between our look and our write.
+            // Also when what was expected is not what is there, and when another process wrote between our look and our write.
             Err(error) if error.is_transient() && attempt < ATTEMPTS_MAX => {}
             other => return other,
         }
@@ -284,7 +335,16 @@ pub fn tenants_of(tenants: impl Iterator<Item = TenantId>) -> Vec<TenantId> {
 /// [`DatabaseError::Contended`] when another writer was faster: roll back and try again. Otherwise when the database fails.
 pub async fn append(connection: &mut Connection, appends: &[Append]) -> Result<Vec<Appended>, DatabaseError> {
     let there = There::look(connection, appends).await?;
-    let plan = Plan::make(appends, &there);
+    append_to(connection, appends, &there).await
+}
+
+/// A plan made for what is not there fails: streams move by compare-and-set, and an event id is stored once.
+async fn append_to(
+    connection: &mut Connection,
+    appends: &[Append],
+    there: &There,
+) -> Result<Vec<Appended>, DatabaseError> {
+    let plan = Plan::make(appends, there);
     if !plan.winners.is_empty() {
         plan.move_streams(connection, &there.revisions).await?;
         plan.insert(connection, appends)
@@ -305,10 +365,25 @@ fn key(stream: &StreamId) -> StreamKey {
 struct There {
     /// Positions of first events.
     events: HashMap<(TenantId, EventId), i64>,
+    /// Of the streams that exist.
     revisions: HashMap<StreamKey, i64>,
 }
 
 impl There {
+    /// What will be found if nobody else wrote, and nothing is repeated: nearly always. None if the write would not tell.
+    fn as_expected(appends: &[Append]) -> Option<Self> {
+        let mut revisions = HashMap::with_capacity(appends.len());
+        for append in appends {
+            first_event(append)?;
+            revisions.entry(key(&append.stream)).or_insert(append.expected);
+        }
+        revisions.retain(|_, revision| *revision > 0);
+        Some(Self {
+            events: HashMap::new(),
+            revisions,
+        })
+    }
+
     /// In one round trip.
     async fn look(connection: &mut Connection, appends: &[Append]) -> Result<Self, DatabaseError> {
         let firsts = || appends.iter().filter_map(first_event);

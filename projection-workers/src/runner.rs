@@ -26,9 +26,9 @@ use uuid::Uuid;
 use crate::ProjectionWorkers;
 
 /// Events of one transaction at most.
-pub const BATCH_EVENTS_MAX: usize = 2_000;
+pub const BATCH_EVENTS_MAX: usize = 5_000;
 /// A backlog from which the next batch is read while one is written.
-const READ_AHEAD_EVENTS_MIN: usize = BATCH_EVENTS_MAX / 4;
+const READ_AHEAD_EVENTS_MIN: usize = 500;
 const RETRY_DELAY: Duration = Duration::from_millis(250);
 /// How often a projection gets to do what time alone asks for, and re-drives are looked for.
 const TICK: Duration = Duration::from_secs(1);
@@ -294,6 +294,7 @@ impl<P: Projection> Runner<P> {
         }
         batch.steps = self.steps(records, &seen);
         let streams: HashSet<StreamId> = stored.iter().map(|(event, _)| event.stream).collect();
+        batch.events.reserve(stored.len());
         let mut held = self.held(streams.iter().copied().collect()).await?;
         let keys = self.keys(stored.iter().map(|(event, _)| event.as_ref())).await?;
         for (event, record) in stored {

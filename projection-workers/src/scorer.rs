@@ -319,15 +319,17 @@ impl Scorer {
         keys: &HashMap<(TenantId, Uuid), SubjectKey>,
     ) -> Result<HashMap<(TenantId, Uuid), (Memory, i64)>, DatabaseError> {
         let rows = risk_table::load_states(connection, people).await?;
-        Ok(rows
-            .into_iter()
-            .filter_map(|row| {
-                let who = (TenantId::from_uuid(row.tenant), row.employee);
-                let plain = keys.get(&who)?.open_bytes(&place(who), &row.state).ok()?;
-                let memory = serde_json::from_slice(&plain).ok()?;
-                Some((who, (memory, row.position)))
-            })
-            .collect())
+        let mut memories = HashMap::with_capacity(rows.len());
+        for row in rows {
+            let who = (TenantId::from_uuid(row.tenant), row.employee);
+            let opened = keys
+                .get(&who)
+                .and_then(|key| key.open_bytes(&place(who), &row.state).ok());
+            if let Some(memory) = opened.and_then(|plain| serde_json::from_slice(&plain).ok()) {
+                memories.insert(who, (memory, row.position));
+            }
+        }
+        Ok(memories)
     }
 }
 

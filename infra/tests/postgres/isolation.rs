@@ -156,7 +156,7 @@ impl Canaries {
                 (_, "int8") => (1 + clock::new_id().as_u128() % 9_000_000).to_string(),
                 (_, "int2" | "int4" | "float8") => "1".to_owned(),
                 (_, "bool") => "false".to_owned(),
-                (_, "jsonb") => "'[]'".to_owned(),
+                (_, "json" | "jsonb") => "'[]'".to_owned(),
                 (_, "text") => format!("'canary {}'", clock::new_id()),
                 (_, "bytea") => "'canary'".to_owned(),
                 (column, kind) => panic!("tell this test how to fill {}.{column}, a {kind}", self.table),

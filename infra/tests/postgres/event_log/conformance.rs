@@ -134,15 +134,16 @@ pub async fn appends_of_one_batch_continue_a_stream(log: &EventLog, tenant: Tena
         .map(|n| append_to(if n % 2 == 0 { one } else { other }, (n / 2) * 2, 2))
         .collect();
     let answers = at_once(log, appends).await;
-    let mut after = 0;
+    let mut after = [0, 0];
     for (n, answer) in answers.into_iter().enumerate() {
         let (first, last, revision) = recorded(Ok(answer));
+        let after = &mut after[n % 2];
         assert!(
-            first > after && last == first + 1,
-            "positions follow the order of appends"
+            first > *after && last == first + 1,
+            "a stream's positions follow the order of its appends"
         );
         assert_eq!(revision, (n as i64 / 2) * 2 + 2);
-        after = last;
+        *after = last;
     }
     for stream in [one, other] {
         let revisions: Vec<i64> = read(log, stream, 0).await.iter().map(|event| event.revision).collect();
