@@ -80,9 +80,11 @@ pub struct EventLog {
     queue: mpsc::Sender<Queued>,
 }
 
+type Answer = oneshot::Sender<Result<Appended, AppendFailed>>;
+
 struct Queued {
     append: Append,
-    answer: oneshot::Sender<Result<Appended, AppendFailed>>,
+    answer: Answer,
 }
 
 /// An append whose outcome is not known: append again with the same event ids to find out.
@@ -213,41 +215,80 @@ async fn prepare_partitions(connection: &mut Connection, head: i64) -> Result<()
 
 async fn batcher(database: Database, mut arriving: mpsc::Receiver<Queued>) {
     let mut waiting: Vec<Queued> = Vec::new();
-    let mut under_way: JoinSet<Vec<StreamKey>> = JoinSet::new();
+    let mut under_way: JoinSet<UnderWay> = JoinSet::new();
     let mut busy: HashSet<StreamKey> = HashSet::new();
     let mut is_open = true;
     while is_open || !waiting.is_empty() || !under_way.is_empty() {
         tokio::select! {
             Some(ended) = under_way.join_next() => {
-                let Ok(streams) = ended else { return }; // it panicked: whoever waits is told that we stop
-                for stream in &streams {
+                let Ok(ended) = ended else { return }; // it panicked: whoever waits is told that we stop
+                for stream in &ended.streams {
                     busy.remove(stream);
                 }
+                ended.answer();
             }
             count = arriving.recv_many(&mut waiting, BATCH_APPENDS_MAX), if is_open && waiting.len() < BATCH_APPENDS_MAX => {
                 is_open = count > 0;
             }
         }
-        // Those who were answered a moment ago are about to append again: let them run first, or all but the fastest of them
+        // Those who were answered a moment ago are about to append again: they run first, or all but the fastest of them would
         // wait for a whole commit.
-        tokio::task::yield_now().await;
-        while waiting.len() < BATCH_APPENDS_MAX
-            && let Ok(queued) = arriving.try_recv()
-        {
-            waiting.push(queued);
+        let mut before = usize::MAX;
+        while waiting.len() != before && waiting.len() < BATCH_APPENDS_MAX {
+            before = waiting.len();
+            tokio::task::yield_now().await;
+            while let Ok(queued) = arriving.try_recv() {
+                waiting.push(queued);
+            }
         }
         loop {
             let batch = take_batch(&mut waiting, &busy, under_way.len());
             if batch.is_empty() {
                 break;
             }
-            let streams: Vec<StreamKey> = batch.iter().map(|queued| key(&queued.append.stream)).collect();
+            let (appends, answers): (Vec<Append>, Vec<_>) =
+                batch.into_iter().map(|queued| (queued.append, queued.answer)).unzip();
+            metrics::histogram!("tenure_append_batch_size").record(answers.len() as f64);
+            let streams: Vec<StreamKey> = appends.iter().map(|append| key(&append.stream)).collect();
             busy.extend(&streams);
             let database = database.clone();
             under_way.spawn(async move {
-                answer_batch(&database, batch).await;
-                streams
+                let result = append_batch(&database, appends).await;
+                UnderWay {
+                    streams,
+                    answers,
+                    result,
+                }
             });
+        }
+    }
+}
+
+/// A batch that was appended or not, and who is to hear of it.
+struct UnderWay {
+    streams: Vec<StreamKey>,
+    answers: Vec<Answer>,
+    result: Result<Vec<Appended>, DatabaseError>,
+}
+
+impl UnderWay {
+    fn answer(self) {
+        match self.result {
+            Ok(appended) => {
+                for (answer, appended) in self.answers.into_iter().zip(appended) {
+                    answer.send(Ok(appended)).ok(); // who no longer waits appends again to find out
+                }
+            }
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a batch could not be appended"
+                );
+                let failed = AppendFailed(error.to_string());
+                for answer in self.answers {
+                    answer.send(Err(failed.clone())).ok();
+                }
+            }
         }
     }
 }
@@ -271,28 +312,6 @@ fn take_batch(waiting: &mut Vec<Queued>, busy: &HashSet<StreamKey>, under_way: u
         }
     }
     batch
-}
-
-async fn answer_batch(database: &Database, batch: Vec<Queued>) {
-    let (appends, answers): (Vec<Append>, Vec<_>) =
-        batch.into_iter().map(|queued| (queued.append, queued.answer)).unzip();
-    metrics::histogram!("tenure_append_batch_size").record(answers.len() as f64);
-    match append_batch(database, appends).await {
-        Ok(appended) => answers
-            .into_iter()
-            .zip(appended)
-            .for_each(|(answer, appended)| drop(answer.send(Ok(appended)))),
-        Err(error) => {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "a batch could not be appended"
-            );
-            let failed = AppendFailed(error.to_string());
-            answers
-                .into_iter()
-                .for_each(|answer| drop(answer.send(Err(failed.clone()))));
-        }
-    }
 }
 
 async fn append_batch(database: &Database, appends: Vec<Append>) -> Result<Vec<Appended>, DatabaseError> {

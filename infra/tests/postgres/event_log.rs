@@ -37,6 +37,7 @@ conforms!(
     what_is_appended_reads_back,
     an_unexpected_revision_is_a_conflict,
     appends_of_one_batch_continue_a_stream,
+    many_appends_at_once_keep_each_streams_order,
     a_rejected_append_does_not_touch_its_neighbours,
     a_repeated_event_id_is_answered_with_its_first_position,
     nothing_to_append_is_judged_by_its_revision,

@@ -128,6 +128,24 @@ async fn at_once(log: &EventLog, appends: Vec<Append>) -> Vec<Appended> {
     answers.into_iter().map(|answer| answer.expect("an answer")).collect()
 }
 
+/// So many that they do not go into one batch.
+pub async fn many_appends_at_once_keep_each_streams_order(log: &EventLog, tenant: TenantId) {
+    let streams: Vec<StreamId> = (0..40).map(|_| new_stream(tenant)).collect();
+    let appends: Vec<Append> = (0..10)
+        .flat_map(|expected| streams.iter().map(move |stream| append_to(*stream, expected, 1)))
+        .collect();
+    let answers = at_once(log, appends).await;
+    let mut positions: Vec<i64> = Vec::new();
+    for (n, answer) in answers.into_iter().enumerate() {
+        let (first, _, revision) = recorded(Ok(answer));
+        assert_eq!(revision, (n / streams.len()) as i64 + 1);
+        positions.push(first);
+    }
+    positions.sort_unstable();
+    positions.dedup();
+    assert_eq!(positions.len(), 400);
+}
+
 pub async fn appends_of_one_batch_continue_a_stream(log: &EventLog, tenant: TenantId) {
     let (one, other) = (new_stream(tenant), new_stream(tenant));
     let appends: Vec<Append> = (0..20)
