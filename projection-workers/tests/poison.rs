@@ -188,8 +188,8 @@ async fn a_stream_is_held_in_the_batch_that_was_read_meanwhile() {
         taken.then_some(parked)
     })
     .await;
-    let positions: Vec<i64> = parked.iter().map(|one| one.position).collect();
-    assert_eq!(positions, (LATE_POISON..=EVENTS).collect::<Vec<_>>());
+    let positions = parked.iter().map(|one| one.position);
+    assert!(positions.eq(LATE_POISON..=EVENTS), "{} are parked", parked.len());
     let applied = world.rows(tenant, person, 0).await.entries;
     assert_eq!(applied.first().map(|newest| newest.0), Some(LATE_POISON - 1));
     shutdown.cancel();
