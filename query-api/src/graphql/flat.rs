@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use async_graphql::{
     ContainerType, ContextSelectionSet, OutputType, Positioned, ServerResult, Value,
     indexmap::IndexMap,
-    parser::types::{Field, Selection},
+    parser::types::{Field, Selection, SelectionSet, TypeCondition},
     registry::Registry,
     resolver_utils::resolve_container,
 };
@@ -62,40 +62,56 @@ impl<T: Plain + Send + Sync> OutputType for Flat<Vec<T>> {
 }
 
 async fn answer<T: Plain + Send + Sync>(ctx: &ContextSelectionSet<'_>, object: &T) -> ServerResult<Value> {
-    let selected = &ctx.item.node.items;
-    let Some(fields) = in_place(object, selected) else {
+    let mut fields = Vec::with_capacity(ctx.item.node.items.len());
+    if !in_place(ctx, object, &ctx.item.node, &mut fields) {
         return resolve_container(ctx, object).await;
-    };
-    let mut answers = IndexMap::with_capacity(selected.len());
+    }
+    let mut answers = IndexMap::with_capacity(fields.len());
     for field in fields {
-        let answer = object.resolve_field(&ctx.with_field(field)).await?;
-        answers.insert(field.node.response_key().node.clone(), answer.unwrap_or_default());
+        let answer = if field.node.name.node == "__typename" {
+            Value::String(T::type_name().into_owned())
+        } else {
+            let answer = object.resolve_field(&ctx.with_field(field)).await?;
+            answer.unwrap_or_default()
+        };
+        answers.insert(field.node.response_key().node.clone(), answer);
     }
     Ok(Value::Object(answers))
 }
 
-/// The selected fields, if each of them can be answered in place. Fragments, directives, `__typename` and fields that are selected twice
-/// (whose answers are merged) are left to the library.
+/// Collects the selected fields; false if not each of them can be answered in place. Directives and fields that are selected twice (whose
+/// answers are merged) are left to the library.
 fn in_place<'s, T: Plain>(
+    ctx: &ContextSelectionSet<'s>,
     object: &T,
-    selected: &'s [Positioned<Selection>],
-) -> Option<impl Iterator<Item = &'s Positioned<Field>>> {
-    let field = |selection: &'s Positioned<Selection>| match &selection.node {
-        Selection::Field(field) => Some(field),
-        Selection::FragmentSpread(_) | Selection::InlineFragment(_) => None,
-    };
-    let plain = selected.iter().enumerate().all(|(index, selection)| {
-        field(selection).is_some_and(|this| {
-            let name = this.node.name.node.as_str();
-            let key = &this.node.response_key().node;
-            let again = |other| field(other).is_some_and(|other| other.node.response_key().node == *key);
-            name != "__typename"
-                && this.node.directives.is_empty()
-                && !object.waits(name)
-                && !selected[..index].iter().any(again)
-        })
-    });
-    plain.then(|| selected.iter().filter_map(field))
+    selected: &'s SelectionSet,
+    fields: &mut Vec<&'s Positioned<Field>>,
+) -> bool {
+    let is_of = |condition: &TypeCondition| condition.on.node == *T::type_name();
+    selected.items.iter().all(|selection| match &selection.node {
+        Selection::Field(field) => {
+            let key = &field.node.response_key().node;
+            let is_plain = field.node.directives.is_empty()
+                && !object.waits(&field.node.name.node)
+                && !fields.iter().any(|other| other.node.response_key().node == *key);
+            fields.push(field);
+            is_plain
+        }
+        Selection::FragmentSpread(spread) => {
+            let fragment = ctx.query_env.fragments.get(&spread.node.fragment_name.node);
+            fragment.is_some_and(|fragment| {
+                spread.node.directives.is_empty()
+                    && is_of(&fragment.node.type_condition.node)
+                    && in_place(ctx, object, &fragment.node.selection_set.node, fields)
+            })
+        }
+        Selection::InlineFragment(fragment) => {
+            let condition = fragment.node.type_condition.as_ref();
+            fragment.node.directives.is_empty()
+                && condition.is_none_or(|condition| is_of(&condition.node))
+                && in_place(ctx, object, &fragment.node.selection_set.node, fields)
+        }
+    })
 }
 
 #[cfg(test)]
