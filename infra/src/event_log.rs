@@ -237,7 +237,9 @@ async fn batcher(database: Database, mut arriving: mpsc::Receiver<Queued>) {
         while waiting.len() != before && waiting.len() < BATCH_APPENDS_MAX {
             before = waiting.len();
             tokio::task::yield_now().await;
-            while let Ok(queued) = arriving.try_recv() {
+            while waiting.len() < BATCH_APPENDS_MAX
+                && let Ok(queued) = arriving.try_recv()
+            {
                 waiting.push(queued);
             }
         }
@@ -389,11 +391,16 @@ struct There {
 }
 
 impl There {
-    /// What will be found if nobody else wrote, and nothing is repeated: nearly always. None if the write would not tell.
+    /// What will be found if nobody else wrote, and nothing is repeated: nearly always. None if the write would not tell that it
+    /// is otherwise: it tells of every stream that has a winner, and under these conditions the first append of each stream wins.
     fn as_expected(appends: &[Append]) -> Option<Self> {
+        let mut firsts = HashSet::with_capacity(appends.len());
         let mut revisions = HashMap::with_capacity(appends.len());
         for append in appends {
-            first_event(append)?;
+            let is_new = firsts.insert(first_event(append)?);
+            if !is_new || append.expected < 0 {
+                return None;
+            }
             revisions.entry(key(&append.stream)).or_insert(append.expected);
         }
         revisions.retain(|_, revision| *revision > 0);
@@ -817,4 +824,79 @@ pub async fn read_after(
         .await
         .doing("read the log")?;
     rows.into_iter().map(EventRow::event).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn append(stream: u128, expected: i64, event: u128) -> Append {
+        Append {
+            stream: StreamId::new(
+                TenantId::from_uuid(Uuid::nil()),
+                Kind::Employee,
+                Uuid::from_u128(stream),
+            ),
+            expected,
+            events: vec![NewEvent {
+                event_id: EventId::from_uuid(Uuid::from_u128(event)),
+                event_type: "employee.note-written".to_owned(),
+                schema_version: 1,
+                effective_on: Date::default(),
+                provenance: Provenance {
+                    actor: "user:7".to_owned(),
+                    correlation: Uuid::nil(),
+                    causation: CommandId::from_uuid(Uuid::nil()),
+                    backfill: false,
+                    traceparent: None,
+                },
+                data: b"{}".to_vec(),
+            }],
+        }
+    }
+
+    fn queued(stream: u128) -> Queued {
+        Queued {
+            append: append(stream, 0, stream),
+            answer: oneshot::channel().0,
+        }
+    }
+
+    #[test]
+    fn nothing_is_assumed_that_the_write_would_not_contradict() {
+        let nothing = Append {
+            events: vec![],
+            ..append(2, 3, 2)
+        };
+        for untold in [nothing, append(2, 0, 1), append(2, -1, 2)] {
+            assert!(There::as_expected(&[append(1, 0, 1), untold]).is_none());
+        }
+        // A stream's later append may be wrong about it: the first one's word is what the write checks.
+        let appends = [append(1, 3, 1), append(1, 9, 2), append(2, 0, 3)];
+        let there = There::as_expected(&appends).expect("an assumption");
+        assert_eq!(there.revisions, HashMap::from([(key(&appends[0].stream), 3)]));
+        let plan = Plan::make(&appends, &there);
+        let moved: Vec<StreamKey> = plan.moved.iter().map(|(stream, _)| *stream).collect();
+        assert_eq!(
+            moved,
+            [key(&appends[0].stream), key(&appends[2].stream)],
+            "both are checked"
+        );
+        assert_eq!(plan.answers(&appends, 10)[1], Appended::Conflict { actual: 4 });
+    }
+
+    #[test]
+    fn many_go_in_two_batches_and_a_streams_appends_one_after_the_other() {
+        let mut waiting: Vec<Queued> = (0..OVERLAP_FROM as u128 - 1).map(queued).collect();
+        assert_eq!(take_batch(&mut waiting, &HashSet::new(), 0).len(), OVERLAP_FROM - 1);
+
+        let mut waiting: Vec<Queued> = (0..OVERLAP_FROM as u128).map(|n| queued(n % 100)).collect();
+        let first = take_batch(&mut waiting, &HashSet::new(), 0);
+        assert_eq!((first.len(), waiting.len()), (OVERLAP_FROM / 2, OVERLAP_FROM / 2));
+        let busy = first.iter().map(|queued| key(&queued.append.stream)).collect();
+        let second = take_batch(&mut waiting, &busy, 1);
+        assert!(second.iter().all(|queued| !busy.contains(&key(&queued.append.stream))));
+        assert_eq!((second.len(), waiting.len()), (36, 28), "0 to 27 came twice");
+        assert!(take_batch(&mut waiting, &busy, 2).is_empty());
+    }
 }
