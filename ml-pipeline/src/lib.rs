@@ -6,6 +6,7 @@ pub mod features;
 pub mod dataset;
 pub mod metrics;
 pub mod model;
+pub mod statistics;
 
 pub mod artifact;
 pub mod explain;
