@@ -1,6 +1,12 @@
 //! How good probabilities are, judged by what happened. Never accuracy: "nobody leaves" is right nine times in ten.
 
+mod interval;
+mod recalibration;
+
 use serde::{Deserialize, Serialize};
+
+pub use interval::{DRAWS, Intervals, intervals};
+pub use recalibration::{Recalibration, recalibration};
 
 /// The number of equal-mass bins of the reliability table and the calibration error.
 pub const BINS: usize = 10;
@@ -36,6 +42,28 @@ pub fn roc_auc(judged: &[Judged]) -> Option<f64> {
         below += stayed;
     }
     Some(won / (positives * negatives))
+}
+
+/// The area under the precision-recall curve as average precision: at every score, from the highest down, the share of leavers
+/// among all who have that score or a higher one, weighted by how many of the leavers have exactly that score. People with the
+/// same score count together. The same as scikit-learn's `average_precision_score`; the base rate is what chance makes of it.
+/// Nothing if nobody left.
+#[must_use]
+pub fn pr_auc(judged: &[Judged]) -> Option<f64> {
+    let mut sorted = judged.to_vec();
+    sorted.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let positives = sorted.iter().filter(|(_, y)| *y).count() as f64;
+    if positives == 0.0 {
+        return None;
+    }
+    let (mut left, mut taken, mut area) = (0.0, 0.0, 0.0);
+    for tied in sorted.chunk_by(|a, b| a.0 == b.0) {
+        let leavers = tied.iter().filter(|(_, y)| *y).count() as f64;
+        left += leavers;
+        taken += tied.len() as f64;
+        area += leavers / positives * (left / taken);
+    }
+    Some(area)
 }
 
 /// The mean squared error of the probabilities.
@@ -113,62 +141,4 @@ fn mean(judged: &[Judged], of: impl Fn(Judged) -> f64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const FOUR: [Judged; 4] = [(0.1, false), (0.4, false), (0.35, true), (0.8, true)];
-
-    #[track_caller]
-    fn close(found: f64, expected: f64) {
-        assert!((found - expected).abs() < 1e-12, "{found} is not {expected}");
-    }
-
-    #[test]
-    fn auc_counts_pairs_and_ties_half() {
-        assert_eq!(roc_auc(&FOUR), Some(0.75));
-        assert_eq!(roc_auc(&[(0.5, true), (0.5, false)]), Some(0.5));
-        // Pairs: (.5 against .5) one half, (.5 against .2) one, (.9 against both) two.
-        assert_eq!(
-            roc_auc(&[(0.5, true), (0.5, false), (0.2, false), (0.9, true)]),
-            Some(3.5 / 4.0)
-        );
-        assert_eq!(roc_auc(&[(0.5, true)]), None);
-    }
-
-    #[test]
-    fn brier_and_log_loss_are_those_of_a_calculation_by_hand() {
-        close(brier(&FOUR), (0.01 + 0.16 + 0.4225 + 0.04) / 4.0);
-        close(
-            log_loss(&[(0.8, true), (0.4, false)]),
-            -(0.8_f64.ln() + 0.6_f64.ln()) / 2.0,
-        );
-        assert!(log_loss(&[(0.0, true)]).is_finite());
-    }
-
-    #[test]
-    fn calibration_in_the_large_compares_totals() {
-        close(observed_over_expected(&FOUR).expect("some expected"), 2.0 / 1.65);
-        assert_eq!(observed_over_expected(&[]), None);
-    }
-
-    #[test]
-    fn lift_is_the_top_rate_over_the_base_rate() {
-        let ten: Vec<Judged> = (0..10).map(|i| (f64::from(i) / 10.0, i == 9 || i == 0)).collect();
-        close(lift(&ten, 0.1).expect("somebody left"), 5.0);
-        close(
-            lift(&[(0.5, true), (0.5, false), (0.5, false), (0.5, false)], 0.25).expect("somebody left"),
-            1.0,
-        );
-        assert_eq!(lift(&[(0.5, false)], 0.1), None);
-    }
-
-    #[test]
-    fn bins_have_equal_mass() {
-        let twenty: Vec<Judged> = (0..20).map(|i| (f64::from(i / 2) / 10.0, i % 2 == 0)).collect();
-        let bins = reliability(&twenty);
-        assert_eq!(bins.len(), BINS);
-        assert!(bins.iter().all(|bin| bin.n == 2 && (bin.observed - 0.5).abs() < 1e-12));
-        // |p - .5| over 0, .1, ... .9 is 2.5 in all.
-        close(expected_calibration_error(&bins), 0.25);
-    }
-}
+mod tests;

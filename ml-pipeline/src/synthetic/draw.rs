@@ -54,6 +54,12 @@ impl Random {
         from + (self.unit() * f64::from(to - from + 1)) as u16
     }
 
+    /// A place in a list of `length`, which is not empty.
+    pub fn below(&mut self, length: usize) -> usize {
+        // Rounding may make the product the length itself.
+        ((self.unit() * length as f64) as usize).min(length.saturating_sub(1))
+    }
+
     /// A standard normal value (Box and Muller).
     pub fn normal(&mut self) -> f64 {
         let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();
