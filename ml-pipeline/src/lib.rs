@@ -12,6 +12,8 @@ pub mod artifact;
 pub mod explain;
 pub mod train;
 
+pub mod drift;
+
 pub mod prior;
 pub mod synthetic;
 
