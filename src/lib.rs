@@ -9,5 +9,6 @@ pub mod demo;
 pub mod health;
 pub mod parked;
 pub mod roles;
+pub mod synth;
 pub mod train;
 pub mod up;

@@ -4,7 +4,7 @@ use std::{io::Write, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use infra::telemetry::{self, LogFormat};
-use tenure::{config::Settings, parked, roles, train, up};
+use tenure::{config::Settings, parked, roles, synth, train, up};
 
 /// Event-sourced people intelligence.
 #[derive(Parser)]
@@ -41,6 +41,8 @@ enum Role {
     Train(Settings),
     /// What could not be processed.
     Parked(parked::Arguments),
+    /// Invents data with a known truth, to measure models and machines against.
+    Synth(synth::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
             Role::Migrate(settings) => roles::migrate(settings).await,
             Role::Train(settings) => train::run(settings).await,
             Role::Parked(arguments) => parked::run(arguments).await,
+            Role::Synth(arguments) => synth::run(&arguments),
         }
     });
     match result {

@@ -11,7 +11,11 @@
 //! Left out, against the facts' generator: exits of team mates and office orders (no employee feature sees them), markets
 //! other than one, and bias.
 
+pub mod optimum;
+pub mod snapshot;
+
 mod draw;
+mod eta;
 mod person;
 
 use chrono::{Datelike, Days};
@@ -22,6 +26,8 @@ use domain::{
 };
 
 pub use draw::Random;
+pub use eta::Coefficients;
+pub use snapshot::StaticTable;
 
 use crate::dataset::{History, Recorded};
 use person::{Person, Phase};

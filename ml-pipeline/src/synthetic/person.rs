@@ -11,7 +11,11 @@ use domain::{
     money::{Currency, Money, PayPeriod, PayRate},
 };
 
-use super::{draw::Random, known, overtime, personal, week_of_year};
+use super::{
+    draw::Random,
+    eta::{Circumstances, Season},
+    known, overtime, personal, week_of_year,
+};
 use crate::dataset::{History, Recorded};
 
 /// The intercept of eta. The facts' is -1.95 for their mix of people; this one makes some 13 % of voluntary exits a year here.
@@ -331,32 +335,22 @@ impl Person {
 
     /// eta: the logarithm of the yearly rate at which a content employee starts to look for another job.
     fn log_rate(&self, today: Date) -> f64 {
-        let tenure = years(self.since, today);
-        let bump = |at: f64| (-((tenure - at) / 0.12).powi(2)).exp();
-        let fading =
-            |since: Option<Date>, weeks: f64| since.map_or(0.0, |since| (-years(since, today) * 52.18 / weeks).exp());
-        let rating = match self.rating {
-            Some(5) => 0.20,
-            Some(1 | 2) => 0.30,
-            Some(_) | None => 0.0,
+        let weeks_since = |since: Option<Date>| since.map(|since| years(since, today) * 52.18);
+        let circumstances = Circumstances {
+            tenure_years: years(self.since, today),
+            years_since_raise: years(self.raise_on, today),
+            years_since_promotion: years(self.level_since, today),
+            weeks_since_manager_change: weeks_since(self.manager_on),
+            compa_ratio: self.compa,
+            engagement: self.mood,
+            rating: self.rating,
+            overtime: self.overtime_weeks_left > 0,
+            team_exits: 0.0,
+            weeks_since_office_order: None,
+            weeks_since_recognition: weeks_since(self.recognised_on),
+            season: Season::of(week_of_year(today), today.month()),
         };
-        let season = match (week_of_year(today), today.month()) {
-            (10..=15, _) => 0.30,
-            (_, 1) => 0.20,
-            (_, 12) => -0.35,
-            _ => 0.0,
-        };
-        INTERCEPT + 0.9 * (-(tenure - 0.6).abs() / 0.35).exp() - 0.30 * tenure.ln_1p() + 0.6 * (bump(1.05) + bump(4.05))
-            - 2.5 * (self.compa - 1.0)
-            + 0.22 * years(self.raise_on, today).min(3.0)
-            + 0.22 * (years(self.level_since, today) - 1.5).clamp(0.0, 4.0)
-            + 0.60 * fading(self.manager_on, 16.0)
-            - 0.45 * self.mood
-            + rating
-            + if self.overtime_weeks_left > 0 { 0.35 } else { 0.0 }
-            - 0.25 * fading(self.recognised_on, 8.0)
-            + season
-            + self.frailty.max(f64::MIN_POSITIVE).ln()
+        circumstances.effects(INTERCEPT) + self.frailty.max(f64::MIN_POSITIVE).ln()
     }
 
     fn promotion_chance(&self, today: Date) -> f64 {

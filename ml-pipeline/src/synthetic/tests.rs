@@ -78,3 +78,21 @@ fn the_domain_and_the_features_agree_on_who_works_here() {
         }
     }
 }
+
+#[test]
+fn the_histories_of_the_committed_prior_are_unchanged() {
+    use sha2::{Digest, Sha256};
+    let mut hasher = Sha256::new();
+    for history in prior::company(2026, 300).histories() {
+        hasher.update(history.employee.to_string());
+        for recorded in history.events {
+            hasher.update(recorded.known_on.to_string());
+            hasher.update(serde_json::to_vec(&recorded.event).expect("an event"));
+        }
+    }
+    assert_eq!(
+        format!("{:x}", hasher.finalize()),
+        "a5618703128f414cf9f22f4c85c23146cae4bfeb87d9f419ebd2fe956c484cd8",
+        "what the prior was trained on has changed: undo it, or make the prior anew and this digest too"
+    );
+}
