@@ -3,7 +3,10 @@
 use chrono::{Datelike, Days, Months};
 use domain::{Date, employee::Event, id::EmployeeId};
 
-use crate::features::{FeatureState, SpellEnd};
+use crate::{
+    features::{self, FEATURES, FeatureId, FeatureState, SpellEnd},
+    table::Table,
+};
 
 /// The most rows; of a longer or larger history the earliest cut-offs are left out.
 pub const ROWS_MAX: usize = 500_000;
@@ -74,6 +77,23 @@ impl Dataset {
             .filter(|row| window_end(row.cutoff, horizon_days) <= test_from)
             .collect();
         (Self { rows: train }, Self { rows: test })
+    }
+
+    /// The labelled rows as a table of all features, and their outcomes. What is in `exclusions` is missing throughout.
+    #[must_use]
+    pub fn table(&self, exclusions: &[FeatureId]) -> (Table, Vec<bool>) {
+        let mut table = Table {
+            inputs: features::inputs(),
+            columns: vec![Vec::with_capacity(self.rows.len()); FEATURES.len()],
+        };
+        let mut outcomes = Vec::with_capacity(self.rows.len());
+        for (row, y) in self.labelled() {
+            for (id, (column, value)) in FeatureId::all().zip(table.columns.iter_mut().zip(&row.x)) {
+                column.push(if exclusions.contains(&id) { f64::NAN } else { *value });
+            }
+            outcomes.push(y);
+        }
+        (table, outcomes)
     }
 
     /// The cut-offs that have labelled rows, in order.

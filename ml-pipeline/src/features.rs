@@ -16,6 +16,8 @@ pub use state::{FeatureState, SpellEnd};
 use state::{Move, Pay};
 use timeline::{Day, day};
 
+use crate::table::Input;
+
 /// The number of this set of definitions. Raise it with every change of a definition or of [`FeatureState`]: models trained
 /// on another set are refused, and stored states must be folded again.
 pub const FEATURE_SET: u32 = 1;
@@ -89,6 +91,12 @@ impl FeatureId {
         FEATURES.iter().position(|feature| feature.name == name).map(Self)
     }
 
+    /// The feature at a place of [`FEATURES`].
+    #[must_use]
+    pub fn at(index: usize) -> Option<Self> {
+        (index < FEATURES.len()).then_some(Self(index))
+    }
+
     #[must_use]
     pub const fn index(self) -> usize {
         self.0
@@ -146,6 +154,13 @@ impl FeatureState {
         };
         FeatureVector { values }
     }
+}
+
+/// All features as the inputs of a model, in order.
+#[must_use]
+pub fn inputs() -> Vec<Input> {
+    let input = |feature: &Feature| Input::numeric(feature.name);
+    FEATURES.iter().map(input).collect()
 }
 
 const fn feature(

@@ -6,6 +6,9 @@ pub mod features;
 pub mod dataset;
 pub mod metrics;
 pub mod model;
+pub mod table;
+
+pub mod crossval;
 pub mod statistics;
 
 pub mod artifact;

@@ -1,26 +1,137 @@
-//! What turns a feature vector into a probability and the reasons for it.
+//! What turns a row of inputs into a probability and the reasons for it.
 
+pub mod additive;
+pub mod bins;
+pub mod boosted;
+pub mod calibration;
+pub mod forest;
+mod gradient;
 pub mod logistic;
+pub mod tree;
 
 use serde::{Deserialize, Serialize};
 
+pub use additive::Additive;
+pub use boosted::Boosted;
+pub use calibration::Calibration;
+pub use forest::Forest;
 pub use logistic::Logistic;
 
-use crate::features::{FeatureId, FeatureVector};
+use crate::table::Table;
+
+/// A model: what makes log-odds out of a row, and what makes a probability out of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    pub form: Form,
+    #[serde(default)]
+    pub calibration: Calibration,
+}
 
 /// Every kind of model. All of them explain themselves in the same way, additively in log-odds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Model {
+pub enum Form {
     Logistic(Logistic),
+    Additive(Additive),
+    Forest(Forest),
+    Boosted(Boosted),
+}
+
+/// What learns models. In order of simplicity: of equally good ones the first is preferred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Learner {
+    Logistic,
+    Additive,
+    AdditivePairs,
+    Boosted,
+    Forest,
+}
+
+/// The most pairs of the additive model with pairs: more than people would look at helps no table that was tried.
+pub const PAIRS_MAX: usize = 10;
+
+impl Learner {
+    pub const ALL: [Self; 5] = [
+        Self::Logistic,
+        Self::Additive,
+        Self::AdditivePairs,
+        Self::Boosted,
+        Self::Forest,
+    ];
+
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Logistic => "logistic",
+            Self::Additive => "additive",
+            Self::AdditivePairs => "additive-pairs",
+            Self::Boosted => "boosted",
+            Self::Forest => "forest",
+        }
+    }
+
+    /// Fits rows to their outcomes. The same seed gives the same model, on any number of threads.
+    ///
+    /// # Errors
+    /// When all outcomes are the same, no input varies, or a solver fails.
+    pub fn fit(self, table: &Table, outcomes: &[bool], fitting: &Fitting) -> Result<Model, FitError> {
+        let additive = |pairs: usize| {
+            let fitting = additive::Fitting {
+                seed: fitting.seed,
+                pairs,
+                threads: fitting.threads,
+            };
+            additive::fit(table, outcomes, &fitting).map(|(form, calibration)| Model::new(Form::Additive(form), calibration))
+        };
+        match self {
+            Self::Logistic => {
+                let fitting = logistic::Fitting {
+                    alpha: fitting.alpha,
+                    missing_flags: fitting.missing_flags,
+                };
+                Logistic::fit(table, outcomes, &fitting).map(|form| Model::new(Form::Logistic(form), Calibration::None))
+            }
+            Self::Additive => additive(0),
+            Self::AdditivePairs => additive(PAIRS_MAX),
+            Self::Boosted => Boosted::fit(table, outcomes, fitting.seed).map(|form| Model::new(Form::Boosted(form), Calibration::None)),
+            Self::Forest => Forest::fit(table, outcomes, fitting.seed, fitting.threads).map(|(form, calibration)| Model::new(Form::Forest(form), calibration)),
+        }
+    }
+}
+
+/// How to fit, whatever the learner.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Fitting {
+    pub seed: u64,
+    pub threads: usize,
+    /// Of the logistic regression: the weight of its penalty.
+    pub alpha: f64,
+    /// Of the logistic regression: whether it may matter that a value is missing.
+    pub missing_flags: bool,
+}
+
+/// The usual penalty of the logistic regression, as scikit-learn's C = 0.1.
+pub const ALPHA_DEFAULT: f64 = 10.0;
+
+impl Default for Fitting {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            threads: 1,
+            alpha: ALPHA_DEFAULT,
+            missing_flags: true,
+        }
+    }
 }
 
 /// A probability with its parts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prediction {
-    /// Of voluntary notice within the horizon.
+    /// Of the outcome: for people, of voluntary notice within the horizon.
     pub probability: f64,
-    /// `base` plus all contributions.
+    /// `base` plus all contributions; what the model's calibration makes a probability of.
     pub log_odds: f64,
     /// The log-odds of somebody who is average in everything.
     pub base: f64,
@@ -44,26 +155,85 @@ impl Prediction {
 
 impl Model {
     #[must_use]
-    pub fn predict(&self, x: &FeatureVector) -> Prediction {
-        match self {
-            Self::Logistic(logistic) => logistic.predict(x),
+    pub const fn new(form: Form, calibration: Calibration) -> Self {
+        Self { form, calibration }
+    }
+
+    /// The probability of a row, with its parts.
+    #[must_use]
+    pub fn predict(&self, x: &[f64]) -> Prediction {
+        let prediction = match &self.form {
+            Form::Logistic(form) => form.predict(x),
+            Form::Additive(form) => form.predict(x),
+            Form::Forest(form) => form.predict(x),
+            Form::Boosted(form) => form.predict(x),
+        };
+        Prediction {
+            probability: self.calibration.probability(prediction.log_odds),
+            ..prediction
         }
+    }
+
+    /// The probability alone, which takes less time.
+    #[must_use]
+    pub fn probability(&self, x: &[f64]) -> f64 {
+        self.calibration.probability(match &self.form {
+            Form::Logistic(form) => form.log_odds(x),
+            Form::Additive(form) => form.log_odds(x),
+            Form::Forest(form) => form.log_odds(x),
+            Form::Boosted(form) => form.log_odds(x),
+        })
+    }
+
+    /// The probability of every row.
+    #[must_use]
+    pub fn probabilities(&self, table: &Table, threads: usize) -> Vec<f64> {
+        let size = table.len().div_ceil(threads.max(1)).max(1);
+        let parts: Vec<std::ops::Range<usize>> = (0..table.len())
+            .step_by(size)
+            .map(|from| from..(from + size).min(table.len()))
+            .collect();
+        let of = |rows: std::ops::Range<usize>| {
+            let mut x = Vec::with_capacity(table.columns.len());
+            let one = |row: usize| {
+                table.row_into(row, &mut x);
+                self.probability(&x)
+            };
+            rows.map(one).collect::<Vec<f64>>()
+        };
+        additive::in_threads(threads, parts, of).concat()
     }
 
     /// The kind's stable name, with which versions begin.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
-        match self {
-            Self::Logistic(_) => "logistic",
+        match self.form {
+            Form::Logistic(_) => "logistic",
+            Form::Additive(_) => "additive",
+            Form::Forest(_) => "forest",
+            Form::Boosted(_) => "boosted",
         }
     }
 
-    /// The features that the model looks at.
+    /// The inputs that the model looks at, by their place in the table.
     #[must_use]
-    pub fn features(&self) -> Vec<FeatureId> {
-        match self {
-            Self::Logistic(logistic) => logistic.columns.iter().map(|column| column.feature).collect(),
-        }
+    pub fn inputs(&self) -> Vec<usize> {
+        let of_trees = |trees: &[tree::Tree]| -> Vec<usize> {
+            let nodes = trees.iter().flat_map(|tree| &tree.nodes);
+            nodes.filter_map(|node| Some(node.split.as_ref()?.input)).collect()
+        };
+        let mut inputs = match &self.form {
+            Form::Logistic(model) => model.terms.iter().map(|term| term.input).collect(),
+            Form::Additive(model) => {
+                let pairs = model.pairs.iter().flat_map(|pair| [pair.inputs.0, pair.inputs.1]);
+                model.shapes.iter().map(|shape| shape.input).chain(pairs).collect()
+            }
+            Form::Forest(model) => of_trees(&model.trees),
+            Form::Boosted(model) => of_trees(&model.trees),
+        };
+        inputs.sort_unstable();
+        inputs.dedup();
+        inputs
     }
 }
 

@@ -5,9 +5,9 @@ use domain::{Date, Timestamp};
 use crate::{
     artifact::{Artifact, ArtifactError, DataWindow, Evaluation, ModelCard, Rival},
     dataset::{Dataset, History},
-    features::{FEATURE_SET, FeatureId, FeatureVector},
+    features::{FEATURE_SET, FeatureId},
     metrics::{self, Judged},
-    model::{FitError, Logistic, Model, logistic::Fitting, nine_decimals},
+    model::{Calibration, FitError, Form, Logistic, Model, logistic::Fitting, nine_decimals},
     prior,
 };
 
@@ -61,12 +61,15 @@ impl Options {
     }
 
     fn fitting(&self, alpha: f64) -> Fitting {
-        let company_specific = FeatureId::named("pay_log").filter(|_| self.pooled_prior);
         Fitting {
             alpha,
-            exclusions: company_specific.into_iter().collect(),
             missing_flags: !self.pooled_prior,
         }
+    }
+
+    fn exclusions(&self) -> Vec<FeatureId> {
+        let company_specific = FeatureId::named("pay_log").filter(|_| self.pooled_prior);
+        company_specific.into_iter().collect()
     }
 }
 
@@ -123,7 +126,7 @@ pub fn train(
             total: ALPHAS.len() + 2,
         });
         fits += 1;
-        fit(rows, &options.fitting(alpha)).map_err(TrainingError::Fit)
+        fit(rows, &options.exclusions(), &options.fitting(alpha)).map_err(TrainingError::Fit)
     };
     let alpha = match forward(&train, horizon_days) {
         Some((earlier, later)) => {
@@ -167,16 +170,16 @@ fn forward(dataset: &Dataset, horizon_days: u16) -> Option<(Dataset, Dataset)> {
         .find(|(train, test)| train.leavers() >= TRAIN_LEAVERS_MIN && test.leavers() >= TEST_LEAVERS_MIN)
 }
 
-fn fit(rows: &Dataset, fitting: &Fitting) -> Result<Model, FitError> {
-    let rows: Vec<(&[f64], bool)> = rows.labelled().map(|(row, y)| (row.x.as_slice(), y)).collect();
-    Logistic::fit(&rows, fitting).map(Model::Logistic)
+fn fit(rows: &Dataset, exclusions: &[FeatureId], fitting: &Fitting) -> Result<Model, FitError> {
+    let (table, outcomes) = rows.table(exclusions);
+    Logistic::fit(&table, &outcomes, fitting).map(|form| Model::new(Form::Logistic(form), Calibration::None))
 }
 
 /// The model's probabilities for the labelled rows, beside what happened.
 #[must_use]
 pub fn judge(model: &Model, rows: &Dataset) -> Vec<Judged> {
     let judged = |(row, y): (&crate::dataset::Row, bool)| {
-        (model.predict(&FeatureVector { values: row.x.clone() }).probability, y)
+        (model.probability(&row.x), y)
     };
     rows.labelled().map(judged).collect()
 }
@@ -229,7 +232,7 @@ fn rate(rows: &Dataset) -> f64 {
 
 fn card(options: &Options, dataset: &Dataset, model: &Model, evaluation: Evaluation) -> ModelCard {
     let cutoffs = dataset.labelled_cutoffs();
-    let used = model.features();
+    let used: Vec<FeatureId> = model.inputs().into_iter().filter_map(FeatureId::at).collect();
     let names = |of: &mut dyn Iterator<Item = FeatureId>| of.map(String::from).collect();
     ModelCard {
         kind: model.kind().to_owned(),

@@ -7,18 +7,16 @@ use smartcore::{
 };
 
 use super::{FitError, Prediction, nine_decimals};
-use crate::features::{FeatureId, FeatureVector};
+use crate::table::Table;
 
 /// A column that deviates less than this is constant, and dropped.
 const DEVIATION_MIN: f64 = 1e-6;
 
 /// How to fit.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Fitting {
     /// The weight of the L2 penalty; smartcore's own default of 0 is none.
     pub alpha: f64,
-    /// Features that must not be used.
-    pub exclusions: Vec<FeatureId>,
     /// Whether it may matter that a value is missing. Not in a model for other companies than those it was trained on: there
     /// it mostly says which systems a company has.
     pub missing_flags: bool,
@@ -30,160 +28,163 @@ pub struct Logistic {
     pub alpha: f64,
     /// The log-odds at the training mean.
     pub intercept: f64,
-    pub columns: Vec<Column>,
+    pub terms: Vec<Term>,
 }
 
-/// What the model makes of one feature. Weights are per standard deviation.
+/// One standardised column: its weight is per standard deviation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Column {
-    pub feature: FeatureId,
+pub struct Term {
+    /// The input's place in the table.
+    pub input: usize,
+    pub of: TermKind,
     pub weight: f64,
     /// The training mean, which also stands in for a missing value.
     pub mean: f64,
     pub deviation: f64,
-    /// The smallest and the largest value seen in training: a straight line is not to be trusted beyond.
-    pub range: (f64, f64),
-    pub missing: Option<MissingFlag>,
 }
 
-/// A 0/1 column that says that the value is missing.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MissingFlag {
-    pub weight: f64,
-    pub mean: f64,
-    pub deviation: f64,
+/// What a column is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TermKind {
+    /// The value, kept within what was seen in training: a straight line is not to be trusted beyond.
+    Value { least: f64, most: f64 },
+    /// 1 if it is this category, else 0.
+    Is(usize),
+    /// 1 if the value is missing, else 0.
+    Missing,
 }
 
 impl Logistic {
-    /// Fits rows of [`crate::FEATURES`] values and their outcomes. The classes are never balanced: the score is shown as a
-    /// probability.
-    pub fn fit(rows: &[(&[f64], bool)], fitting: &Fitting) -> Result<Self, FitError> {
-        let positives = rows.iter().filter(|(_, y)| *y).count();
-        if positives == 0 || positives == rows.len() {
+    /// Fits rows to their outcomes. The classes are never balanced: the score is shown as a probability.
+    ///
+    /// # Errors
+    /// When all outcomes are the same, no input varies, or the solver fails.
+    pub fn fit(table: &Table, outcomes: &[bool], fitting: &Fitting) -> Result<Self, FitError> {
+        let positives = outcomes.iter().filter(|y| **y).count();
+        if positives == 0 || positives == outcomes.len() {
             return Err(FitError::OneOutcome);
         }
         let mut model = Self {
             alpha: fitting.alpha,
             intercept: 0.0,
-            columns: prepare(rows, fitting),
+            terms: prepare(table, fitting),
         };
-        if model.columns.is_empty() {
+        if model.terms.is_empty() {
             return Err(FitError::NoColumns);
         }
-        let width = model.columns.iter().map(Column::width).sum();
-        let mut values = Vec::with_capacity(rows.len() * width);
-        for (x, _) in rows {
-            values.extend(
-                model
-                    .columns
-                    .iter()
-                    .flat_map(|column| column.standardised(x[column.feature.index()])),
-            );
+        let width = model.terms.len();
+        let mut values = Vec::with_capacity(outcomes.len() * width);
+        for row in 0..outcomes.len() {
+            values.extend(model.terms.iter().map(|term| term.standardised(table.columns[term.input][row])));
         }
         debug_assert!(values.iter().all(|value| value.is_finite()));
-        let labels: Vec<i32> = rows.iter().map(|(_, y)| i32::from(*y)).collect();
-        let solution = solve(values, rows.len(), width, &labels, fitting.alpha)?;
-        model.take_weights(&solution);
+        let labels: Vec<i32> = outcomes.iter().map(|y| i32::from(*y)).collect();
+        let solution = solve(values, outcomes.len(), width, &labels, fitting.alpha)?;
+        for (term, weight) in model.terms.iter_mut().zip(solution.weights) {
+            term.weight = nine_decimals(weight);
+        }
+        model.intercept = nine_decimals(solution.intercept);
         Ok(model)
     }
 
-    fn take_weights(&mut self, solution: &Solution) {
-        let mut weights = solution.weights.iter().copied().map(nine_decimals);
-        for column in &mut self.columns {
-            column.weight = weights.next().unwrap_or(0.0);
-            if let Some(flag) = &mut column.missing {
-                flag.weight = weights.next().unwrap_or(0.0);
+    #[must_use]
+    pub fn predict(&self, x: &[f64]) -> Prediction {
+        let mut parts: Vec<(usize, f64)> = Vec::with_capacity(self.terms.len());
+        for term in &self.terms {
+            let part = term.weight * term.standardised(x[term.input]);
+            // The terms of one input follow each other.
+            match parts.last_mut().filter(|(input, _)| *input == term.input) {
+                Some((_, sum)) => *sum += part,
+                None => parts.push((term.input, part)),
             }
         }
-        self.intercept = nine_decimals(solution.intercept);
+        Prediction::from_parts(self.intercept, parts)
     }
 
+    /// The log-odds alone.
     #[must_use]
-    pub fn predict(&self, x: &FeatureVector) -> Prediction {
-        let part = |column: &Column| (column.feature.index(), column.contribution(x.get(column.feature)));
-        Prediction::from_parts(self.intercept, self.columns.iter().map(part).collect())
+    pub fn log_odds(&self, x: &[f64]) -> f64 {
+        let parts = self.terms.iter().map(|term| term.weight * term.standardised(x[term.input]));
+        self.intercept + parts.sum::<f64>()
     }
 }
 
-impl Column {
-    const fn width(&self) -> usize {
-        if self.missing.is_some() { 2 } else { 1 }
-    }
-
-    /// The value and, if there is one, the flag, each with mean 0 and deviation 1 in training.
-    fn standardised(&self, value: f64) -> impl Iterator<Item = f64> {
-        let known = Some(value).filter(|value| value.is_finite());
-        let flag = self.missing.as_ref().map(|flag| flag.standardised(known.is_none()));
-        std::iter::once(self.standardised_value(known)).chain(flag)
-    }
-
-    fn standardised_value(&self, value: Option<f64>) -> f64 {
-        value.map_or(0.0, |value| {
-            (value.clamp(self.range.0, self.range.1) - self.mean) / self.deviation
-        })
-    }
-
-    fn contribution(&self, value: Option<f64>) -> f64 {
-        let flag = self
-            .missing
-            .as_ref()
-            .map_or(0.0, |flag| flag.weight * flag.standardised(value.is_none()));
-        self.weight * self.standardised_value(value) + flag
+impl Term {
+    fn standardised(&self, value: f64) -> f64 {
+        let value = match self.of {
+            TermKind::Value { least, most } if value.is_finite() => value.clamp(least, most),
+            TermKind::Value { .. } => return 0.0,
+            TermKind::Is(category) => flag(value == category as f64),
+            TermKind::Missing => flag(!value.is_finite()),
+        };
+        (value - self.mean) / self.deviation
     }
 }
 
-impl MissingFlag {
-    fn standardised(&self, is_missing: bool) -> f64 {
-        (f64::from(u8::from(is_missing)) - self.mean) / self.deviation
-    }
+fn flag(is: bool) -> f64 {
+    if is { 1.0 } else { 0.0 }
 }
 
 /// The columns that vary, with weights still to come.
-fn prepare(rows: &[(&[f64], bool)], fitting: &Fitting) -> Vec<Column> {
+fn prepare(table: &Table, fitting: &Fitting) -> Vec<Term> {
     let mut patterns: Vec<Vec<bool>> = Vec::new();
-    let mut columns = Vec::new();
-    for feature in FeatureId::all().filter(|feature| !fitting.exclusions.contains(feature)) {
-        let of = |x: &[f64]| x[feature.index()];
-        let known: Vec<f64> = rows
-            .iter()
-            .map(|(x, _)| of(x))
-            .filter(|value| value.is_finite())
-            .collect();
-        if known.is_empty() {
-            continue;
+    let mut terms = Vec::new();
+    for (input, values) in table.columns.iter().enumerate() {
+        let n = values.len() as f64;
+        match table.inputs[input].categories() {
+            None => terms.extend(value_term(input, values)),
+            Some(count) => {
+                let is = |category: usize| values.iter().filter(|value| **value == category as f64).count() as f64 / n;
+                terms.extend((0..count).filter_map(|category| flag_term(input, TermKind::Is(category), is(category))));
+            }
         }
-        let n = rows.len() as f64;
-        let mean = known.iter().sum::<f64>() / known.len() as f64;
-        let deviation = (known.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / n).sqrt();
-        if deviation < DEVIATION_MIN {
-            continue;
-        }
-        let pattern: Vec<bool> = rows.iter().map(|(x, _)| !of(x).is_finite()).collect();
-        let share = (rows.len() - known.len()) as f64 / n;
-        // Two features that are missing together need one flag.
-        let flagged = fitting.missing_flags && share > 0.0 && !patterns.contains(&pattern);
-        if flagged {
+        let known = terms.last().is_some_and(|term| term.input == input);
+        let pattern: Vec<bool> = values.iter().map(|value| !value.is_finite()).collect();
+        let share = pattern.iter().filter(|missing| **missing).count() as f64 / n;
+        // Two inputs that are missing together need one flag.
+        if fitting.missing_flags && known && share > 0.0 && !patterns.contains(&pattern) {
+            terms.extend(flag_term(input, TermKind::Missing, share));
             patterns.push(pattern);
         }
-        let (low, high) = known.iter().fold((f64::MAX, f64::MIN), |(low, high), value| {
-            (low.min(*value), high.max(*value))
-        });
-        columns.push(Column {
-            feature,
-            weight: 0.0,
-            mean: nine_decimals(mean),
-            deviation: nine_decimals(deviation),
-            range: (nine_decimals(low), nine_decimals(high)),
-            missing: flagged.then(|| MissingFlag {
-                weight: 0.0,
-                mean: nine_decimals(share),
-                deviation: nine_decimals((share * (1.0 - share)).sqrt()),
-            }),
-        });
     }
-    columns
+    terms
+}
+
+fn value_term(input: usize, values: &[f64]) -> Option<Term> {
+    let known = || values.iter().copied().filter(|value| value.is_finite());
+    let count = known().count();
+    if count == 0 {
+        return None;
+    }
+    let mean = known().sum::<f64>() / count as f64;
+    let deviation = (known().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt();
+    if deviation < DEVIATION_MIN {
+        return None;
+    }
+    let (least, most) = known().fold((f64::MAX, f64::MIN), |(least, most), value| (least.min(value), most.max(value)));
+    Some(Term {
+        input,
+        of: TermKind::Value {
+            least: nine_decimals(least),
+            most: nine_decimals(most),
+        },
+        weight: 0.0,
+        mean: nine_decimals(mean),
+        deviation: nine_decimals(deviation),
+    })
+}
+
+fn flag_term(input: usize, of: TermKind, share: f64) -> Option<Term> {
+    let deviation = (share * (1.0 - share)).sqrt();
+    (deviation >= DEVIATION_MIN).then(|| Term {
+        input,
+        of,
+        weight: 0.0,
+        mean: nine_decimals(share),
+        deviation: nine_decimals(deviation),
+    })
 }
 
 struct Solution {

@@ -60,6 +60,14 @@ impl Random {
         ((self.unit() * length as f64) as usize).min(length.saturating_sub(1))
     }
 
+    /// Brings the items into a random order (Fisher and Yates).
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for end in (1..items.len()).rev() {
+            let other = (self.unit() * (end + 1) as f64) as usize;
+            items.swap(end, other);
+        }
+    }
+
     /// A standard normal value (Box and Muller).
     pub fn normal(&mut self) -> f64 {
         let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();

@@ -1,0 +1,265 @@
+//! A decision tree as a flat list of nodes, shared by the forest and the boosted trees, and its exact contributions.
+
+use serde::{Deserialize, Serialize};
+
+/// Nodes in an order in which children follow their parents; the first is the root.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Tree {
+    pub nodes: Vec<Node>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Node {
+    /// What a row that ends here gets.
+    pub value: f64,
+    /// How many training rows came by.
+    pub cover: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<Split>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Split {
+    /// The input's place in the table.
+    pub input: usize,
+    pub goes_left: Left,
+    /// Where what is missing goes.
+    pub missing_left: bool,
+    pub left: usize,
+    pub right: usize,
+}
+
+/// Which known values go to the left.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Left {
+    AtMost(f64),
+    /// Categories, in order.
+    OneOf(Vec<usize>),
+}
+
+impl Split {
+    #[must_use]
+    pub fn child(&self, x: &[f64]) -> usize {
+        let value = x[self.input];
+        let left = match &self.goes_left {
+            _ if !value.is_finite() => self.missing_left,
+            Left::AtMost(most) => value <= *most,
+            Left::OneOf(categories) => categories.binary_search(&(value as usize)).is_ok(),
+        };
+        if left { self.left } else { self.right }
+    }
+}
+
+impl Tree {
+    /// The value of the leaf that a row ends in.
+    #[must_use]
+    pub fn value(&self, x: &[f64]) -> f64 {
+        let mut node = &self.nodes[0];
+        while let Some(split) = &node.split {
+            node = &self.nodes[split.child(x)];
+        }
+        node.value
+    }
+
+    /// The mean value over the rows that the tree has seen.
+    #[must_use]
+    pub fn mean(&self) -> f64 {
+        let leaves = self.nodes.iter().filter(|node| node.split.is_none());
+        let sum: f64 = leaves.map(|leaf| leaf.value * leaf.cover).sum();
+        sum / self.nodes[0].cover.max(f64::MIN_POSITIVE)
+    }
+
+    /// Counts the rows that come by each node.
+    pub fn count_covers<'r>(&mut self, rows: impl Iterator<Item = &'r [f64]>) {
+        for node in &mut self.nodes {
+            node.cover = 0.0;
+        }
+        for x in rows {
+            let mut at = 0;
+            loop {
+                self.nodes[at].cover += 1.0;
+                match &self.nodes[at].split {
+                    Some(split) => at = split.child(x),
+                    None => break,
+                }
+            }
+        }
+    }
+
+    /// Adds the Shapley value of every input to `parts`: with [`Tree::mean`] they add up to the row's value. What an
+    /// unknown input would have done is taken from the covers (path-dependent TreeSHAP: Lundberg, Erion and Lee, "Consistent
+    /// individualized feature attribution for tree ensembles", 2018, algorithm 2).
+    pub fn contributions(&self, x: &[f64], parts: &mut [f64]) {
+        self.descend(0, x, &Path::default(), (1.0, 1.0, None), parts);
+    }
+
+    fn descend(&self, at: usize, x: &[f64], path: &Path, step: (f64, f64, Option<usize>), parts: &mut [f64]) {
+        let mut path = path.clone();
+        path.extend(step.0, step.1, step.2);
+        let node = &self.nodes[at];
+        let Some(split) = &node.split else {
+            for index in 1..path.0.len() {
+                let element = &path.0[index];
+                if let Some(input) = element.input {
+                    parts[input] += path.unwound_sum(index) * (element.one - element.zero) * node.value;
+                }
+            }
+            return;
+        };
+        let hot = split.child(x);
+        let cold = if hot == split.left { split.right } else { split.left };
+        let (mut zero, mut one) = (1.0, 1.0);
+        // An input that was split on before: its earlier step is taken back, and this one stands for both.
+        if let Some(earlier) = path.0.iter().position(|element| element.input == Some(split.input)) {
+            (zero, one) = (path.0[earlier].zero, path.0[earlier].one);
+            path.unwind(earlier);
+        }
+        let share = |child: usize| {
+            if node.cover > 0.0 { self.nodes[child].cover / node.cover } else { 0.5 }
+        };
+        self.descend(hot, x, &path, (zero * share(hot), one, Some(split.input)), parts);
+        self.descend(cold, x, &path, (zero * share(cold), 0.0, Some(split.input)), parts);
+    }
+}
+
+/// The inputs that were split on along the way, with the share of paths that go on without (`zero`) and with (`one`) each,
+/// and the weights of sets by size.
+#[derive(Clone, Default)]
+struct Path(Vec<Element>);
+
+#[derive(Clone)]
+struct Element {
+    input: Option<usize>,
+    zero: f64,
+    one: f64,
+    weight: f64,
+}
+
+impl Path {
+    fn extend(&mut self, zero: f64, one: f64, input: Option<usize>) {
+        let length = self.0.len();
+        self.0.push(Element {
+            input,
+            zero,
+            one,
+            weight: if length == 0 { 1.0 } else { 0.0 },
+        });
+        for i in (0..length).rev() {
+            self.0[i + 1].weight += one * self.0[i].weight * (i + 1) as f64 / (length + 1) as f64;
+            self.0[i].weight = zero * self.0[i].weight * (length - i) as f64 / (length + 1) as f64;
+        }
+    }
+
+    fn unwind(&mut self, index: usize) {
+        let last = self.0.len() - 1;
+        let (zero, one) = (self.0[index].zero, self.0[index].one);
+        let mut next = self.0[last].weight;
+        for i in (0..last).rev() {
+            if one != 0.0 {
+                let weight = self.0[i].weight;
+                self.0[i].weight = next * (last + 1) as f64 / ((i + 1) as f64 * one);
+                next = weight - self.0[i].weight * zero * (last - i) as f64 / (last + 1) as f64;
+            } else {
+                self.0[i].weight = self.0[i].weight * (last + 1) as f64 / (zero * (last - i) as f64);
+            }
+        }
+        for i in index..last {
+            let element = self.0[i + 1].clone();
+            (self.0[i].input, self.0[i].zero, self.0[i].one) = (element.input, element.zero, element.one);
+        }
+        self.0.pop();
+    }
+
+    fn unwound_sum(&self, index: usize) -> f64 {
+        let mut path = self.clone();
+        path.unwind(index);
+        path.0.iter().map(|element| element.weight).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::synthetic::Random;
+
+    fn leaf(value: f64, cover: f64) -> Node {
+        Node {
+            value,
+            cover,
+            split: None,
+        }
+    }
+
+    fn inner(input: usize, at_most: f64, left: usize, right: usize, cover: f64) -> Node {
+        Node {
+            value: 0.0,
+            cover,
+            split: Some(Split {
+                input,
+                goes_left: Left::AtMost(at_most),
+                missing_left: true,
+                left,
+                right,
+            }),
+        }
+    }
+
+    /// The tree's value when only the inputs in `known` are known: by covers elsewhere.
+    fn expectation(tree: &Tree, at: usize, x: &[f64], known: u32) -> f64 {
+        let node = &tree.nodes[at];
+        let Some(split) = &node.split else { return node.value };
+        if known & (1 << split.input) != 0 {
+            return expectation(tree, split.child(x), x, known);
+        }
+        let of = |child: usize| tree.nodes[child].cover / node.cover * expectation(tree, child, x, known);
+        of(split.left) + of(split.right)
+    }
+
+    fn factorial(n: u32) -> f64 {
+        (1..=n).map(f64::from).product()
+    }
+
+    /// Shapley's own formula, over all sets.
+    fn shapley(tree: &Tree, x: &[f64], input: usize) -> f64 {
+        let n = x.len() as u32;
+        let sets = (0..1_u32 << n).filter(|set| set & (1 << input) == 0);
+        sets.map(|set| {
+            let weight = factorial(set.count_ones()) * factorial(n - set.count_ones() - 1) / factorial(n);
+            weight * (expectation(tree, 0, x, set | (1 << input)) - expectation(tree, 0, x, set))
+        })
+        .sum()
+    }
+
+    #[test]
+    fn contributions_are_the_shapley_values_by_definition() {
+        // Input 0 is split on twice along one path.
+        let tree = Tree {
+            nodes: vec![
+                inner(0, 0.0, 1, 2, 100.0),
+                inner(1, 0.5, 3, 4, 60.0),
+                inner(2, -0.5, 5, 6, 40.0),
+                leaf(1.0, 20.0),
+                inner(0, -1.0, 7, 8, 40.0),
+                leaf(-2.0, 10.0),
+                leaf(3.0, 30.0),
+                leaf(5.0, 15.0),
+                leaf(-4.0, 25.0),
+            ],
+        };
+        let mut random = Random::seeded(11);
+        for _ in 0..200 {
+            let x = [2.0 * random.normal(), random.normal(), random.normal()];
+            let mut parts = [0.0; 3];
+            tree.contributions(&x, &mut parts);
+            for (input, part) in parts.iter().enumerate() {
+                let right = shapley(&tree, &x, input);
+                assert!((part - right).abs() < 1e-9, "{part} is not {right} for input {input} of {x:?}");
+            }
+            assert!((tree.mean() + parts.iter().sum::<f64>() - tree.value(&x)).abs() < 1e-9);
+        }
+    }
+}
