@@ -14,8 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{statistics::chi_square_above, synthetic::Random};
 
-/// How many bins of equal mass in the reference a column is cut into, besides the one for missing values.
+/// How many bins of equal mass in the reference a column is cut into at most, besides the one for missing values.
 pub const BINS: usize = 10;
+/// The fewest people of the reference in a bin of equal mass; a small reference is cut into fewer bins. Where the cuts are is
+/// chance too, which the test does not know: with six people in a bin it would alarm five times as often as it says.
+pub const BIN_PEOPLE_MIN: usize = 20;
 /// A column with no more values than this in the reference is compared value by value.
 pub const VALUES_MAX: usize = 10;
 /// The fewest people in either sample to say anything about. With fewer, even half of the people would have to change.
@@ -183,10 +186,12 @@ fn count(reference: &[f64], current: &[f64]) -> Vec<Bin> {
     bins
 }
 
-/// The values at which a tenth, two tenths, ... of the reference end; where many people share a value, fewer cuts.
+/// The values at which a tenth, two tenths, ... of the reference end; fewer cuts if it is small, or where many people share a
+/// value.
 fn cuts(sorted: &[f64]) -> Vec<f64> {
-    let mut cuts: Vec<f64> = (1..BINS)
-        .map(|bin| (bin * sorted.len()).div_ceil(BINS))
+    let bins = (sorted.len() / BIN_PEOPLE_MIN).clamp(2, BINS);
+    let mut cuts: Vec<f64> = (1..bins)
+        .map(|bin| (bin * sorted.len()).div_ceil(bins))
         .filter_map(|people| sorted.get(people.checked_sub(1)?).copied())
         .collect();
     cuts.dedup();

@@ -88,6 +88,7 @@ fn without_a_change_fewer_than_one_in_twenty_alarms() {
     let counted = |random: &mut Random| (random.normal() * 3.0).max(0.0).round();
     let mut skewed = |random: &mut Random| random.exponential(1.0).powi(3);
     for (name, alarming) in [
+        ("few then, all now", alarms(30, 5_000, Random::normal).0),
         ("small samples", alarms(30, 30, Random::normal).0),
         ("equal samples", alarms(200, 200, Random::normal).0),
         ("more now than then", alarms(60, 900, Random::normal).0),
