@@ -5,7 +5,7 @@ mod recalibration;
 
 use serde::{Deserialize, Serialize};
 
-pub use interval::{DRAWS, Intervals, intervals};
+pub use interval::{DRAWS, Intervals, PEOPLE_MIN, intervals};
 pub use recalibration::{Recalibration, recalibration};
 
 /// The number of equal-mass bins of the reliability table and the calibration error.
