@@ -16,6 +16,7 @@ pub mod explain;
 pub mod train;
 
 pub mod drift;
+pub mod fairness;
 
 pub mod prior;
 pub mod synthetic;
