@@ -210,18 +210,25 @@ impl<'a> Replay<'a> {
 /// Whether notice came in (cutoff, cutoff + horizon]. Unknown while the window is open, for positives as for negatives, or
 /// only they would be counted; unknown too for those who went for another reason before.
 fn label(outcome: &FeatureState, cutoff: Date, horizon_days: u16, known_until: Date) -> Option<bool> {
+    label_of(outcome.end_after(cutoff), cutoff, horizon_days, known_until)
+}
+
+/// [`label`] of an end that is known to come next: the one rule for what a model learns from and what its scores in use are
+/// held against.
+pub(crate) fn label_of(next_end: SpellEnd, cutoff: Date, horizon_days: u16, known_until: Date) -> Option<bool> {
     let end = window_end(cutoff, horizon_days);
     if end > known_until {
         return None;
     }
-    match outcome.end_after(cutoff) {
+    match next_end {
         SpellEnd::Left { on } if on <= end => Some(true),
         SpellEnd::Censored { on } if on <= end => None,
         SpellEnd::Open | SpellEnd::Left { .. } | SpellEnd::Censored { .. } => Some(false),
     }
 }
 
-fn window_end(cutoff: Date, horizon_days: u16) -> Date {
+/// The last day of the window that begins after the cut-off.
+pub(crate) fn window_end(cutoff: Date, horizon_days: u16) -> Date {
     cutoff
         .checked_add_days(Days::new(u64::from(horizon_days)))
         .unwrap_or(Date::MAX)

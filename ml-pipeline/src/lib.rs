@@ -17,6 +17,7 @@ pub mod train;
 
 pub mod drift;
 pub mod fairness;
+pub mod outcomes;
 
 pub mod prior;
 pub mod synthetic;
