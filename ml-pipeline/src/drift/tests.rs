@@ -288,3 +288,20 @@ proptest! {
         prop_assert!(unchanged.index.abs() < 1e-12 && unchanged.chance > 0.99);
     }
 }
+
+#[test]
+fn the_distribution_is_trusted_by_cochrans_rule() {
+    // A tenth of the people of each bin are expected in the smaller sample.
+    let trusted = |people: &[usize]| {
+        let bin = |people: &usize| Bin {
+            span: Span::Missing,
+            reference: *people,
+            current: 0,
+        };
+        suits_the_distribution(&people.iter().map(bin).collect::<Vec<_>>(), 0.1)
+    };
+    assert!(trusted(&[50, 50, 50, 50, 49]), "one of five is a little small");
+    assert!(!trusted(&[50, 50, 50, 49]), "one of four is too many");
+    assert!(trusted(&[50, 50, 50, 50, 10]));
+    assert!(!trusted(&[50, 50, 50, 50, 9]), "fewer than one is expected");
+}
