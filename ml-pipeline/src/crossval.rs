@@ -218,7 +218,9 @@ fn forward(times: &[f64], folds: usize) -> Result<Vec<Split>, CompareError> {
     if distinct.len() < 2 {
         return Err(CompareError::TooFewTimes { have: distinct.len() });
     }
-    let mut starts: Vec<f64> = (1..=folds).map(|part| sorted[part * sorted.len() / (folds + 1)]).collect();
+    let mut starts: Vec<f64> = (1..=folds)
+        .map(|part| sorted[part * sorted.len() / (folds + 1)])
+        .collect();
     starts.retain(|start| *start > sorted[0]);
     starts.dedup();
     if starts.is_empty() {
@@ -229,7 +231,9 @@ fn forward(times: &[f64], folds: usize) -> Result<Vec<Split>, CompareError> {
         repeat: 0,
         fold,
         learn: (0..times.len()).filter(|row| times[*row] < start).collect(),
-        judge: (0..times.len()).filter(|row| times[*row] >= start && times[*row] < end).collect(),
+        judge: (0..times.len())
+            .filter(|row| times[*row] >= start && times[*row] < end)
+            .collect(),
     };
     Ok(starts.iter().copied().zip(ends).enumerate().map(split).collect())
 }
@@ -300,12 +304,14 @@ fn judge(read: &Read, split: &Split, learner: Learner, seed: u64) -> Result<Outc
 }
 
 fn judgement(model: Learner, splits: &[Split], outcomes: &[Outcome]) -> Judgement {
-    let over = |of: &dyn Fn(&[Judged]) -> f64| figure(&outcomes.iter().map(|outcome| of(&outcome.judged)).collect::<Vec<_>>());
+    let over =
+        |of: &dyn Fn(&[Judged]) -> f64| figure(&outcomes.iter().map(|outcome| of(&outcome.judged)).collect::<Vec<_>>());
     let mut pooled: BTreeMap<usize, Vec<Judged>> = BTreeMap::new();
     for (split, outcome) in splits.iter().zip(outcomes) {
         pooled.entry(split.repeat).or_default().extend(&outcome.judged);
     }
-    let over_repeats = |of: &dyn Fn(&[Judged]) -> f64| pooled.values().map(|judged| of(judged)).sum::<f64>() / pooled.len() as f64;
+    let over_repeats =
+        |of: &dyn Fn(&[Judged]) -> f64| pooled.values().map(|judged| of(judged)).sum::<f64>() / pooled.len() as f64;
     let n = outcomes.len() as f64;
     let rows: usize = outcomes.iter().map(|outcome| outcome.judged.len()).sum();
     Judgement {
@@ -319,8 +325,12 @@ fn judgement(model: Learner, splits: &[Split], outcomes: &[Outcome]) -> Judgemen
         ece: over_repeats(&|judged| metrics::expected_calibration_error(&metrics::reliability(judged))),
         observed_over_expected: over_repeats(&|judged| metrics::observed_over_expected(judged).unwrap_or(f64::NAN)),
         fit_seconds: outcomes.iter().map(|outcome| outcome.fit_seconds).sum::<f64>() / n,
-        predict_seconds_per_100k: outcomes.iter().map(|outcome| outcome.predict_seconds).sum::<f64>() / rows as f64 * 1e5,
-        log_losses: outcomes.iter().map(|outcome| metrics::log_loss(&outcome.judged)).collect(),
+        predict_seconds_per_100k: outcomes.iter().map(|outcome| outcome.predict_seconds).sum::<f64>() / rows as f64
+            * 1e5,
+        log_losses: outcomes
+            .iter()
+            .map(|outcome| metrics::log_loss(&outcome.judged))
+            .collect(),
     }
 }
 
@@ -337,14 +347,25 @@ fn figure(values: &[f64]) -> Figure {
 /// The champion is the simplest model whose log loss is within one standard error of the best one's, split by split
 /// (Breiman et al., 1984, section 3.4.3, on paired differences).
 fn crown(models: &mut [Judgement]) {
-    let Some(best) = models.iter().min_by(|a, b| a.log_loss.mean.total_cmp(&b.log_loss.mean)) else { return };
+    let Some(best) = models.iter().min_by(|a, b| a.log_loss.mean.total_cmp(&b.log_loss.mean)) else {
+        return;
+    };
     let best = best.log_losses.clone();
     let within = |model: &Judgement| {
-        let differences: Vec<f64> = model.log_losses.iter().zip(&best).map(|(loss, best)| loss - best).collect();
+        let differences: Vec<f64> = model
+            .log_losses
+            .iter()
+            .zip(&best)
+            .map(|(loss, best)| loss - best)
+            .collect();
         let Figure { mean, sd } = figure(&differences);
         mean <= sd / (differences.len() as f64).sqrt()
     };
-    let champion = models.iter().filter(|model| within(model)).map(|model| model.model).min();
+    let champion = models
+        .iter()
+        .filter(|model| within(model))
+        .map(|model| model.model)
+        .min();
     for model in models {
         model.champion = Some(model.model) == champion;
     }
@@ -354,7 +375,12 @@ fn crown(models: &mut [Judgement]) {
 ///
 /// # Errors
 /// When a model cannot be fitted.
-pub fn hold_out(read: &Read, test: &Read, options: &Options, progress: &dyn Fn(usize, usize)) -> Result<Vec<(HeldOut, Model)>, CompareError> {
+pub fn hold_out(
+    read: &Read,
+    test: &Read,
+    options: &Options,
+    progress: &dyn Fn(usize, usize),
+) -> Result<Vec<(HeldOut, Model)>, CompareError> {
     let mut models = Vec::new();
     for (index, learner) in options.learners.iter().enumerate() {
         progress(index, options.learners.len());
@@ -364,15 +390,21 @@ pub fn hold_out(read: &Read, test: &Read, options: &Options, progress: &dyn Fn(u
             ..Fitting::default()
         };
         let started = Instant::now();
-        let model = learner.fit(&read.table, &read.outcomes, &fitting).map_err(|cause| CompareError::Fit {
-            model: learner.name(),
-            cause,
-        })?;
+        let model = learner
+            .fit(&read.table, &read.outcomes, &fitting)
+            .map_err(|cause| CompareError::Fit {
+                model: learner.name(),
+                cause,
+            })?;
         let fit_seconds = started.elapsed().as_secs_f64();
         let started = Instant::now();
         let probabilities = model.probabilities(&test.table, options.threads);
         let predict_seconds = started.elapsed().as_secs_f64();
-        let judged: Vec<Judged> = probabilities.iter().copied().zip(test.outcomes.iter().copied()).collect();
+        let judged: Vec<Judged> = probabilities
+            .iter()
+            .copied()
+            .zip(test.outcomes.iter().copied())
+            .collect();
         let held_out = HeldOut {
             model: *learner,
             roc_auc: metrics::roc_auc(&judged),
@@ -382,8 +414,14 @@ pub fn hold_out(read: &Read, test: &Read, options: &Options, progress: &dyn Fn(u
             ece: metrics::expected_calibration_error(&metrics::reliability(&judged)),
             lift_top_tenth: metrics::lift(&judged, 0.1),
             observed_over_expected: metrics::observed_over_expected(&judged),
-            regret: test.truth.as_ref().and_then(|truth| optimum::regret(&probabilities, truth)),
-            excess_brier: test.truth.as_ref().map(|truth| optimum::excess_brier(&probabilities, truth)),
+            regret: test
+                .truth
+                .as_ref()
+                .and_then(|truth| optimum::regret(&probabilities, truth)),
+            excess_brier: test
+                .truth
+                .as_ref()
+                .map(|truth| optimum::excess_brier(&probabilities, truth)),
             fit_seconds,
             predict_seconds_per_100k: predict_seconds / test.table.len() as f64 * 1e5,
         };

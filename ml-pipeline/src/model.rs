@@ -83,7 +83,8 @@ impl Learner {
                 pairs,
                 threads: fitting.threads,
             };
-            additive::fit(table, outcomes, &fitting).map(|(form, calibration)| Model::new(Form::Additive(form), calibration))
+            additive::fit(table, outcomes, &fitting)
+                .map(|(form, calibration)| Model::new(Form::Additive(form), calibration))
         };
         match self {
             Self::Logistic => {
@@ -95,8 +96,10 @@ impl Learner {
             }
             Self::Additive => additive(0),
             Self::AdditivePairs => additive(PAIRS_MAX),
-            Self::Boosted => Boosted::fit(table, outcomes, fitting.seed).map(|form| Model::new(Form::Boosted(form), Calibration::None)),
-            Self::Forest => Forest::fit(table, outcomes, fitting.seed, fitting.threads).map(|(form, calibration)| Model::new(Form::Forest(form), calibration)),
+            Self::Boosted => Boosted::fit(table, outcomes, fitting.seed)
+                .map(|form| Model::new(Form::Boosted(form), Calibration::None)),
+            Self::Forest => Forest::fit(table, outcomes, fitting.seed, fitting.threads)
+                .map(|(form, calibration)| Model::new(Form::Forest(form), calibration)),
         }
     }
 }

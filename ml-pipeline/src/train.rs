@@ -178,9 +178,7 @@ fn fit(rows: &Dataset, exclusions: &[FeatureId], fitting: &Fitting) -> Result<Mo
 /// The model's probabilities for the labelled rows, beside what happened.
 #[must_use]
 pub fn judge(model: &Model, rows: &Dataset) -> Vec<Judged> {
-    let judged = |(row, y): (&crate::dataset::Row, bool)| {
-        (model.probability(&row.x), y)
-    };
+    let judged = |(row, y): (&crate::dataset::Row, bool)| (model.probability(&row.x), y);
     rows.labelled().map(judged).collect()
 }
 

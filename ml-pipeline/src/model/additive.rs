@@ -109,7 +109,9 @@ fn line(knots: &[(f64, f64)], value: f64) -> Option<f64> {
     let Some((left, low)) = above.checked_sub(1).map(|below| knots[below]) else {
         return knots.first().map(|(_, first)| *first);
     };
-    let Some((right, high)) = knots.get(above).copied() else { return Some(low) };
+    let Some((right, high)) = knots.get(above).copied() else {
+        return Some(low);
+    };
     Some(low + (high - low) * (value - left) / (right - left))
 }
 
@@ -137,14 +139,21 @@ impl Additive {
             add(second, half);
         }
         let parts = parts.into_iter().enumerate();
-        Prediction::from_parts(self.intercept, parts.filter_map(|(input, part)| Some((input, part?))).collect())
+        Prediction::from_parts(
+            self.intercept,
+            parts.filter_map(|(input, part)| Some((input, part?))).collect(),
+        )
     }
 
     /// The log-odds alone.
     #[must_use]
     pub fn log_odds(&self, x: &[f64]) -> f64 {
         let singles: f64 = self.shapes.iter().map(|shape| shape.at(x[shape.input])).sum();
-        let pairs: f64 = self.pairs.iter().map(|pair| pair.at(x[pair.inputs.0], x[pair.inputs.1])).sum();
+        let pairs: f64 = self
+            .pairs
+            .iter()
+            .map(|pair| pair.at(x[pair.inputs.0], x[pair.inputs.1]))
+            .sum();
         self.intercept + singles + pairs
     }
 }

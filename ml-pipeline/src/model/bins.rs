@@ -156,7 +156,10 @@ mod tests {
     fn one_value_nothing_and_infinity_are_no_trouble() {
         assert_eq!(cuts(&[5.0, 5.0], 10), [] as [f64; 0]);
         assert_eq!(cuts(&[f64::NAN], 10), [] as [f64; 0]);
-        assert_eq!(Binning::of(&Input::numeric("x"), &[1.0], 10).bin(f64::INFINITY), MISSING);
+        assert_eq!(
+            Binning::of(&Input::numeric("x"), &[1.0], 10).bin(f64::INFINITY),
+            MISSING
+        );
     }
 
     #[test]
@@ -168,6 +171,9 @@ mod tests {
             ..Input::numeric("x")
         };
         let binning = Binning::of(&input, &[], 10);
-        assert_eq!([0.0, 1.0, 2.0, f64::NAN, -1.0].map(|value| binning.bin(value)), [1, 2, 0, 0, 0]);
+        assert_eq!(
+            [0.0, 1.0, 2.0, f64::NAN, -1.0].map(|value| binning.bin(value)),
+            [1, 2, 0, 0, 0]
+        );
     }
 }

@@ -157,7 +157,9 @@ impl<'a> Growth<'a> {
 
     /// Grows one tree and adds it to the scores.
     fn tree(&mut self) -> Option<Tree> {
-        let inputs: Vec<usize> = (0..self.columns.len()).filter(|_| self.random.happens(INPUTS_SEEN)).collect();
+        let inputs: Vec<usize> = (0..self.columns.len())
+            .filter(|_| self.random.happens(INPUTS_SEEN))
+            .collect();
         let all = self.train.len() as u32;
         let seen: Vec<u32> = (0..all).filter(|_| self.random.happens(ROWS_SEEN)).collect();
         let mut tree = Tree { nodes: Vec::new() };
@@ -167,19 +169,31 @@ impl<'a> Growth<'a> {
         while open.len() < LEAVES_MAX {
             let gain = |leaf: &Open| leaf.best.as_ref().map_or(0.0, |best| best.gain);
             let most = (0..open.len()).max_by(|a, b| gain(&open[*a]).total_cmp(&gain(&open[*b])));
-            let Some(index) = most.filter(|index| gain(&open[*index]) > GAIN_MIN) else { break };
+            let Some(index) = most.filter(|index| gain(&open[*index]) > GAIN_MIN) else {
+                break;
+            };
             let leaf = open.swap_remove(index);
             let Some(best) = leaf.best.clone() else { break };
             let bins = &self.columns[best.input];
-            let (left, right): (Vec<u32>, Vec<u32>) =
-                leaf.rows.iter().partition(|row| best.left[usize::from(bins[**row as usize])]);
+            let (left, right): (Vec<u32>, Vec<u32>) = leaf
+                .rows
+                .iter()
+                .partition(|row| best.left[usize::from(bins[**row as usize])]);
             // The histogram of the larger child is what the smaller one leaves over.
-            let (small, large) = if left.len() <= right.len() { (left.clone(), right.clone()) } else { (right.clone(), left.clone()) };
+            let (small, large) = if left.len() <= right.len() {
+                (left.clone(), right.clone())
+            } else {
+                (right.clone(), left.clone())
+            };
             let left_is_small = left.len() <= right.len();
             let parent = leaf.node;
             let small = self.open(&mut tree, &mut lefts, small, None, &inputs);
             let large = self.open(&mut tree, &mut lefts, large, Some((&leaf, &small)), &inputs);
-            let children = if left_is_small { (small.node, large.node) } else { (large.node, small.node) };
+            let children = if left_is_small {
+                (small.node, large.node)
+            } else {
+                (large.node, small.node)
+            };
             tree.nodes[parent].split = Some(self.split(&best, children));
             lefts[parent] = Some((best.input, best.left));
             open.push(small);
@@ -193,7 +207,11 @@ impl<'a> Growth<'a> {
             for row in 0..part.len() {
                 let mut at = 0;
                 while let (Some(split), Some((input, left))) = (&tree.nodes[at].split, &lefts[at]) {
-                    at = if left[usize::from(columns[*input][row])] { split.left } else { split.right };
+                    at = if left[usize::from(columns[*input][row])] {
+                        split.left
+                    } else {
+                        split.right
+                    };
                 }
                 ends.push(at as u8);
             }
@@ -214,14 +232,27 @@ impl<'a> Growth<'a> {
         let total = self.offsets.last().copied().unwrap_or(0);
         let (mut sums, mut counts);
         if let Some((parent, sibling)) = rest {
-            sums = parent.sums.iter().zip(&sibling.sums).map(|(all, other)| all.minus(other)).collect();
-            counts = parent.counts.iter().zip(&sibling.counts).map(|(all, other)| all - other).collect();
+            sums = parent
+                .sums
+                .iter()
+                .zip(&sibling.sums)
+                .map(|(all, other)| all.minus(other))
+                .collect();
+            counts = parent
+                .counts
+                .iter()
+                .zip(&sibling.counts)
+                .map(|(all, other)| all - other)
+                .collect();
         } else {
             (sums, counts) = (vec![Sums::default(); total], vec![0_u32; total]);
             let slopes: Vec<[f32; 2]> = rows.iter().map(|row| self.train.slopes()[*row as usize]).collect();
             for input in inputs {
                 let (from, bins) = (self.offsets[*input], &self.columns[*input]);
-                let (sums, counts) = (&mut sums[from..self.offsets[input + 1]], &mut counts[from..self.offsets[input + 1]]);
+                let (sums, counts) = (
+                    &mut sums[from..self.offsets[input + 1]],
+                    &mut counts[from..self.offsets[input + 1]],
+                );
                 for (row, [gradient, curvature]) in rows.iter().zip(&slopes) {
                     let bin = usize::from(bins[*row as usize]);
                     sums[bin].gradient += f64::from(*gradient);
@@ -247,7 +278,14 @@ impl<'a> Growth<'a> {
         if rows.len() >= 2 * LEAF_ROWS_MIN {
             for input in inputs {
                 let range = self.offsets[*input]..self.offsets[input + 1];
-                let found = best_split(*input, &self.binned.binnings[*input], &sums[range.clone()], &counts[range], &all, rows.len());
+                let found = best_split(
+                    *input,
+                    &self.binned.binnings[*input],
+                    &sums[range.clone()],
+                    &counts[range],
+                    &all,
+                    rows.len(),
+                );
                 if found.as_ref().map_or(0.0, |found| found.gain) > best.as_ref().map_or(0.0, |best| best.gain) {
                     best = found;
                 }
@@ -267,9 +305,19 @@ impl<'a> Growth<'a> {
             Binning::Numeric { cuts, .. } => {
                 let last = (1..best.left.len()).rev().find(|bin| best.left[*bin]).unwrap_or(0);
                 // Nothing known goes left: only what is missing does.
-                Left::AtMost(last.checked_sub(1).and_then(|index| cuts.get(index)).copied().unwrap_or(if last == 0 { f64::MIN } else { f64::MAX }))
+                Left::AtMost(
+                    last.checked_sub(1)
+                        .and_then(|index| cuts.get(index))
+                        .copied()
+                        .unwrap_or(if last == 0 { f64::MIN } else { f64::MAX }),
+                )
             }
-            Binning::Category { .. } => Left::OneOf((1..best.left.len()).filter(|bin| best.left[*bin]).map(|bin| bin - 1).collect()),
+            Binning::Category { .. } => Left::OneOf(
+                (1..best.left.len())
+                    .filter(|bin| best.left[*bin])
+                    .map(|bin| bin - 1)
+                    .collect(),
+            ),
         };
         Split {
             input: best.input,
@@ -282,7 +330,14 @@ impl<'a> Growth<'a> {
 }
 
 /// The best way to send the bins of one input to two sides.
-fn best_split(input: usize, binning: &Binning, sums: &[Sums], counts: &[u32], all: &Sums, rows: usize) -> Option<Candidate> {
+fn best_split(
+    input: usize,
+    binning: &Binning,
+    sums: &[Sums],
+    counts: &[u32],
+    all: &Sums,
+    rows: usize,
+) -> Option<Candidate> {
     let mut order: Vec<usize> = (1..sums.len()).filter(|bin| counts[*bin] > 0).collect();
     if !binning.is_ordered() {
         // Categories in the order of their step: of all subsets the best one is then a beginning (Fisher, 1958).
@@ -305,7 +360,11 @@ fn best_split(input: usize, binning: &Binning, sums: &[Sums], counts: &[u32], al
             let gain = left.gain(RIDGE) + all.minus(&left).gain(RIDGE) - all.gain(RIDGE);
             if gain > best.map_or(0.0, |(gain, ..)| gain) {
                 // Where nothing is missing in training, what is missing later goes with the larger side.
-                let missing_left = if counts[0] > 0 { missing_left } else { 2 * left_rows >= rows };
+                let missing_left = if counts[0] > 0 {
+                    missing_left
+                } else {
+                    2 * left_rows >= rows
+                };
                 best = Some((gain, index, missing_left));
             }
         }

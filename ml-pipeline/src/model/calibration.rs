@@ -16,11 +16,18 @@ pub enum Calibration {
     #[default]
     None,
     /// A straight line through the log-odds (Platt, 1999, with his smoothed targets).
-    Platt { slope: f64, intercept: f64 },
+    Platt {
+        slope: f64,
+        intercept: f64,
+    },
     /// One slope for what speaks for the outcome and one for what speaks against it: `low ln p - high ln(1 - p) + intercept`
     /// (Kull, Silva Filho and Flach, "Beta calibration", AISTATS 2017). Where the safest people leave now and then, as they
     /// do, no straight line is right at both ends.
-    Beta { low: f64, high: f64, intercept: f64 },
+    Beta {
+        low: f64,
+        high: f64,
+        intercept: f64,
+    },
     Isotonic(Isotonic),
 }
 
@@ -96,7 +103,11 @@ fn likelihood(calibration: &Calibration, judged: &[(f64, bool)]) -> f64 {
 
 /// Logistic regression of the outcomes on a few functions of the log-odds, by Newton's method, towards Platt's smoothed
 /// targets. Nothing where it does not converge.
-fn newton<const N: usize>(judged: &[(f64, bool)], start: [f64; N], basis: impl Fn(f64) -> [f64; N]) -> Option<[f64; N]> {
+fn newton<const N: usize>(
+    judged: &[(f64, bool)],
+    start: [f64; N],
+    basis: impl Fn(f64) -> [f64; N],
+) -> Option<[f64; N]> {
     let positives = judged.iter().filter(|(_, y)| *y).count() as f64;
     let negatives = judged.len() as f64 - positives;
     let mut weights = start;
@@ -105,7 +116,11 @@ fn newton<const N: usize>(judged: &[(f64, bool)], start: [f64; N], basis: impl F
         for (z, y) in judged {
             let x = basis(*z);
             let p = probability(x.iter().zip(&weights).map(|(x, weight)| x * weight).sum());
-            let target = if *y { (positives + 1.0) / (positives + 2.0) } else { 1.0 / (negatives + 2.0) };
+            let target = if *y {
+                (positives + 1.0) / (positives + 2.0)
+            } else {
+                1.0 / (negatives + 2.0)
+            };
             for i in 0..N {
                 slope[i] += (target - p) * x[i];
                 for j in 0..N {
@@ -176,7 +191,8 @@ impl Isotonic {
             }
         }
         // Smoothed as Platt's targets are: nobody's probability is 0 or 1.
-        let knot = |(z, positives, n): (f64, f64, f64)| (nine_decimals(z / n), nine_decimals((positives + 0.5) / (n + 1.0)));
+        let knot =
+            |(z, positives, n): (f64, f64, f64)| (nine_decimals(z / n), nine_decimals((positives + 0.5) / (n + 1.0)));
         let mut knots: Vec<(f64, f64)> = blocks.into_iter().map(knot).collect();
         // Smoothing moves small blocks most: what it put out of order is put back.
         let mut highest: f64 = 0.0;
@@ -191,7 +207,10 @@ impl Isotonic {
     #[must_use]
     pub fn probability(&self, log_odds: f64) -> f64 {
         let above = self.knots.partition_point(|(at, _)| *at <= log_odds);
-        match (above.checked_sub(1).map(|below| self.knots[below]), self.knots.get(above)) {
+        match (
+            above.checked_sub(1).map(|below| self.knots[below]),
+            self.knots.get(above),
+        ) {
             (Some((left, low)), Some((right, high))) => low + (high - low) * (log_odds - left) / (right - left),
             (Some((_, last)), None) => last,
             (None, Some((_, first))) => *first,
@@ -217,7 +236,9 @@ mod tests {
 
     #[test]
     fn platt_finds_the_line_that_was_bent() {
-        let Calibration::Platt { slope, intercept } = Calibration::platt(&judged(100_000)) else { panic!("a line") };
+        let Calibration::Platt { slope, intercept } = Calibration::platt(&judged(100_000)) else {
+            panic!("a line")
+        };
         assert!((slope - 0.5).abs() < 0.01, "{slope}");
         assert!((intercept + 0.2).abs() < 0.02, "{intercept}");
     }
@@ -261,7 +282,11 @@ mod tests {
         assert!(found.knots.is_sorted_by(|a, b| a.0 <= b.0 && a.1 <= b.1));
         for z in [-4.0, -2.0, 0.0, 1.0] {
             let truth = probability((z - 0.4) / 2.0);
-            assert!((found.probability(z) - truth).abs() < 0.02, "{} at {z}, not {truth}", found.probability(z));
+            assert!(
+                (found.probability(z) - truth).abs() < 0.02,
+                "{} at {z}, not {truth}",
+                found.probability(z)
+            );
         }
         assert!(found.probability(-99.0) > 0.0 && found.probability(99.0) < 1.0);
     }

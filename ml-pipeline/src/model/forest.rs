@@ -37,12 +37,7 @@ impl Forest {
     ///
     /// # Errors
     /// When all outcomes are the same, no input varies, or smartcore fails.
-    pub fn fit(
-        table: &Table,
-        outcomes: &[bool],
-        seed: u64,
-        threads: usize,
-    ) -> Result<(Self, Calibration), FitError> {
+    pub fn fit(table: &Table, outcomes: &[bool], seed: u64, threads: usize) -> Result<(Self, Calibration), FitError> {
         let positives = outcomes.iter().filter(|y| **y).count();
         if positives == 0 || positives == outcomes.len() {
             return Err(FitError::OneOutcome);
@@ -53,7 +48,12 @@ impl Forest {
         }
         let groups = in_threads(threads, (0..TREES / TREES_AT_ONCE).collect(), |group| {
             // smartcore seeds tree i with seed + i.
-            grow(&encoding, table, outcomes, seed.wrapping_mul(1_000_003) ^ ((group * TREES) as u64))
+            grow(
+                &encoding,
+                table,
+                outcomes,
+                seed.wrapping_mul(1_000_003) ^ ((group * TREES) as u64),
+            )
         });
         let (mut trees, mut unseen) = (Vec::with_capacity(TREES), vec![(0.0, 0.0); outcomes.len()]);
         for group in groups {
@@ -90,7 +90,11 @@ impl Forest {
         }
         let base = log_odds_of(mean, self.margin);
         let moved = parts.iter().sum::<f64>();
-        let factor = if moved.abs() > f64::EPSILON { (self.log_odds(x) - base) / moved } else { 0.0 };
+        let factor = if moved.abs() > f64::EPSILON {
+            (self.log_odds(x) - base) / moved
+        } else {
+            0.0
+        };
         let parts = parts.into_iter().enumerate().filter(|(_, part)| *part != 0.0);
         Prediction::from_parts(base, parts.map(|(input, part)| (input, part * factor)).collect())
     }
@@ -128,7 +132,11 @@ impl Encoding {
                 }));
                 continue;
             }
-            let least = values.iter().copied().filter(|value| value.is_finite()).fold(f64::INFINITY, f64::min);
+            let least = values
+                .iter()
+                .copied()
+                .filter(|value| value.is_finite())
+                .fold(f64::INFINITY, f64::min);
             if least.is_finite() {
                 columns.push(Column {
                     input: index,
@@ -179,7 +187,12 @@ fn grow(encoding: &Encoding, table: &Table, outcomes: &[bool], seed: u64) -> Res
     let width = encoding.columns.len();
     let mut values = Vec::with_capacity(rows.len() * width);
     for row in &rows {
-        values.extend(encoding.columns.iter().map(|column| column.encode(table.columns[column.input][*row])));
+        values.extend(
+            encoding
+                .columns
+                .iter()
+                .map(|column| column.encode(table.columns[column.input][*row])),
+        );
     }
     let x = DenseMatrix::new(rows.len(), width, values, false).map_err(failed)?;
     let y: Vec<f64> = rows.iter().map(|row| f64::from(u8::from(outcomes[*row]))).collect();
@@ -192,10 +205,20 @@ fn grow(encoding: &Encoding, table: &Table, outcomes: &[bool], seed: u64) -> Res
     let fitted = Regressor::fit(&x, &y, parameters).map_err(failed)?;
     // A row that every tree has seen is 0/0 there.
     let unseen = fitted.predict_oob(&x).map_err(failed)?;
-    let unseen = rows.iter().copied().zip(unseen).filter(|(_, share)| share.is_finite()).collect();
+    let unseen = rows
+        .iter()
+        .copied()
+        .zip(unseen)
+        .filter(|(_, share)| share.is_finite())
+        .collect();
     let copied = serde_json::to_value(&fitted).and_then(serde_json::from_value::<Copied>);
     let copied = copied.map_err(|cause| FitError::Solver(cause.to_string()))?;
-    let mut trees: Vec<Tree> = copied.forest_regressor.trees.into_iter().map(|tree| tree.flat(encoding)).collect();
+    let mut trees: Vec<Tree> = copied
+        .forest_regressor
+        .trees
+        .into_iter()
+        .map(|tree| tree.flat(encoding))
+        .collect();
     let mut seen = vec![Vec::with_capacity(table.columns.len()); rows.len()];
     for (x, row) in seen.iter_mut().zip(&rows) {
         table.row_into(*row, x);
@@ -237,7 +260,9 @@ impl CopiedTree {
             value: nine_decimals(node.output),
             cover: 0.0,
             split: match (node.split_value, node.true_child, node.false_child) {
-                (Some(at_most), Some(left), Some(right)) => Some(encoding.columns[node.split_feature].split(at_most, left, right)),
+                (Some(at_most), Some(left), Some(right)) => {
+                    Some(encoding.columns[node.split_feature].split(at_most, left, right))
+                }
                 _ => None,
             },
         };

@@ -77,7 +77,12 @@ impl Logistic {
         let width = model.terms.len();
         let mut values = Vec::with_capacity(outcomes.len() * width);
         for row in 0..outcomes.len() {
-            values.extend(model.terms.iter().map(|term| term.standardised(table.columns[term.input][row])));
+            values.extend(
+                model
+                    .terms
+                    .iter()
+                    .map(|term| term.standardised(table.columns[term.input][row])),
+            );
         }
         debug_assert!(values.iter().all(|value| value.is_finite()));
         let labels: Vec<i32> = outcomes.iter().map(|y| i32::from(*y)).collect();
@@ -106,7 +111,10 @@ impl Logistic {
     /// The log-odds alone.
     #[must_use]
     pub fn log_odds(&self, x: &[f64]) -> f64 {
-        let parts = self.terms.iter().map(|term| term.weight * term.standardised(x[term.input]));
+        let parts = self
+            .terms
+            .iter()
+            .map(|term| term.weight * term.standardised(x[term.input]));
         self.intercept + parts.sum::<f64>()
     }
 }
@@ -163,7 +171,9 @@ fn value_term(input: usize, values: &[f64]) -> Option<Term> {
     if deviation < DEVIATION_MIN {
         return None;
     }
-    let (least, most) = known().fold((f64::MAX, f64::MIN), |(least, most), value| (least.min(value), most.max(value)));
+    let (least, most) = known().fold((f64::MAX, f64::MIN), |(least, most), value| {
+        (least.min(value), most.max(value))
+    });
     Some(Term {
         input,
         of: TermKind::Value {

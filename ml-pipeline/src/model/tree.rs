@@ -119,7 +119,11 @@ impl Tree {
             path.unwind(earlier);
         }
         let share = |child: usize| {
-            if node.cover > 0.0 { self.nodes[child].cover / node.cover } else { 0.5 }
+            if node.cover > 0.0 {
+                self.nodes[child].cover / node.cover
+            } else {
+                0.5
+            }
         };
         self.descend(hot, x, &path, (zero * share(hot), one, Some(split.input)), parts);
         self.descend(cold, x, &path, (zero * share(cold), 0.0, Some(split.input)), parts);
@@ -257,7 +261,10 @@ mod tests {
             tree.contributions(&x, &mut parts);
             for (input, part) in parts.iter().enumerate() {
                 let right = shapley(&tree, &x, input);
-                assert!((part - right).abs() < 1e-9, "{part} is not {right} for input {input} of {x:?}");
+                assert!(
+                    (part - right).abs() < 1e-9,
+                    "{part} is not {right} for input {input} of {x:?}"
+                );
             }
             assert!((tree.mean() + parts.iter().sum::<f64>() - tree.value(&x)).abs() < 1e-9);
         }

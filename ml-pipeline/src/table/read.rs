@@ -1,8 +1,6 @@
 //! A table out of a CSV file that nobody has prepared: what each column is, what must be left out, and what looks wrong.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
-};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{Input, InputKind, Table};
 use crate::metrics;
@@ -66,7 +64,9 @@ pub enum TableError {
     Io(#[source] std::io::Error),
     #[error("line {line} is not UTF-8: save the file as UTF-8 (in a spreadsheet program: \"CSV UTF-8\")")]
     NotUtf8 { line: usize },
-    #[error("line {line} has {found} fields, the header has {expected}: look for a stray or missing separator or quote there")]
+    #[error(
+        "line {line} has {found} fields, the header has {expected}: look for a stray or missing separator or quote there"
+    )]
     Ragged { line: u64, found: u64, expected: u64 },
     #[error("the file is not CSV")]
     Csv(#[source] csv::Error),
@@ -138,14 +138,21 @@ impl Raw {
         let text = match std::str::from_utf8(&bytes) {
             Ok(text) => text.trim_start_matches('\u{feff}'),
             Err(error) => {
-                let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+                let line = bytes[..error.valid_up_to()]
+                    .iter()
+                    .filter(|byte| **byte == b'\n')
+                    .count()
+                    + 1;
                 return Err(TableError::NotUtf8 { line });
             }
         };
         let first = text.lines().next().unwrap_or_default();
         let count = |separator: &u8| first.bytes().filter(|byte| byte == separator).count();
         let separator = [b',', b';', b'\t'].into_iter().rev().max_by_key(count).unwrap_or(b',');
-        let mut reader = csv::ReaderBuilder::new().delimiter(separator).trim(csv::Trim::All).from_reader(text.as_bytes());
+        let mut reader = csv::ReaderBuilder::new()
+            .delimiter(separator)
+            .trim(csv::Trim::All)
+            .from_reader(text.as_bytes());
         let wrong = |error: csv::Error| match error.kind() {
             csv::ErrorKind::UnequalLengths { pos, expected_len, len } => TableError::Ragged {
                 line: pos.as_ref().map_or(0, csv::Position::line),
@@ -179,13 +186,18 @@ impl Raw {
 
     /// The cells of a column; nothing where there is nothing.
     fn cells(&self, column: usize) -> impl Iterator<Item = Option<&str>> {
-        self.records.iter().map(move |record| record.get(column).filter(|cell| !is_missing(cell)))
+        self.records
+            .iter()
+            .map(move |record| record.get(column).filter(|cell| !is_missing(cell)))
     }
 }
 
 /// How spreadsheets and statistics programs write that there is nothing.
 fn is_missing(cell: &str) -> bool {
-    matches!(cell, "" | "NA" | "N/A" | "n/a" | "NaN" | "nan" | "NULL" | "null" | "None" | "?" | "-" | "#N/A")
+    matches!(
+        cell,
+        "" | "NA" | "N/A" | "n/a" | "NaN" | "nan" | "NULL" | "null" | "None" | "?" | "-" | "#N/A"
+    )
 }
 
 fn number(cell: &str) -> Option<f64> {
@@ -204,7 +216,12 @@ fn infer(raw: &Raw, options: &ReadOptions) -> Result<Inferred, TableError> {
     for name in &options.exclude {
         raw.column(name)?;
     }
-    let roles = [Some(&options.label), options.group.as_ref(), options.time.as_ref(), options.truth.as_ref()];
+    let roles = [
+        Some(&options.label),
+        options.group.as_ref(),
+        options.time.as_ref(),
+        options.truth.as_ref(),
+    ];
     let mut inferred = Inferred::default();
     for (index, name) in raw.header.iter().enumerate() {
         if roles.contains(&Some(name)) {
@@ -225,7 +242,12 @@ fn infer(raw: &Raw, options: &ReadOptions) -> Result<Inferred, TableError> {
             Err(reason) => inferred.excluded.push((name.clone(), reason.to_owned())),
         }
     }
-    let reasons = inferred.excluded.iter().map(|(name, reason)| format!("{name} ({reason})")).collect::<Vec<_>>().join(", ");
+    let reasons = inferred
+        .excluded
+        .iter()
+        .map(|(name, reason)| format!("{name} ({reason})"))
+        .collect::<Vec<_>>()
+        .join(", ");
     if inferred.kept.is_empty() {
         return Err(TableError::NoInputs { reasons });
     }
@@ -269,7 +291,9 @@ fn kind(raw: &Raw, column: usize, name: &str, warnings: &mut Vec<String>) -> Res
         return Ok(InputKind::Numeric);
     }
     if texts.len() as f64 > IDENTIFIER_SHARE * known as f64 && texts.len() > 20 {
-        warnings.push(format!("{name:?} has another text in most rows, as names and numbers do, and was left out"));
+        warnings.push(format!(
+            "{name:?} has another text in most rows, as names and numbers do, and was left out"
+        ));
         return Err("nearly every row has another text");
     }
     let mut names: Vec<(usize, &str)> = texts.into_iter().map(|(text, count)| (count, text)).collect();
@@ -291,7 +315,12 @@ fn kind(raw: &Raw, column: usize, name: &str, warnings: &mut Vec<String>) -> Res
 fn encode(raw: &Raw, options: &ReadOptions, inferred: Inferred) -> Result<Read, TableError> {
     let label = raw.column(&options.label)?;
     let positive = positive(raw, label, options)?;
-    let rows: Vec<usize> = raw.cells(label).enumerate().filter(|(_, cell)| cell.is_some()).map(|(row, _)| row).collect();
+    let rows: Vec<usize> = raw
+        .cells(label)
+        .enumerate()
+        .filter(|(_, cell)| cell.is_some())
+        .map(|(row, _)| row)
+        .collect();
     let mut warnings = inferred.warnings;
     if rows.len() < raw.records.len() {
         let without = raw.records.len() - rows.len();
@@ -301,7 +330,10 @@ fn encode(raw: &Raw, options: &ReadOptions, inferred: Inferred) -> Result<Read, 
         return Err(TableError::TooFewRows { rows: rows.len() });
     }
     let cell = |row: usize, column: usize| raw.records[row].get(column).filter(|cell| !is_missing(cell));
-    let outcomes: Vec<bool> = rows.iter().map(|row| cell(*row, label) == Some(positive.as_str())).collect();
+    let outcomes: Vec<bool> = rows
+        .iter()
+        .map(|row| cell(*row, label) == Some(positive.as_str()))
+        .collect();
     let positives = outcomes.iter().filter(|y| **y).count();
     if positives == 0 || positives == rows.len() {
         return Err(TableError::ConstantLabel {
@@ -353,7 +385,9 @@ fn value(kind: &InputKind, cell: &str) -> f64 {
         InputKind::Numeric => number(cell).unwrap_or(f64::NAN),
         InputKind::Category { names } => {
             let place = |name: &str| names.binary_search_by(|known| known.as_str().cmp(name)).ok();
-            place(cell).or_else(|| place(OTHER)).map_or(f64::NAN, |index| index as f64)
+            place(cell)
+                .or_else(|| place(OTHER))
+                .map_or(f64::NAN, |index| index as f64)
         }
     }
 }
@@ -439,7 +473,11 @@ fn look_closer(read: &mut Read) {
     let mut doubled = 0_usize;
     for row in 0..read.table.len() {
         read.table.row_into(row, &mut x);
-        let key = x.iter().map(|value| value.to_bits()).chain([u64::from(read.outcomes[row])]).collect();
+        let key = x
+            .iter()
+            .map(|value| value.to_bits())
+            .chain([u64::from(read.outcomes[row])])
+            .collect();
         doubled += usize::from(!seen.insert(key));
     }
     if doubled * 100 > read.table.len() && read.groups.is_none() && read.times.is_none() {
@@ -467,7 +505,12 @@ pub fn alone(input: &Input, values: &[f64], outcomes: &[bool]) -> Option<f64> {
         let (positives, n) = counts[1 - row % 2][*bin];
         (positives + base) / (n + 1.0)
     };
-    let judged: Vec<(f64, bool)> = bins.iter().enumerate().map(rate).zip(outcomes.iter().copied()).collect();
+    let judged: Vec<(f64, bool)> = bins
+        .iter()
+        .enumerate()
+        .map(rate)
+        .zip(outcomes.iter().copied())
+        .collect();
     metrics::roc_auc(&judged)
 }
 

@@ -14,7 +14,7 @@ use crate::{
         FitError,
         bins::{Binned, Binning},
         calibration::Calibration,
-        gradient::{Sums, Part},
+        gradient::{Part, Sums},
         nine_decimals,
     },
     synthetic::Random,
@@ -68,7 +68,11 @@ pub fn fit(table: &Table, outcomes: &[bool], fitting: &Fitting) -> Result<(Addit
     }
     let binned = Binned::of(table, SHAPE_BINS_MAX);
     let inputs: Vec<usize> = (0..table.inputs.len())
-        .filter(|input| binned.columns[*input].iter().any(|bin| *bin != binned.columns[*input][0]))
+        .filter(|input| {
+            binned.columns[*input]
+                .iter()
+                .any(|bin| *bin != binned.columns[*input][0])
+        })
         .collect();
     if inputs.is_empty() {
         return Err(FitError::NoColumns);
@@ -191,18 +195,29 @@ impl Task<'_> {
     fn learn_singles(&self, number: usize, seed: u64) -> Bag {
         let mut bag = self.draw(number, seed);
         let columns = |rows: &[u32]| -> Vec<Vec<u8>> {
-            let of = |input: &usize| rows.iter().map(|row| self.binned.columns[*input][*row as usize]).collect();
+            let of = |input: &usize| {
+                rows.iter()
+                    .map(|row| self.binned.columns[*input][*row as usize])
+                    .collect()
+            };
             self.inputs.iter().map(of).collect()
         };
         let (train, judge) = (columns(&bag.rows), columns(&bag.held_out));
-        let steps: Vec<Step<'_>> = self.inputs.iter().zip(&train).map(|(input, bins)| self.step(*input, bins)).collect();
+        let steps: Vec<Step<'_>> = self
+            .inputs
+            .iter()
+            .zip(&train)
+            .map(|(input, bins)| self.step(*input, bins))
+            .collect();
         for phase in [Phase::Straight, Phase::Bends, Phase::Cuts] {
             let mut best = Best::new(&bag.judge, &bag.shapes);
             let rate = self.pace.rate(phase);
             for round in 0..ROUNDS_MAX {
                 for (index, step) in steps.iter().enumerate() {
                     let sums = bag.train.sums(&train[index], step.rows.len());
-                    let Some(mut delta) = step.learn(&sums, phase) else { continue };
+                    let Some(mut delta) = step.learn(&sums, phase) else {
+                        continue;
+                    };
                     for value in &mut delta {
                         *value *= rate;
                     }
@@ -249,7 +264,11 @@ impl Task<'_> {
             rows,
             held_out,
             intercept,
-            shapes: self.inputs.iter().map(|input| vec![0.0; self.binned.binnings[*input].count()]).collect(),
+            shapes: self
+                .inputs
+                .iter()
+                .map(|input| vec![0.0; self.binned.binnings[*input].count()])
+                .collect(),
             pairs: Vec::new(),
         }
     }
@@ -287,24 +306,41 @@ impl Task<'_> {
         let columns: Vec<Vec<u8>> = self
             .inputs
             .iter()
-            .map(|input| rows.iter().map(|row| self.binned.columns[*input][*row as usize]).collect())
+            .map(|input| {
+                rows.iter()
+                    .map(|row| self.binned.columns[*input][*row as usize])
+                    .collect()
+            })
             .collect();
         let shapes: Vec<Vec<f64>> = (0..self.inputs.len())
             .map(|index| {
-                (0..bags[0].shapes[index].len()).map(|bin| mean(&|bag| bag.shapes[index][bin])).collect()
+                (0..bags[0].shapes[index].len())
+                    .map(|bin| mean(&|bag| bag.shapes[index][bin]))
+                    .collect()
             })
             .collect();
         part.score_anew(intercept, columns.iter().zip(&shapes));
-        let coarse: Vec<(Binning, Vec<u8>)> = self.inputs.iter().map(|input| self.cells(*input, SEARCH_CELLS_MAX, &rows)).collect();
+        let coarse: Vec<(Binning, Vec<u8>)> = self
+            .inputs
+            .iter()
+            .map(|input| self.cells(*input, SEARCH_CELLS_MAX, &rows))
+            .collect();
         let candidates: Vec<(usize, usize)> = (0..self.inputs.len())
             .flat_map(|first| (first + 1..self.inputs.len()).map(move |second| (first, second)))
             .collect();
         let gains = in_threads(fitting.threads, candidates, |(first, second)| {
             let (a, b) = (&coarse[first], &coarse[second]);
             let width = b.0.count();
-            let cells = a.1.iter().zip(&b.1).map(|(a, b)| usize::from(*a) * width + usize::from(*b));
+            let cells =
+                a.1.iter()
+                    .zip(&b.1)
+                    .map(|(a, b)| usize::from(*a) * width + usize::from(*b));
             let sums = part.sums_of(cells, a.0.count() * width);
-            (best_quadrants(&sums, a.0.count(), width).map_or(0.0, |found| found.gain), first, second)
+            (
+                best_quadrants(&sums, a.0.count(), width).map_or(0.0, |found| found.gain),
+                first,
+                second,
+            )
         });
         let mut gains: Vec<(f64, usize, usize)> = gains.into_iter().filter(|(gain, ..)| *gain > 0.0).collect();
         gains.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -323,7 +359,10 @@ impl Task<'_> {
 
     fn cells(&self, input: usize, max: usize, rows: &[u32]) -> (Binning, Vec<u8>) {
         let binning = Binning::of(&self.table.inputs[input], &self.table.columns[input], max);
-        let cells = rows.iter().map(|row| binning.bin(self.table.columns[input][*row as usize])).collect();
+        let cells = rows
+            .iter()
+            .map(|row| binning.bin(self.table.columns[input][*row as usize]))
+            .collect();
         (binning, cells)
     }
 
@@ -333,7 +372,10 @@ impl Task<'_> {
             let (first, second) = (&self.table.columns[first], &self.table.columns[second]);
             let width = pair.axes.1.count();
             let cell = |row: &u32| {
-                let (a, b) = (pair.axes.0.bin(first[*row as usize]), pair.axes.1.bin(second[*row as usize]));
+                let (a, b) = (
+                    pair.axes.0.bin(first[*row as usize]),
+                    pair.axes.1.bin(second[*row as usize]),
+                );
                 (usize::from(a) * width + usize::from(b)) as u16
             };
             rows.iter().map(cell).collect()
@@ -344,8 +386,12 @@ impl Task<'_> {
         let mut best = Best::new(&bag.judge, &bag.pairs);
         for round in 0..ROUNDS_MAX {
             for (index, pair) in pairs.iter().enumerate() {
-                let sums = bag.train.sums_of(train[index].iter().map(|cell| usize::from(*cell)), pair.cells());
-                let Some(found) = best_quadrants(&sums, pair.axes.0.count(), pair.axes.1.count()) else { continue };
+                let sums = bag
+                    .train
+                    .sums_of(train[index].iter().map(|cell| usize::from(*cell)), pair.cells());
+                let Some(found) = best_quadrants(&sums, pair.axes.0.count(), pair.axes.1.count()) else {
+                    continue;
+                };
                 let delta = found.delta(pair.axes.0.count(), pair.axes.1.count(), self.pace.rate(Phase::Cuts));
                 bag.train.add(&train[index], &delta);
                 bag.judge.add_score(&judge[index], &delta);
@@ -436,7 +482,11 @@ fn shape(input: usize, binning: &Binning, values: &[f64]) -> Shape {
     let values: Vec<f64> = values.iter().copied().map(nine_decimals).collect();
     let curve = match binning {
         Binning::Numeric { centres, .. } => {
-            let mut knots: Vec<(f64, f64)> = centres.iter().map(|at| nine_decimals(*at)).zip(values[1..].iter().copied()).collect();
+            let mut knots: Vec<(f64, f64)> = centres
+                .iter()
+                .map(|at| nine_decimals(*at))
+                .zip(values[1..].iter().copied())
+                .collect();
             knots.dedup_by_key(|(at, _)| *at);
             Curve::Line { knots }
         }
@@ -462,7 +512,12 @@ fn axis(binning: &Binning) -> Axis {
 fn standardised(centres: &[f64], rows: &[f64]) -> Vec<f64> {
     let n: f64 = rows.iter().sum();
     let mean = centres.iter().zip(rows).map(|(at, rows)| at * rows).sum::<f64>() / n.max(1.0);
-    let variance = centres.iter().zip(rows).map(|(at, rows)| (at - mean).powi(2) * rows).sum::<f64>() / n.max(1.0);
+    let variance = centres
+        .iter()
+        .zip(rows)
+        .map(|(at, rows)| (at - mean).powi(2) * rows)
+        .sum::<f64>()
+        / n.max(1.0);
     let deviation = variance.sqrt();
     if deviation > 0.0 {
         centres.iter().map(|at| (at - mean) / deviation).collect()
@@ -602,7 +657,11 @@ impl Step<'_> {
             return;
         };
         for (value, z) in delta[1..].iter_mut().zip(&self.centres) {
-            let beyond = if bend.rising { (z - bend.at).max(0.0) } else { (z - bend.at).min(0.0) };
+            let beyond = if bend.rising {
+                (z - bend.at).max(0.0)
+            } else {
+                (z - bend.at).min(0.0)
+            };
             *value = bend.level + bend.slope * beyond;
         }
     }
@@ -611,8 +670,12 @@ impl Step<'_> {
     fn cuts(&self, sums: &[Sums], delta: &mut [f64]) {
         let mut ends = vec![1, sums.len()];
         for _ in 0..CUTS_MAX {
-            let found = ends.windows(2).filter_map(|segment| self.cut(sums, segment[0], segment[1], &ends));
-            let Some((_, at)) = found.max_by(|a, b| a.0.total_cmp(&b.0)) else { break };
+            let found = ends
+                .windows(2)
+                .filter_map(|segment| self.cut(sums, segment[0], segment[1], &ends));
+            let Some((_, at)) = found.max_by(|a, b| a.0.total_cmp(&b.0)) else {
+                break;
+            };
             ends.push(at);
             ends.sort_unstable();
         }
@@ -627,8 +690,16 @@ impl Step<'_> {
         let all = total(&sums[from..to]);
         let all_rows: f64 = self.rows[from..to].iter().sum();
         let neighbour = |segment: Option<(usize, usize)>| segment.map(|(from, to)| total(&sums[from..to]).step(RIDGE));
-        let before = neighbour(ends.windows(2).find(|segment| segment[1] == from).map(|segment| (segment[0], segment[1])));
-        let after = neighbour(ends.windows(2).find(|segment| segment[0] == to).map(|segment| (segment[0], segment[1])));
+        let before = neighbour(
+            ends.windows(2)
+                .find(|segment| segment[1] == from)
+                .map(|segment| (segment[0], segment[1])),
+        );
+        let after = neighbour(
+            ends.windows(2)
+                .find(|segment| segment[0] == to)
+                .map(|segment| (segment[0], segment[1])),
+        );
         let (mut left, mut rows) = (Sums::default(), 0.0);
         let mut best: Option<(f64, usize)> = None;
         for at in from + 1..to {
