@@ -8,15 +8,24 @@
 //! What comes out are the domain's own events with the day on which they became known: some late, some out of order.
 //! Whoever was there at the beginning was imported then, with back-dated facts, as after connecting an HRIS.
 //!
-//! Left out, against the facts' generator: exits of team mates and office orders (no employee feature sees them), markets
-//! other than one, and bias.
+//! There is a static mode ([`snapshot`]) whose optimum has a closed form, and this dynamic one. [`Company::histories`] is
+//! what the shared prior is trained on; a [`Scenario`] adds the rest of the facts' process, planted traps with known right
+//! answers, and the truth; [`peaks`] turn it into a log with the rush hours of real life.
+//!
+//! Left out, against the facts' generator: managers who are people of the company, units above the team, markets other than
+//! one, and the events that the domain has no word for (goals, feedback, timesheets, clock-ins).
 
 pub mod optimum;
 pub mod snapshot;
 
+pub mod peaks;
+pub mod scenario;
+
+mod calendar;
 mod draw;
 mod eta;
 mod person;
+mod traps;
 
 use chrono::{Datelike, Days};
 use domain::{
@@ -27,10 +36,14 @@ use domain::{
 
 pub use draw::Random;
 pub use eta::Coefficients;
+pub use peaks::Peaks;
+pub use scenario::{Fidelity, Lived, Scenario, Trap, Truth};
 pub use snapshot::StaticTable;
 
 use crate::dataset::{History, Recorded};
-use person::{Person, Phase};
+use eta::TEAM_EXIT_WEEKS;
+use person::{DISMISSALS_PER_YEAR, Person, Phase, Week};
+use scenario::{LAYOFF_SHARE, LAYOFF_WEEKS, OFFICE_ORDER_ONE_TEAM_IN};
 
 /// Chance per year that a team gets another manager.
 const MANAGER_CHANGES_PER_YEAR: f64 = 0.30;
@@ -41,8 +54,11 @@ const VACANCY_WEEKS: f64 = 6.0;
 /// Chance that a vacancy is filled by somebody who left half a year ago or earlier.
 const REHIRE_CHANCE: f64 = 0.05;
 
+/// What sets the stream of chance beside life apart from life's.
+const ASIDE: u64 = 0x6173_6964_6500_0001;
+
 /// What to invent.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Company {
     pub seed: u64,
     /// How many places there are; people come and go.
@@ -62,24 +78,32 @@ impl Company {
     /// Everybody's events. The same company gives the same events.
     #[must_use]
     pub fn histories(&self) -> Vec<History> {
-        let mut life = Life::begin(*self);
-        for week in 0..self.weeks {
-            life.step(self.begins_on + Days::new(u64::from(week) * 7));
-        }
-        life.people
-            .into_iter()
-            .map(|person| person.into_history(self.ends_on()))
-            .collect()
+        Scenario::new(*self).live(&mut |_| {}).histories
     }
 }
 
-struct Life {
+/// Where chance comes from: what happens in life, and what only goes along with it, so that the one can be had without the
+/// other.
+struct Streams {
+    life: Random,
+    aside: Random,
+}
+
+struct Life<'a> {
+    scenario: &'a Scenario,
     company: Company,
-    random: Random,
+    random: Streams,
     people: Vec<Person>,
     places: Vec<Place>,
-    teams: Vec<EmployeeId>,
+    teams: Vec<Team>,
     managers: usize,
+    truths: Vec<Truth>,
+}
+
+struct Team {
+    manager: EmployeeId,
+    /// Exits, the older the less.
+    exits: f64,
 }
 
 enum Place {
@@ -87,25 +111,31 @@ enum Place {
     Empty { weeks_left: u32 },
 }
 
-impl Life {
-    fn begin(company: Company) -> Self {
+impl<'a> Life<'a> {
+    fn begin(scenario: &'a Scenario) -> Self {
+        let company = scenario.company;
         let mut life = Self {
+            scenario,
             company,
-            random: Random::seeded(company.seed),
+            random: Streams {
+                life: Random::seeded(company.seed),
+                aside: Random::seeded(company.seed ^ ASIDE),
+            },
             people: Vec::new(),
             places: Vec::new(),
             teams: Vec::new(),
             managers: 0,
+            truths: Vec::new(),
         };
         for place in 0..company.places {
             if place % TEAM == 0 {
                 let manager = life.new_manager();
-                life.teams.push(manager);
+                life.teams.push(Team { manager, exits: 0.0 });
             }
             let id = life.new_id();
-            let years = life.random.exponential(4.0).min(25.0);
+            let years = life.random.life.exponential(4.0).min(25.0);
             let since = company.begins_on - Days::new((years * 365.25) as u64 + 1);
-            let manager = life.teams[place / TEAM];
+            let manager = life.teams[place / TEAM].manager;
             let person = Person::imported(id, since, company.begins_on, manager, &mut life.random);
             life.places.push(Place::Taken {
                 person: life.people.len(),
@@ -113,6 +143,10 @@ impl Life {
             life.people.push(person);
         }
         life
+    }
+
+    fn end(self) -> (Vec<Truth>, Vec<Person>) {
+        (self.truths, self.people)
     }
 
     fn new_id(&self) -> EmployeeId {
@@ -132,14 +166,25 @@ impl Life {
     }
 
     fn step(&mut self, monday: Date) {
+        for team in &mut self.teams {
+            team.exits *= (-1.0 / TEAM_EXIT_WEEKS).exp();
+        }
+        if self.scenario.truths {
+            self.note_truths(monday);
+        }
+        self.order_to_the_office(monday);
         self.change_managers(monday);
         for place in 0..self.places.len() {
             match self.places[place] {
                 Place::Taken { person } => {
-                    self.people[person].live_through(monday, &mut self.random);
+                    let week = self.week(place, monday);
+                    self.people[person].live_through(&week, &mut self.random.life);
                     if self.people[person].phase == Phase::Gone {
-                        let weeks_left = self.random.log_normal(VACANCY_WEEKS, 0.5).round() as u32;
-                        self.places[place] = Place::Empty { weeks_left };
+                        self.teams[place / TEAM].exits += 1.0;
+                        let weeks_left = self.random.life.log_normal(VACANCY_WEEKS, 0.5).round() as u32;
+                        self.places[place] = Place::Empty {
+                            weeks_left: self.start_after(monday, weeks_left),
+                        };
                     }
                 }
                 Place::Empty { weeks_left: 0 } => {
@@ -155,32 +200,106 @@ impl Life {
         }
     }
 
+    fn week(&self, place: usize, monday: Date) -> Week {
+        let team = place / TEAM;
+        let in_layoff = |(from, to): &(Date, Date)| (*from..*to).contains(&monday);
+        let dismissals_per_year = match self.scenario.layoff().filter(in_layoff) {
+            Some(_) => DISMISSALS_PER_YEAR - (1.0 - LAYOFF_SHARE).ln() * 52.0 / f64::from(LAYOFF_WEEKS),
+            None => DISMISSALS_PER_YEAR,
+        };
+        Week {
+            monday,
+            team_exits: match self.scenario.fidelity {
+                Fidelity::Prior => 0.0,
+                Fidelity::Full => self.teams[team].exits,
+            },
+            office_order: self
+                .scenario
+                .office_order()
+                .filter(|on| *on <= monday && is_called_to_the_office(team)),
+            dismissals_per_year,
+            fidelity: self.scenario.fidelity,
+            coefficients: self.scenario.coefficients(),
+            promotion_bias: self.scenario.promotion_bias,
+        }
+    }
+
+    /// Everybody at risk on the first day of a month that was not a Monday before.
+    fn note_truths(&mut self, monday: Date) {
+        let week_before = monday - Days::new(7);
+        let is_new = |first: &Date| *first > week_before && *first >= self.company.begins_on;
+        let Some(cutoff) = monday.with_day(1).filter(is_new) else {
+            return;
+        };
+        for (place, taken) in self.places.iter().enumerate() {
+            let Place::Taken { person } = taken else { continue };
+            let person = &self.people[*person];
+            if matches!(person.phase, Phase::Passive | Phase::Searching) {
+                self.truths.push(Truth {
+                    employee: person.id,
+                    cutoff,
+                    looking_rate: person.log_rate(&self.week(place, monday)).exp(),
+                    searching: person.phase == Phase::Searching,
+                });
+            }
+        }
+    }
+
+    fn order_to_the_office(&mut self, monday: Date) {
+        if self.scenario.office_order() != Some(monday) {
+            return;
+        }
+        for (place, taken) in self.places.iter().enumerate() {
+            if let Place::Taken { person } = taken
+                && is_called_to_the_office(place / TEAM)
+            {
+                self.people[*person].be_called_to_the_office(monday);
+            }
+        }
+    }
+
     fn change_managers(&mut self, monday: Date) {
         for team in 0..self.teams.len() {
-            if !self.random.happens_this_week(MANAGER_CHANGES_PER_YEAR) {
+            if !self.random.life.happens_this_week(MANAGER_CHANGES_PER_YEAR) {
                 continue;
             }
-            self.teams[team] = self.new_manager();
+            self.teams[team].manager = self.new_manager();
             for place in (team * TEAM)..((team + 1) * TEAM).min(self.places.len()) {
                 if let Place::Taken { person } = self.places[place] {
-                    self.people[person].get_manager(self.teams[team], monday, &mut self.random);
+                    self.people[person].get_manager(self.teams[team].manager, monday, &mut self.random.life);
                 }
             }
         }
     }
 
+    /// How many weeks a place stays empty that could be filled after `weeks`.
+    fn start_after(&mut self, monday: Date, weeks: u32) -> u32 {
+        match self.scenario.fidelity {
+            Fidelity::Prior => weeks,
+            Fidelity::Full => calendar::weeks_to_start(monday, weeks, &mut self.random.life),
+        }
+    }
+
     fn fill(&mut self, place: usize, monday: Date) -> usize {
-        let manager = self.teams[place / TEAM];
-        if self.random.happens(REHIRE_CHANCE)
+        let on = match self.scenario.fidelity {
+            Fidelity::Prior => monday,
+            Fidelity::Full => calendar::first_day(monday),
+        };
+        let manager = self.teams[place / TEAM].manager;
+        if self.random.life.happens(REHIRE_CHANCE)
             && let Some(person) = self.people.iter().position(|person| person.would_return(monday))
         {
-            self.people[person].return_on(monday, manager, &mut self.random);
+            self.people[person].return_on(on, manager, &mut self.random.life);
             return person;
         }
         let id = self.new_id();
-        self.people.push(Person::hired(id, monday, manager, &mut self.random));
+        self.people.push(Person::hired(id, on, manager, &mut self.random));
         self.people.len() - 1
     }
+}
+
+const fn is_called_to_the_office(team: usize) -> bool {
+    team.is_multiple_of(OFFICE_ORDER_ONE_TEAM_IN)
 }
 
 /// ISO week of the year.

@@ -1,6 +1,8 @@
 //! eta: the logarithm of the yearly rate at which somebody who is content starts to look for another job, as
 //! prediction.md, section 5, has it. The static and the dynamic mode both come through here.
 
+/// Within how long the effect of the exits of team mates fades to a third, in weeks.
+pub const TEAM_EXIT_WEEKS: f64 = 13.0;
 /// Within how long the effect of a new manager fades to a third, in weeks.
 pub const MANAGER_WEEKS: f64 = 16.0;
 /// The same for an order to work at the office.
@@ -17,11 +19,12 @@ pub enum Coefficients {
 }
 
 impl Coefficients {
-    /// eta from all its effects: as they are, or turned around `mean`, which is what they come to on average.
-    pub(super) fn turn(self, effects: f64, mean: f64) -> f64 {
+    /// eta: the effects of the circumstances on top of the intercept, as they are, or turned around `mean_effect`, which is
+    /// what they come to on average.
+    pub(super) fn eta(self, circumstances: &Circumstances, intercept: f64, mean_effect: f64) -> f64 {
         match self {
-            Self::Usual => effects,
-            Self::Flipped => mean - (effects - mean),
+            Self::Usual => circumstances.effects(intercept),
+            Self::Flipped => intercept + 2.0 * mean_effect - circumstances.effects(0.0),
         }
     }
 }
@@ -88,8 +91,7 @@ pub(super) struct Circumstances {
 }
 
 impl Circumstances {
-    /// eta, from the intercept on.
-    pub fn effects(&self, intercept: f64) -> f64 {
+    fn effects(&self, intercept: f64) -> f64 {
         let rating = match self.rating {
             Some(5) => 0.20,
             Some(1 | 2) => 0.30,

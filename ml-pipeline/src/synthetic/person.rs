@@ -1,5 +1,7 @@
 //! One invented person: what drives them, and the events that tell of it.
 
+use std::collections::BTreeMap;
+
 use chrono::{Datelike, Days};
 use domain::{
     Date,
@@ -12,19 +14,26 @@ use domain::{
 };
 
 use super::{
+    Streams, calendar,
     draw::Random,
-    eta::{Circumstances, Season},
-    known, overtime, personal, week_of_year,
+    eta::{Circumstances, Coefficients, Season},
+    known, overtime,
+    peaks::{self, MERIT_WEEK},
+    personal,
+    scenario::Fidelity,
+    week_of_year,
 };
 use crate::dataset::{History, Recorded};
 
 /// The intercept of eta. The facts' is -1.95 for their mix of people; this one makes some 13 % of voluntary exits a year here.
 const INTERCEPT: f64 = -1.65;
 /// Chance per week that a search ends in notice.
-const NOTICE_PER_WEEK: f64 = 0.055;
-/// Chance per week that a search is given up.
-const GIVE_UP_PER_WEEK: f64 = 0.035;
-const DISMISSALS_PER_YEAR: f64 = 0.03;
+pub const NOTICE_PER_WEEK: f64 = 0.055;
+/// Chance per week that a search is given up, where it did not end in notice.
+pub const GIVE_UP_PER_WEEK: f64 = 0.035;
+/// What eta without its intercept and the frailty is on average: the point around which flipped coefficients turn.
+const MEAN_EFFECT: f64 = 0.43;
+pub const DISMISSALS_PER_YEAR: f64 = 0.03;
 const RETIREMENTS_PER_YEAR: f64 = 0.005;
 /// What the market's pay grows by in a year.
 const MARKET_GROWTH: f64 = 0.032;
@@ -52,8 +61,42 @@ pub enum Phase {
     Gone,
 }
 
+/// What a week is like for everybody in a team.
+#[derive(Debug, Clone, Copy)]
+pub struct Week {
+    pub monday: Date,
+    /// Exits of team mates, the older the less.
+    pub team_exits: f64,
+    pub office_order: Option<Date>,
+    pub dismissals_per_year: f64,
+    pub fidelity: Fidelity,
+    pub coefficients: Coefficients,
+    pub promotion_bias: f64,
+}
+
+/// What has no say in anything but the bias. Drawn from what the person is paid and does at the beginning, so that it goes
+/// along with them and tells nothing beyond them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Traits {
+    pub woman: bool,
+    pub born: Date,
+}
+
+impl Traits {
+    fn draw(person: &Person, today: Date, random: &mut Random) -> Self {
+        let woman = random.happens(crate::model::probability(-8.0 * (person.compa - 1.0)));
+        let older = 0.9 * years(person.since, today) + 1.5 * f64::from(person.level) + random.exponential(9.0);
+        let age = (18.5 + older).min(70.0);
+        Self {
+            woman,
+            born: today - Days::new((age * 365.25) as u64),
+        }
+    }
+}
+
 pub struct Person {
-    id: EmployeeId,
+    pub id: EmployeeId,
+    pub traits: Traits,
     events: Vec<Recorded>,
     pub phase: Phase,
     gone_since: Option<Date>,
@@ -75,17 +118,22 @@ pub struct Person {
     mood: f64,
     performance: f64,
     frailty: f64,
+    /// The trainings of the last half year.
+    trained_on: Vec<Date>,
+    /// The first day without work, once notice is given and the calendar matters.
+    ends_on: Option<Date>,
 }
 
 impl Person {
     /// Somebody who begins work on `on`, which was known before.
-    pub fn hired(id: EmployeeId, on: Date, manager: EmployeeId, random: &mut Random) -> Self {
+    pub fn hired(id: EmployeeId, on: Date, manager: EmployeeId, random: &mut Streams) -> Self {
         Self::start(id, on, on, manager, random)
     }
 
     /// Somebody who was there already on the day of the import, with what the source still knew.
-    pub fn imported(id: EmployeeId, since: Date, known_on: Date, manager: EmployeeId, random: &mut Random) -> Self {
+    pub fn imported(id: EmployeeId, since: Date, known_on: Date, manager: EmployeeId, random: &mut Streams) -> Self {
         let mut person = Self::start(id, since, known_on, manager, random);
+        let random = &mut random.life;
         let years = f64::from((known_on - since).num_days() as i32) / 365.25;
         if years > 2.0 && random.happens(0.5) {
             let on = known_on - Days::new((random.unit() * years.min(6.0) * 330.0) as u64 + 7);
@@ -98,7 +146,8 @@ impl Person {
         person
     }
 
-    fn start(id: EmployeeId, on: Date, known_on: Date, manager: EmployeeId, random: &mut Random) -> Self {
+    fn start(id: EmployeeId, on: Date, known_on: Date, manager: EmployeeId, streams: &mut Streams) -> Self {
+        let random = &mut streams.life;
         let level = (1.0 + random.exponential(1.5)).min(8.0) as u16;
         let compa = (1.0 + COMPA_DEVIATION * random.normal()).clamp(0.7, 1.35);
         let weekly_hours = if random.happens(0.85) { 40 } else { random.whole(20, 36) };
@@ -114,8 +163,9 @@ impl Person {
             pay: Some(personal(pay)),
             hours: Some(WeeklyMinutes(weekly_hours * 60)),
         });
-        Self {
+        let mut person = Self {
             id,
+            traits: Traits { woman: false, born: on },
             events: vec![known(known_on, hired)],
             phase: Phase::Passive,
             gone_since: None,
@@ -136,7 +186,11 @@ impl Person {
             mood: random.normal(),
             performance: random.normal(),
             frailty: random.gamma(1.0 / FRAILTY_VARIANCE),
-        }
+            trained_on: Vec::new(),
+            ends_on: None,
+        };
+        person.traits = Traits::draw(&person, known_on, &mut streams.aside);
+        person
     }
 
     pub fn would_return(&self, today: Date) -> bool {
@@ -175,18 +229,23 @@ impl Person {
     }
 
     /// One week, from Monday.
-    pub fn live_through(&mut self, monday: Date, random: &mut Random) {
+    pub fn live_through(&mut self, week: &Week, random: &mut Random) {
         self.mood = MOOD_MEMORY * self.mood + (1.0 - MOOD_MEMORY.powi(2)).sqrt() * random.normal();
         self.compa *= 1.0 - MARKET_GROWTH / 52.0;
-        self.be_at_work(monday, random);
-        self.be_managed(monday, random);
-        self.decide(monday, random);
+        self.be_at_work(week, random);
+        self.be_managed(week, random);
+        self.decide(week, random);
     }
 
     /// What is measured along the way.
-    fn be_at_work(&mut self, monday: Date, random: &mut Random) {
+    fn be_at_work(&mut self, week: &Week, random: &mut Random) {
+        let monday = week.monday;
         let searching = self.phase == Phase::Searching;
-        let day = monday + Days::new(u64::from(random.whole(0, 4)));
+        let (weekday, trainings) = match week.fidelity {
+            Fidelity::Prior => (u64::from(random.whole(0, 4)), 1.0),
+            Fidelity::Full => (peaks::weekday(random.unit()), 3.9),
+        };
+        let day = monday + Days::new(weekday);
         if random.happens_this_week(if searching { 8.4 } else { 4.0 }) {
             let days = 1 + random.exponential(1.5).min(15.0) as u16;
             self.tell_perhaps_late(
@@ -217,7 +276,7 @@ impl Person {
             );
             self.recognised_on = Some(day);
         }
-        if random.happens_this_week(if searching { 0.5 } else { 1.0 }) {
+        if random.happens_this_week(if searching { 0.5 * trainings } else { trainings }) {
             let score = (72.0 + 9.0 * self.performance + 6.0 * random.normal()).clamp(20.0, 100.0) as u8;
             let assessment = Assessment {
                 on: day,
@@ -225,6 +284,9 @@ impl Person {
                 score: personal(score),
             };
             self.tell_perhaps_late(day, Event::AssessmentCompleted(assessment), random);
+            if week.fidelity == Fidelity::Full {
+                self.trained_on.push(day);
+            }
         }
         let asked = week_of_year(monday) % 13 == 6;
         if asked && random.happens(if searching { 0.55 } else { 0.72 }) {
@@ -239,7 +301,8 @@ impl Person {
     }
 
     /// What others decide.
-    fn be_managed(&mut self, monday: Date, random: &mut Random) {
+    fn be_managed(&mut self, of: &Week, random: &mut Random) {
+        let monday = of.monday;
         let week = week_of_year(monday);
         if matches!(week, 4 | 30) {
             let rating = (3.2 + 0.75 * self.performance + 0.5 * random.normal())
@@ -253,12 +316,12 @@ impl Person {
             self.tell_perhaps_late(monday, Event::ReviewRecorded(review), random);
             self.rating = Some(rating);
         }
-        if week == 10 && random.happens(0.85) {
+        if week == MERIT_WEEK && random.happens(0.85) {
             let towards_market = 0.15 * (1.0 - self.compa);
             let rise = (MARKET_GROWTH + towards_market + 0.015 * random.normal()).max(0.003);
             self.raise(monday, monday, rise);
         }
-        if matches!(week, 13 | 39) && random.happens(self.promotion_chance(monday)) {
+        if matches!(week, 13 | 39) && random.happens(self.promotion_chance(of)) {
             self.promote(monday, monday);
             self.raise(monday, monday, 0.08);
         }
@@ -303,19 +366,27 @@ impl Person {
     }
 
     /// Whether to look for something else, to give notice, to go.
-    fn decide(&mut self, monday: Date, random: &mut Random) {
+    fn decide(&mut self, week: &Week, random: &mut Random) {
+        let monday = week.monday;
+        if let Some(ends_on) = self.ends_on.filter(|ends_on| (*ends_on - monday).num_days() <= 7) {
+            return self.go(ends_on, Voluntariness::Voluntary);
+        }
         let friday = monday + Days::new(4);
-        if random.happens_this_week(DISMISSALS_PER_YEAR) {
+        if random.happens_this_week(week.dismissals_per_year) {
             return self.go(friday, Voluntariness::Involuntary);
         }
         if years(self.since, monday) > 8.0 && random.happens_this_week(4.0 * RETIREMENTS_PER_YEAR) {
             return self.go(friday, Voluntariness::Retirement);
         }
         self.phase = match self.phase {
-            Phase::Passive if random.happens(1.0 - (-self.log_rate(monday).exp() / 52.0).exp()) => Phase::Searching,
+            Phase::Passive if random.happens(1.0 - (-self.log_rate(week).exp() / 52.0).exp()) => Phase::Searching,
             Phase::Searching if random.happens(NOTICE_PER_WEEK) => {
                 let weeks_left = random.whole(2, 4);
-                let last_day = Some(friday + Days::new(u64::from(weeks_left) * 7 - 1));
+                let mut last_day = Some(friday + Days::new(u64::from(weeks_left) * 7 - 1));
+                if week.fidelity == Fidelity::Full {
+                    last_day = last_day.map(|day| calendar::last_day(day, random));
+                    self.ends_on = last_day.map(|day| day + Days::new(1));
+                }
                 let notice = GiveNotice {
                     on: monday,
                     last_day,
@@ -325,16 +396,19 @@ impl Person {
                 Phase::Notice { weeks_left }
             }
             Phase::Searching if random.happens(GIVE_UP_PER_WEEK) => Phase::Passive,
-            Phase::Notice { weeks_left: 0 } => return self.go(friday, Voluntariness::Voluntary),
+            Phase::Notice { weeks_left: 0 } if self.ends_on.is_none() => {
+                return self.go(friday, Voluntariness::Voluntary);
+            }
             Phase::Notice { weeks_left } => Phase::Notice {
-                weeks_left: weeks_left - 1,
+                weeks_left: weeks_left.saturating_sub(1),
             },
             unchanged @ (Phase::Passive | Phase::Searching | Phase::Gone) => unchanged,
         };
     }
 
     /// eta: the logarithm of the yearly rate at which a content employee starts to look for another job.
-    fn log_rate(&self, today: Date) -> f64 {
+    pub fn log_rate(&self, week: &Week) -> f64 {
+        let today = week.monday;
         let weeks_since = |since: Option<Date>| since.map(|since| years(since, today) * 52.18);
         let circumstances = Circumstances {
             tenure_years: years(self.since, today),
@@ -345,15 +419,16 @@ impl Person {
             engagement: self.mood,
             rating: self.rating,
             overtime: self.overtime_weeks_left > 0,
-            team_exits: 0.0,
-            weeks_since_office_order: None,
+            team_exits: week.team_exits,
+            weeks_since_office_order: weeks_since(week.office_order),
             weeks_since_recognition: weeks_since(self.recognised_on),
             season: Season::of(week_of_year(today), today.month()),
         };
-        circumstances.effects(INTERCEPT) + self.frailty.max(f64::MIN_POSITIVE).ln()
+        week.coefficients.eta(&circumstances, INTERCEPT, MEAN_EFFECT) + self.frailty.max(f64::MIN_POSITIVE).ln()
     }
 
-    fn promotion_chance(&self, today: Date) -> f64 {
+    fn promotion_chance(&mut self, week: &Week) -> f64 {
+        let today = week.monday;
         let rating = f64::from(self.rating.unwrap_or(3));
         let newcomer = if years(self.since, today) < 40.0 / 52.0 {
             3.0
@@ -365,12 +440,27 @@ impl Person {
             + 0.8 * (years(self.level_since, today) - 1.5).tanh()
             + 0.35 * self.performance
             - 0.18 * (f64::from(self.level) - 2.0)
-            - newcomer;
+            - newcomer
+            - if self.traits.woman {
+                0.30 * week.promotion_bias
+            } else {
+                0.0
+            }
+            + match week.fidelity {
+                Fidelity::Prior => 0.0,
+                Fidelity::Full => 0.15 * self.trainings_lately(today).min(4.0),
+            };
         if self.level < 8 {
             crate::model::probability(logit)
         } else {
             0.0
         }
+    }
+
+    /// Trainings within half a year.
+    fn trainings_lately(&mut self, today: Date) -> f64 {
+        self.trained_on.retain(|on| (today - *on).num_days() <= 26 * 7);
+        self.trained_on.len() as f64
     }
 
     fn promote(&mut self, on: Date, known_on: Date) {
@@ -406,6 +496,10 @@ impl Person {
     }
 
     fn go(&mut self, on: Date, voluntariness: Voluntariness) {
+        if self.ends_on.take().is_some() {
+            // Nobody works after the last day of work, which may be in the middle of a week.
+            self.events.retain(|recorded| recorded.event.effective_on() < on);
+        }
         self.tell(
             on,
             Event::Terminated(Ending {
@@ -434,6 +528,18 @@ impl Person {
             0
         };
         self.events.push(known(on + Days::new(late), event));
+    }
+
+    /// What the source says about where people have to work.
+    pub fn be_called_to_the_office(&mut self, on: Date) {
+        let fields = BTreeMap::from([("workplace".to_owned(), "office".to_owned())]);
+        self.tell(
+            on,
+            Event::SourceFieldsKept {
+                fields: personal(fields),
+                on,
+            },
+        );
     }
 
     /// The events in the order in which they became known.

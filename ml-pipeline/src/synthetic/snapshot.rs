@@ -317,7 +317,7 @@ impl Subject {
             weeks_since_recognition: self.recognition,
             season: Season::of_week(self.week),
         };
-        INTERCEPT + coefficients.turn(circumstances.effects(0.0), MEAN_EFFECT)
+        coefficients.eta(&circumstances, INTERCEPT, MEAN_EFFECT)
     }
 }
 
