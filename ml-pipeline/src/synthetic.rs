@@ -27,6 +27,8 @@ mod eta;
 mod person;
 mod traps;
 
+use std::collections::BTreeSet;
+
 use chrono::{Datelike, Days};
 use domain::{
     Date, Personal,
@@ -94,6 +96,8 @@ struct Life<'a> {
     company: Company,
     random: Streams,
     people: Vec<Person>,
+    /// Those who left of their own will, by their place among the people.
+    left_freely: BTreeSet<usize>,
     places: Vec<Place>,
     teams: Vec<Team>,
     managers: usize,
@@ -122,6 +126,7 @@ impl<'a> Life<'a> {
                 aside: Random::seeded(company.seed ^ ASIDE),
             },
             people: Vec::new(),
+            left_freely: BTreeSet::new(),
             places: Vec::new(),
             teams: Vec::new(),
             managers: 0,
@@ -181,6 +186,9 @@ impl<'a> Life<'a> {
                     self.people[person].live_through(&week, &mut self.random.life);
                     if self.people[person].phase == Phase::Gone {
                         self.teams[place / TEAM].exits += 1.0;
+                        if self.people[person].left_freely {
+                            self.left_freely.insert(person);
+                        }
                         let weeks_left = self.random.life.log_normal(VACANCY_WEEKS, 0.5).round() as u32;
                         self.places[place] = Place::Empty {
                             weeks_left: self.start_after(monday, weeks_left),
@@ -287,14 +295,20 @@ impl<'a> Life<'a> {
         };
         let manager = self.teams[place / TEAM].manager;
         if self.random.life.happens(REHIRE_CHANCE)
-            && let Some(person) = self.people.iter().position(|person| person.would_return(monday))
+            && let Some(person) = self.who_would_return(monday)
         {
+            self.left_freely.remove(&person);
             self.people[person].return_on(on, manager, &mut self.random.life);
             return person;
         }
         let id = self.new_id();
         self.people.push(Person::hired(id, on, manager, &mut self.random));
         self.people.len() - 1
+    }
+
+    fn who_would_return(&self, today: Date) -> Option<usize> {
+        let mut who = self.left_freely.iter().copied();
+        who.find(|person| self.people[*person].would_return(today))
     }
 }
 

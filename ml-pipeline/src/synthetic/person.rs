@@ -101,7 +101,7 @@ pub struct Person {
     pub phase: Phase,
     gone_since: Option<Date>,
     /// Whether the last exit was of the person's own will.
-    left_freely: bool,
+    pub left_freely: bool,
     manager: EmployeeId,
     since: Date,
     level: u16,
@@ -546,6 +546,7 @@ impl Person {
     pub fn into_history(mut self, until: Date) -> History {
         self.events.retain(|recorded| recorded.known_on <= until);
         self.events.sort_by_key(|recorded| recorded.known_on);
+        self.events.shrink_to_fit();
         History {
             employee: self.id,
             events: self.events,

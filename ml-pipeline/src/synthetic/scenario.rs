@@ -1,7 +1,11 @@
 //! The dynamic mode with everything that can be switched on: how true to the facts the process is, and what is planted in
 //! the log for models and machines to stumble over.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt,
+    io::{self, Write},
+    str::FromStr,
+};
 
 use chrono::Days;
 use domain::{Date, employee::Event, id::EmployeeId};
@@ -9,6 +13,8 @@ use domain::{Date, employee::Event, id::EmployeeId};
 use super::{Company, Life, eta::Coefficients, traps};
 use crate::dataset::History;
 
+/// The horizon of the truths that are written, in weeks.
+pub const HORIZON_WEEKS: u32 = 26;
 /// How many people a layoff sends away within its quarter.
 pub const LAYOFF_SHARE: f64 = 0.10;
 /// How long a layoff lasts, in weeks.
@@ -209,6 +215,26 @@ impl Lived {
     pub fn event(&self, planted: &Planted) -> Option<&Event> {
         let history = self.histories.get(planted.person)?;
         Some(&history.events.get(planted.event)?.event)
+    }
+
+    /// The truths as lines with a header; `true_probability` is [`Truth::frozen_probability`] within [`HORIZON_WEEKS`].
+    ///
+    /// # Errors
+    /// When `out` cannot be written to.
+    pub fn write_truths(&self, out: &mut impl Write) -> io::Result<()> {
+        writeln!(out, "employee,cutoff,looking_rate,searching,true_probability")?;
+        for truth in &self.truths {
+            writeln!(
+                out,
+                "{},{},{},{},{}",
+                truth.employee,
+                truth.cutoff,
+                truth.looking_rate,
+                u8::from(truth.searching),
+                truth.frozen_probability(HORIZON_WEEKS)
+            )?;
+        }
+        Ok(())
     }
 }
 

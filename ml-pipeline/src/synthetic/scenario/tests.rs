@@ -36,11 +36,15 @@ fn events(lived: &Lived) -> impl Iterator<Item = &Event> {
 }
 
 fn exits(lived: &Lived, wanted: Voluntariness) -> Vec<Date> {
-    let on = |event: &Event| match event {
-        Event::Terminated(ending) if ending.ended.voluntariness == wanted => Some(ending.on),
-        _ => None,
-    };
-    events(lived).filter_map(on).collect()
+    let mut days = Vec::new();
+    for event in events(lived) {
+        if let Event::Terminated(ending) = event
+            && ending.ended.voluntariness == wanted
+        {
+            days.push(ending.on);
+        }
+    }
+    days
 }
 
 fn share(of: usize, all: usize) -> f64 {
@@ -156,18 +160,16 @@ fn offboarding_fields_come_before_the_exit() {
     let lived = full(7, 400, &[Trap::Offboarding]);
     let (mut tasks, mut notices) = (0, 0);
     for history in &lived.histories {
-        let on_task = |event: &Event| match event {
-            Event::SourceFieldsKept { fields, on } => fields
-                .open()
-                .is_some_and(|fields| fields.contains_key("offboarding_task"))
-                .then_some(*on),
-            _ => None,
-        };
-        let known: Vec<Date> = history
-            .events
-            .iter()
-            .filter_map(|recorded| on_task(&recorded.event))
-            .collect();
+        let mut known = Vec::new();
+        for recorded in &history.events {
+            if let Event::SourceFieldsKept { fields, on } = &recorded.event
+                && fields
+                    .open()
+                    .is_some_and(|fields| fields.contains_key("offboarding_task"))
+            {
+                known.push(*on);
+            }
+        }
         tasks += known.len();
         for recorded in &history.events {
             if let Event::NoticeGiven(notice) = &recorded.event {
@@ -199,10 +201,13 @@ fn the_calendar_of_companies_is_kept() {
     let lived = full(9, 1_000, &[]);
     let mut hires = Vec::new();
     for event in events(&lived) {
-        match event {
-            Event::Hired(hired) if hired.on > lived.begins_on => hires.push(hired.on),
-            Event::NoticeGiven(notice) => assert_eq!(notice.on.weekday(), chrono::Weekday::Mon),
-            _ => {}
+        if let Event::Hired(hired) = event
+            && hired.on > lived.begins_on
+        {
+            hires.push(hired.on);
+        }
+        if let Event::NoticeGiven(notice) = event {
+            assert_eq!(notice.on.weekday(), chrono::Weekday::Mon);
         }
     }
     let on_the_day = hires.iter().filter(|day| matches!(day.day(), 1 | 15)).count();
@@ -322,15 +327,13 @@ fn bias_keeps_women_from_being_promoted_and_nothing_else_does() {
         for history in &lived.histories {
             let mut group = 0;
             for recorded in &history.events {
-                match &recorded.event {
-                    Event::DemographicsChanged { demographics, .. } => {
-                        group = usize::from(
-                            demographics.open().and_then(|known| known.gender.as_deref()) == Some("Female"),
-                        );
-                        people[group] += 1.0;
-                    }
-                    Event::Promoted(_) if recorded.known_on > lived.begins_on => promotions[group] += 1.0,
-                    _ => {}
+                if let Event::DemographicsChanged { demographics, .. } = &recorded.event {
+                    let gender = demographics.open().and_then(|known| known.gender.as_deref());
+                    group = usize::from(gender == Some("Female"));
+                    people[group] += 1.0;
+                }
+                if matches!(recorded.event, Event::Promoted(_)) && recorded.known_on > lived.begins_on {
+                    promotions[group] += 1.0;
                 }
             }
         }
@@ -364,9 +367,9 @@ fn the_truth_orders_people_better_than_any_model_can() {
         known.iter().map(|(truth, y)| (of(truth), *y)).collect()
     };
     let auc = |of: &dyn Fn(&Truth) -> f64| metrics::roc_auc(&judged(of)).expect("both outcomes");
-    let frozen = judged(&|truth| truth.frozen_probability(26));
+    let frozen = judged(&|truth| truth.frozen_probability(HORIZON_WEEKS));
     let (whole, rate) = (
-        auc(&|truth| truth.frozen_probability(26)),
+        auc(&|truth| truth.frozen_probability(HORIZON_WEEKS)),
         auc(&|truth| truth.looking_rate),
     );
     let searching = auc(&|truth| if truth.searching { 1.0 } else { 0.0 });
@@ -378,6 +381,22 @@ fn the_truth_orders_people_better_than_any_model_can() {
     assert!((0.65..0.76).contains(&rate), "{rate}");
     assert!((0.62..0.74).contains(&searching), "{searching}");
     assert!((0.85..1.15).contains(&ratio), "{ratio}");
+}
+
+#[test]
+fn truths_are_written_one_a_line() {
+    let mut scenario = scenario(17, 40, Fidelity::Full, &[]);
+    scenario.truths = true;
+    let lived = scenario.live(&mut |_| {});
+    let mut out = Vec::new();
+    lived.write_truths(&mut out).expect("memory is writable");
+    let text = String::from_utf8(out).expect("text");
+    let first = text.lines().nth(1).expect("a truth");
+    let cells: Vec<&str> = first.split(',').collect();
+    let truth = lived.truths[0];
+    assert_eq!(cells[..2], [truth.employee.to_string(), "2022-02-01".to_owned()]);
+    assert_eq!(cells[4].parse(), Ok(truth.frozen_probability(HORIZON_WEEKS)));
+    assert_eq!(text.lines().count(), lived.truths.len() + 1);
 }
 
 #[test]
@@ -404,7 +423,7 @@ fn the_chain_of_the_oracle_is_that_of_the_simulation() {
                 }
             }
         }
-        let (found, expected) = (share(left, 40_000), truth(searching).frozen_probability(26));
+        let (found, expected) = (share(left, 40_000), truth(searching).frozen_probability(HORIZON_WEEKS));
         assert!((found - expected).abs() < 0.01, "{found} is not {expected}");
     }
     assert_eq!(truth(true).frozen_probability(0), 0.0);
@@ -418,6 +437,7 @@ fn a_hundred_thousand_people_for_three_years() {
     let mut scenario = scenario(1, 100_000, Fidelity::Full, &Trap::ALL);
     scenario.truths = true;
     let lived = scenario.live(&mut |_| {});
+    println!("an event takes {} bytes", size_of::<crate::dataset::Recorded>());
     println!(
         "{} people, {} events, {} truths lived in {:?}",
         lived.histories.len(),
