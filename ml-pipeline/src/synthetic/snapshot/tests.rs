@@ -1,3 +1,8 @@
+use smartcore::{
+    linalg::basic::{arrays::Array, matrix::DenseMatrix},
+    linear::logistic_regression::{LogisticRegression, LogisticRegressionParameters},
+};
+
 use super::*;
 use crate::{
     metrics,
@@ -168,6 +173,61 @@ fn domain_features_hold_what_matters() {
         .collect();
     let regret = crate::synthetic::optimum::regret(&score, table.true_probability()).expect("some leave");
     assert!(regret < 0.0005, "{regret}");
+}
+
+/// The log-odds of a logistic regression that learnt from one table, for the people of another.
+fn logistic_scores(train: &StaticTable, test: &StaticTable, roles: &[Role]) -> Vec<f64> {
+    let scaled = |table: &StaticTable| {
+        let columns = train
+            .columns(roles)
+            .zip(table.columns(roles))
+            .map(|((_, learnt), (_, values))| {
+                let known = || learnt.iter().copied().filter(|value| !value.is_nan());
+                let centre = mean(known());
+                let deviation = mean(known().map(|value| (value - centre).powi(2))).sqrt();
+                let scale = |value: &f64| {
+                    if value.is_nan() {
+                        0.0
+                    } else {
+                        (value - centre) / deviation
+                    }
+                };
+                values.iter().map(scale).collect::<Vec<f64>>()
+            });
+        let columns: Vec<Vec<f64>> = columns.collect();
+        (0..table.len())
+            .map(|row| columns.iter().map(|column| column[row]).collect())
+            .collect::<Vec<Vec<f64>>>()
+    };
+    let x = DenseMatrix::from_2d_vec(&scaled(train)).expect("a matrix");
+    let y: Vec<i32> = train.leaves().iter().map(|leaves| i32::from(*leaves)).collect();
+    let parameters = LogisticRegressionParameters::default().with_alpha(10.0);
+    let model = LogisticRegression::fit(&x, &y, parameters).expect("a fit");
+    let weights: Vec<f64> = model.coefficients().iterator(0).copied().collect();
+    let intercept = *model.intercept().get((0, 0));
+    let score = |row: &Vec<f64>| intercept + row.iter().zip(&weights).map(|(x, weight)| x * weight).sum::<f64>();
+    scaled(test).iter().map(score).collect()
+}
+
+/// The table of the facts: with 10,000 rows to learn from, logistic regression stays .022 behind the optimum on raw columns,
+/// and .004 with the domain's.
+#[test]
+fn regret_is_that_of_the_facts() {
+    let (train, test) = (StaticTable::draw(101, 10_000), StaticTable::draw(102, 30_000));
+    let regret = |roles: &[Role]| {
+        let scores = logistic_scores(&train, &test, roles);
+        let q: Vec<f64> = scores.iter().copied().map(probability).collect();
+        let regret = crate::synthetic::optimum::regret(&q, test.true_probability()).expect("some leave");
+        let excess = crate::synthetic::optimum::excess_brier(&q, test.true_probability());
+        println!(
+            "{} columns: regret {regret:.4}, excess Brier {excess:.4}",
+            test.columns(roles).count()
+        );
+        regret
+    };
+    let (raw, domain) = (regret(&[Role::Raw]), regret(&[Role::Raw, Role::Domain]));
+    assert!((0.010..0.035).contains(&raw), "{raw}");
+    assert!((0.001..0.008).contains(&domain), "{domain}");
 }
 
 #[test]
