@@ -6,6 +6,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 pub mod config;
 pub mod demo;
+pub mod evaluate;
 pub mod health;
 pub mod parked;
 pub mod roles;

@@ -4,7 +4,7 @@ use std::{io::Write, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use infra::telemetry::{self, LogFormat};
-use tenure::{config::Settings, parked, roles, synth, train, up};
+use tenure::{config::Settings, evaluate, parked, roles, synth, train, up};
 
 /// Event-sourced people intelligence.
 #[derive(Parser)]
@@ -43,6 +43,8 @@ enum Role {
     Parked(parked::Arguments),
     /// Invents data with a known truth, to measure models and machines against.
     Synth(synth::Arguments),
+    /// Compares the models on a flat table (CSV), without anything else running.
+    Evaluate(evaluate::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
             Role::Migrate(settings) => roles::migrate(settings).await,
             Role::Train(settings) => train::run(settings).await,
             Role::Parked(arguments) => parked::run(arguments).await,
+            Role::Evaluate(arguments) => evaluate::run(&arguments),
             Role::Synth(arguments) => synth::run(&arguments),
         }
     });

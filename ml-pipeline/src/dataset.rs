@@ -32,14 +32,37 @@ pub struct Row {
     pub cutoff: Date,
     /// The values of all [`crate::FEATURES`], as they were known at the cut-off.
     pub x: Vec<f64>,
-    /// Whether the person gave notice within the horizon; nothing if that is not known (yet).
-    pub y: Option<bool>,
+    /// How the employment ended later, as far as is known now.
+    pub end: SpellEnd,
+}
+
+/// A time after a cut-off in which somebody leaves or does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Window {
+    /// Up to and including the next cut-off: what models learn. Every exit is in the window of one row.
+    Month,
+    /// So many days: what scores are about.
+    Days(u16),
+}
+
+impl Window {
+    /// The last day of the window that begins after the cut-off.
+    #[must_use]
+    pub fn end(self, cutoff: Date) -> Date {
+        let end = match self {
+            Self::Month => cutoff.checked_add_months(Months::new(1)),
+            Self::Days(days) => cutoff.checked_add_days(Days::new(u64::from(days))),
+        };
+        end.unwrap_or(Date::MAX)
+    }
 }
 
 /// Rows in order of cut-off, then of the histories.
 #[derive(Debug, Clone, Default)]
 pub struct Dataset {
     pub rows: Vec<Row>,
+    /// The last day that the histories tell of.
+    pub known_until: Date,
 }
 
 impl Dataset {
@@ -47,47 +70,61 @@ impl Dataset {
     /// `progress` is told how many histories are done.
     ///
     /// People whose record was erased, or who object to being scored now, are left out altogether.
-    pub fn build(histories: &[History], horizon_days: u16, known_until: Date, progress: &mut dyn FnMut(usize)) -> Self {
+    pub fn build(histories: &[History], known_until: Date, progress: &mut dyn FnMut(usize)) -> Self {
         let cutoffs = cutoffs(histories, known_until);
         let mut rows = Vec::new();
         for (done, history) in histories.iter().enumerate() {
             if done % 256 == 0 {
                 progress(done);
             }
-            rows_of(history, &cutoffs, horizon_days, known_until, &mut rows);
+            rows_of(history, &cutoffs, known_until, &mut rows);
         }
         progress(histories.len());
         rows.sort_by_key(|row| row.cutoff); // stable: histories keep their order
-        Self { rows }
+        Self { rows, known_until }
     }
 
-    /// The rows whose outcome is known.
-    pub fn labelled(&self) -> impl Iterator<Item = (&Row, bool)> {
-        self.rows.iter().filter_map(|row| Some((row, row.y?)))
-    }
-
-    /// Labelled rows before and from `test_from`, with one horizon between them, so that no label of the first part looks
-    /// into the second.
+    /// Whether the person gave notice in the window; nothing if that is not known (yet).
     #[must_use]
-    pub fn split(&self, test_from: Date, horizon_days: u16) -> (Self, Self) {
-        let labelled = self.rows.iter().filter(|row| row.y.is_some());
-        let (test, earlier): (Vec<Row>, Vec<Row>) = labelled.cloned().partition(|row| row.cutoff >= test_from);
-        let train = earlier
-            .into_iter()
-            .filter(|row| window_end(row.cutoff, horizon_days) <= test_from)
-            .collect();
-        (Self { rows: train }, Self { rows: test })
+    pub fn outcome(&self, row: &Row, window: Window) -> Option<bool> {
+        label_of(row.end, window.end(row.cutoff), self.known_until)
+    }
+
+    /// The rows whose outcome in the window is known.
+    pub fn labelled(&self, window: Window) -> impl Iterator<Item = (&Row, bool)> {
+        self.rows
+            .iter()
+            .filter_map(move |row| Some((row, self.outcome(row, window)?)))
+    }
+
+    /// What was known on `day`, as a data set of its own: rows before it, and of their outcomes only those whose window was
+    /// over by then.
+    #[must_use]
+    pub fn before(&self, day: Date) -> Self {
+        Self {
+            rows: self.rows.iter().filter(|row| row.cutoff < day).cloned().collect(),
+            known_until: self.known_until.min(day),
+        }
+    }
+
+    /// The rows from `day` on.
+    #[must_use]
+    pub fn from(&self, day: Date) -> Self {
+        Self {
+            rows: self.rows.iter().filter(|row| row.cutoff >= day).cloned().collect(),
+            known_until: self.known_until,
+        }
     }
 
     /// The labelled rows as a table of all features, and their outcomes. What is in `exclusions` is missing throughout.
     #[must_use]
-    pub fn table(&self, exclusions: &[FeatureId]) -> (Table, Vec<bool>) {
+    pub fn table(&self, window: Window, exclusions: &[FeatureId]) -> (Table, Vec<bool>) {
         let mut table = Table {
             inputs: features::inputs(),
             columns: vec![Vec::with_capacity(self.rows.len()); FEATURES.len()],
         };
         let mut outcomes = Vec::with_capacity(self.rows.len());
-        for (row, y) in self.labelled() {
+        for (row, y) in self.labelled(window) {
             for (id, (column, value)) in FeatureId::all().zip(table.columns.iter_mut().zip(&row.x)) {
                 column.push(if exclusions.contains(&id) { f64::NAN } else { *value });
             }
@@ -98,22 +135,22 @@ impl Dataset {
 
     /// The cut-offs that have labelled rows, in order.
     #[must_use]
-    pub fn labelled_cutoffs(&self) -> Vec<Date> {
-        let mut cutoffs: Vec<Date> = self.labelled().map(|(row, _)| row.cutoff).collect();
+    pub fn labelled_cutoffs(&self, window: Window) -> Vec<Date> {
+        let mut cutoffs: Vec<Date> = self.labelled(window).map(|(row, _)| row.cutoff).collect();
         cutoffs.dedup();
         cutoffs
     }
 
     /// How many people the labelled rows are about.
     #[must_use]
-    pub fn people(&self) -> usize {
-        distinct(self.labelled().map(|(row, _)| row.employee))
+    pub fn people(&self, window: Window) -> usize {
+        distinct(self.labelled(window).map(|(row, _)| row.employee))
     }
 
-    /// How many of them left. One exit makes several positive rows, one for each cut-off that has it in its window.
+    /// How many of them left. One exit makes several positive rows where windows overlap.
     #[must_use]
-    pub fn leavers(&self) -> usize {
-        distinct(self.labelled().filter(|(_, y)| *y).map(|(row, _)| row.employee))
+    pub fn leavers(&self, window: Window) -> usize {
+        distinct(self.labelled(window).filter(|(_, y)| *y).map(|(row, _)| row.employee))
     }
 }
 
@@ -121,11 +158,16 @@ fn distinct(people: impl Iterator<Item = EmployeeId>) -> usize {
     people.collect::<std::collections::BTreeSet<_>>().len()
 }
 
-/// The first days of the months on which something was known already, up to `known_until`.
+/// The first days of the months after the first known exit of anybody, up to `known_until`.
+///
+/// Whoever connects an HRIS tells of everybody who works there, back to their hire, but of former employees only as far as
+/// the source remembers: in the months before, nobody can be seen to leave (left truncation), and to learn from them is to
+/// learn that long-serving people never do. The first exit is the first sign that exits are told.
 fn cutoffs(histories: &[History], known_until: Date) -> Vec<Date> {
     let first_known = histories
         .iter()
         .flat_map(|history| &history.events)
+        .filter(|recorded| matches!(recorded.event, Event::Terminated(_)))
         .map(|recorded| recorded.known_on)
         .min();
     let first_of_month = first_known.and_then(|day| day.with_day(1));
@@ -139,7 +181,7 @@ fn cutoffs(histories: &[History], known_until: Date) -> Vec<Date> {
     cutoffs
 }
 
-fn rows_of(history: &History, cutoffs: &[Date], horizon_days: u16, known_until: Date, rows: &mut Vec<Row>) {
+fn rows_of(history: &History, cutoffs: &[Date], known_until: Date, rows: &mut Vec<Row>) {
     let latest = fold(history, |_| true);
     if latest.is_erased() || latest.objects() {
         return;
@@ -151,12 +193,11 @@ fn rows_of(history: &History, cutoffs: &[Date], horizon_days: u16, known_until: 
         if !state.is_at_risk(cutoff) {
             continue;
         }
-        let y = label(&outcome, cutoff, horizon_days, known_until);
         rows.push(Row {
             employee: history.employee,
             cutoff,
             x: state.vector(cutoff).values,
-            y,
+            end: outcome.end_after(cutoff),
         });
     }
 }
@@ -207,31 +248,18 @@ impl<'a> Replay<'a> {
     }
 }
 
-/// Whether notice came in (cutoff, cutoff + horizon]. Unknown while the window is open, for positives as for negatives, or
-/// only they would be counted; unknown too for those who went for another reason before.
-fn label(outcome: &FeatureState, cutoff: Date, horizon_days: u16, known_until: Date) -> Option<bool> {
-    label_of(outcome.end_after(cutoff), cutoff, horizon_days, known_until)
-}
-
-/// [`label`] of an end that is known to come next: the one rule for what a model learns from and what its scores in use are
-/// held against.
-pub(crate) fn label_of(next_end: SpellEnd, cutoff: Date, horizon_days: u16, known_until: Date) -> Option<bool> {
-    let end = window_end(cutoff, horizon_days);
-    if end > known_until {
+/// Whether notice came by the end of a window. Unknown while the window is open, for positives as for negatives, or only they
+/// would be counted; unknown too for those who went for another reason before. The one rule for what a model learns from and
+/// what its scores in use are held against.
+pub(crate) fn label_of(next_end: SpellEnd, window_end: Date, known_until: Date) -> Option<bool> {
+    if window_end > known_until {
         return None;
     }
     match next_end {
-        SpellEnd::Left { on } if on <= end => Some(true),
-        SpellEnd::Censored { on } if on <= end => None,
+        SpellEnd::Left { on } if on <= window_end => Some(true),
+        SpellEnd::Censored { on } if on <= window_end => None,
         SpellEnd::Open | SpellEnd::Left { .. } | SpellEnd::Censored { .. } => Some(false),
     }
-}
-
-/// The last day of the window that begins after the cut-off.
-pub(crate) fn window_end(cutoff: Date, horizon_days: u16) -> Date {
-    cutoff
-        .checked_add_days(Days::new(u64::from(horizon_days)))
-        .unwrap_or(Date::MAX)
 }
 
 #[cfg(test)]

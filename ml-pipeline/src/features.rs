@@ -57,6 +57,8 @@ pub struct Feature {
     /// The feature that people are shown instead of this one: several inputs may spell out one thing, such as tenure.
     pub shown_as: &'static str,
     value: fn(&Moment<'_>) -> f64,
+    /// The value by the date alone, if nothing else decides it.
+    calendar: Option<fn(Date) -> f64>,
     label: fn(f64) -> String,
 }
 
@@ -144,11 +146,12 @@ impl FeatureState {
             Some(since) => {
                 let moment = Moment {
                     state: self,
-                    date: on,
                     on: day(on),
                     since,
                 };
-                FEATURES.iter().map(|feature| (feature.value)(&moment)).collect()
+                let mut values: Vec<f64> = FEATURES.iter().map(|feature| (feature.value)(&moment)).collect();
+                turn_to(&mut values, on);
+                values
             }
             None => vec![f64::NAN; FEATURES.len()],
         };
@@ -176,7 +179,36 @@ const fn feature(
         expected,
         shown_as: name,
         value,
+        calendar: None,
         label,
+    }
+}
+
+/// A feature that the date alone decides.
+const fn season(
+    name: &'static str,
+    expected: Option<Direction>,
+    is: fn(Date) -> f64,
+    label: fn(f64) -> String,
+) -> Feature {
+    Feature {
+        calendar: Some(is),
+        ..feature(name, "flag", expected, |_| 0.0, label)
+    }
+}
+
+/// Whether the date alone decides a feature.
+#[must_use]
+pub fn is_calendar(id: FeatureId) -> bool {
+    id.feature().calendar.is_some()
+}
+
+/// Sets what the date alone decides to another date: the same person in another month.
+pub fn turn_to(x: &mut [f64], date: Date) {
+    for (value, feature) in x.iter_mut().zip(FEATURES) {
+        if let Some(calendar) = feature.calendar {
+            *value = calendar(date);
+        }
     }
 }
 
@@ -352,25 +384,17 @@ pub static FEATURES: &[Feature] = &[
         words::pay,
     ),
     feature("transfers", "in a year", None, |m| m.transfers(), words::transfers),
-    feature(
-        "season_january",
-        "flag",
-        UP,
-        |m| flag(m.date.month() == 1),
-        words::january,
-    ),
-    feature(
+    season("season_january", UP, |date| flag(date.month() == 1), words::january),
+    season(
         "season_december",
-        "flag",
         DOWN,
-        |m| flag(m.date.month() == 12),
+        |date| flag(date.month() == 12),
         words::december,
     ),
-    feature(
+    season(
         "season_after_bonus",
-        "flag",
         UP,
-        |m| flag((10..=15).contains(&m.date.iso_week().week())),
+        |date| flag((10..=15).contains(&date.iso_week().week())),
         words::after_bonus,
     ),
 ];
@@ -378,7 +402,6 @@ pub static FEATURES: &[Feature] = &[
 /// One person on one day within an employment: what the definitions above read.
 struct Moment<'a> {
     state: &'a FeatureState,
-    date: Date,
     on: Day,
     /// The first day of this employment; what was before it counts for nothing.
     since: Day,

@@ -177,15 +177,21 @@ impl Model {
         }
     }
 
-    /// The probability alone, which takes less time.
+    /// The log-odds alone, before calibration, which takes less time.
     #[must_use]
-    pub fn probability(&self, x: &[f64]) -> f64 {
-        self.calibration.probability(match &self.form {
+    pub fn log_odds(&self, x: &[f64]) -> f64 {
+        match &self.form {
             Form::Logistic(form) => form.log_odds(x),
             Form::Additive(form) => form.log_odds(x),
             Form::Forest(form) => form.log_odds(x),
             Form::Boosted(form) => form.log_odds(x),
-        })
+        }
+    }
+
+    /// The probability alone.
+    #[must_use]
+    pub fn probability(&self, x: &[f64]) -> f64 {
+        self.calibration.probability(self.log_odds(x))
     }
 
     /// The probability of every row.

@@ -14,7 +14,7 @@ use domain::{Date, id::EmployeeId, risk::Band};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    dataset::{label_of, window_end},
+    dataset::{Window, label_of},
     features::SpellEnd,
     metrics::{Bin, Judged, brier, expected_calibration_error, lift, reliability, roc_auc},
     statistics::{CONFIDENCE, Interval, observed_over_expected_bounds},
@@ -208,7 +208,7 @@ fn without_overlap(scores: &[Scored]) -> Vec<Scored> {
         let mut free_from = Date::MIN;
         for score in of_one {
             if score.scored_on >= free_from {
-                free_from = window_end(score.scored_on, score.horizon_days);
+                free_from = Window::Days(score.horizon_days).end(score.scored_on);
                 // A window of no days ends on its own day, and the next one begins after it.
                 free_from = free_from.max(score.scored_on.succ_opt().unwrap_or(Date::MAX));
                 apart.push(score);
@@ -228,7 +228,7 @@ enum Told {
 }
 
 fn tell(score: &Scored, outcome: Outcome, known_until: Date) -> Told {
-    if window_end(score.scored_on, score.horizon_days) > known_until {
+    if Window::Days(score.horizon_days).end(score.scored_on) > known_until {
         return Told::Unripe;
     }
     let end = match outcome {
@@ -239,7 +239,7 @@ fn tell(score: &Scored, outcome: Outcome, known_until: Date) -> Told {
         Outcome::Censored { on } => SpellEnd::Censored { on },
         Outcome::StillHere => SpellEnd::Open,
     };
-    match label_of(end, score.scored_on, score.horizon_days, known_until) {
+    match label_of(end, Window::Days(score.horizon_days).end(score.scored_on), known_until) {
         Some(true) => Told::Left,
         Some(false) => Told::Stayed,
         None => Told::Unknown,

@@ -5,6 +5,7 @@ use domain::Date;
 
 use crate::{
     artifact::{Artifact, ArtifactError},
+    model::Learner,
     synthetic::Company,
     train::{Options, Progress, TrainingError, train},
 };
@@ -44,7 +45,8 @@ fn build(company: &Company, progress: &mut dyn FnMut(Progress)) -> Result<Artifa
     let trained_at = today.and_time(NaiveTime::MIN).and_utc();
     let options = Options {
         pooled_prior: true,
-        seed: Some(company.seed),
+        seed: company.seed,
+        learners: vec![Learner::Logistic, Learner::Additive],
         ..Options::new(today, 0, trained_at)
     };
     train(&company.histories(), &options, progress)

@@ -1,33 +1,49 @@
-//! From histories to an artifact: rows, a test forward in time, and a fit to everything.
+//! From histories to an artifact: rows, a test forward in time, the choice of a kind of model, and a fit to everything.
+
+mod persistence;
 
 use domain::{Date, Timestamp};
 
 use crate::{
-    artifact::{Artifact, ArtifactError, DataWindow, Evaluation, ModelCard, Rival},
-    dataset::{Dataset, History},
-    features::{FEATURE_SET, FeatureId},
+    artifact::{
+        Artifact, ArtifactError, Candidate, DataWindow, Evaluation, Hazard, Horizon, ModelCard, Origin, Rival,
+        log_odds_of,
+    },
+    dataset::{Dataset, History, Window},
+    features::{FEATURE_SET, FEATURES, FeatureId},
     metrics::{self, Judged},
-    model::{Calibration, FitError, Form, Logistic, Model, logistic::Fitting, nine_decimals},
+    model::{Calibration, FitError, Fitting, Learner, Model, nine_decimals},
     prior,
+    synthetic::Random,
+    table,
 };
 
 /// How far ahead a score looks, in days, unless told otherwise.
 pub const HORIZON_DAYS: u16 = 180;
+/// The horizons that every model is calibrated for.
+pub const HORIZONS_DAYS: [u16; 3] = [90, HORIZON_DAYS, 360];
 /// The fewest people to learn from. Below, the shared prior is better (prediction.md, section 0, point 7).
 pub const PEOPLE_MIN: usize = 200;
 /// The fewest of them who left.
 pub const LEAVERS_MIN: usize = 50;
+/// The fewest months of people to adapt the shared prior's level with.
+pub const ADAPT_MONTHS_MIN: usize = 100;
 /// The fewest leavers on either side of a test forward in time.
 pub const TRAIN_LEAVERS_MIN: usize = 25;
 /// The fewest leavers in the part that is tested on.
 pub const TEST_LEAVERS_MIN: usize = 10;
 /// The share of the cut-offs that is tested on, at most.
 const TEST_SHARE: f64 = 0.3;
-/// The penalties to choose from. Neighbouring cut-offs repeat each other, so that larger ones are right than for as many
-/// independent rows; beyond the largest, small companies' models shrink to nothing by chance.
-const ALPHAS: [f64; 5] = [10.0, 30.0, 100.0, 300.0, 1_000.0];
-/// The penalty where the history is too short to choose one.
-const ALPHA_DEFAULT: f64 = 300.0;
+/// The penalties of the logistic regression to choose from.
+const ALPHAS: [f64; 4] = [3.0, 10.0, 30.0, 100.0];
+/// The most rows that smartcore's solver is given: it takes minutes for more.
+const LOGISTIC_ROWS_MAX: usize = 60_000;
+/// The most rows for kinds of models that are only tried to see what the others cost.
+const FOREST_ROWS_MAX: usize = 20_000;
+/// A single feature that tells who leaves next month this well knows of it.
+pub const LEAK_AUC: f64 = 0.95;
+/// How many exits' worth of doubt there is that a company is like the pool: with as many of its own, its own rate counts half.
+const DOUBT_EXITS: f64 = 10.0;
 
 /// How to train.
 #[derive(Debug, Clone)]
@@ -41,8 +57,10 @@ pub struct Options {
     /// Whether the model is for other companies than the one that the histories are from: then it ignores what depends on
     /// the company, which are currencies and which values are missing.
     pub pooled_prior: bool,
-    /// The seed that the histories were drawn from, if they were.
-    pub seed: Option<u64>,
+    pub seed: u64,
+    pub threads: usize,
+    /// The kinds of models to choose from.
+    pub learners: Vec<Learner>,
 }
 
 impl Options {
@@ -56,12 +74,16 @@ impl Options {
             trained_at,
             code_version: env!("CARGO_PKG_VERSION").to_owned(),
             pooled_prior: false,
-            seed: None,
+            seed: 1,
+            threads: 1,
+            learners: Learner::ALL.to_vec(),
         }
     }
 
     fn fitting(&self, alpha: f64) -> Fitting {
         Fitting {
+            seed: self.seed,
+            threads: self.threads,
             alpha,
             missing_flags: !self.pooled_prior,
         }
@@ -85,200 +107,519 @@ pub enum Progress {
 pub enum TrainingError {
     #[error("there are {have} people with a known outcome, and it takes at least {PEOPLE_MIN} to learn from")]
     TooFewPeople { have: usize },
-    #[error(
-        "{have} people left of their own will within a known window, and it takes at least {LEAVERS_MIN} to learn from"
-    )]
+    #[error("{have} people left of their own will in a known month, and it takes at least {LEAVERS_MIN} to learn from")]
     TooFewLeavers { have: usize },
     #[error(
         "the history is too short to test a model on later months than it learnt from: that takes {TRAIN_LEAVERS_MIN} leavers \
-         in an earlier part, {TEST_LEAVERS_MIN} in a later one, and {horizon_days} days between them"
+         in an earlier part, and {TEST_LEAVERS_MIN} in a later one whose windows of {horizon_days} days are over"
     )]
     HistoryTooShort { horizon_days: u16 },
+    #[error(
+        "there is not enough history: it takes {ADAPT_MONTHS_MIN} months of people after the first known exit, and there are {have}"
+    )]
+    NotEnoughHistory { have: usize },
+    #[error(
+        "{feature} alone tells who leaves within the month with an AUC of {auc:.3}: that is too good to be true. Something that \
+         is recorded because somebody leaves reaches it before the notice does; no model is trained until it does not"
+    )]
+    Leak { feature: &'static str, auc: f64 },
     #[error("the model could not be fitted")]
     Fit(#[source] FitError),
     #[error("the model could not be packed")]
     Pack(#[source] ArtifactError),
 }
 
+impl TrainingError {
+    /// Whether it means that there is too little to learn from, rather than that something went wrong.
+    #[must_use]
+    pub const fn is_abstention(&self) -> bool {
+        match self {
+            Self::TooFewPeople { .. }
+            | Self::TooFewLeavers { .. }
+            | Self::HistoryTooShort { .. }
+            | Self::NotEnoughHistory { .. } => true,
+            Self::Leak { .. } | Self::Fit(_) | Self::Pack(_) => false,
+        }
+    }
+}
+
 /// Trains a model on one company's histories, or abstains.
+///
+/// The later part of the history is put aside. Every kind of model learns from the earlier part, is calibrated by the later
+/// months of that, and is judged by what was put aside. The champion is the simplest within one standard error of the best;
+/// it is then fitted again to everything.
+///
+/// # Errors
+/// When there is too little to learn from, a feature knows the future, or a model cannot be fitted.
 pub fn train(
     histories: &[History],
     options: &Options,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Artifact, TrainingError> {
     let total = histories.len();
-    let dataset = Dataset::build(histories, options.horizon_days, options.today, &mut |done| {
+    let dataset = Dataset::build(histories, options.today, &mut |done| {
         progress(Progress::Histories { done, total });
     });
-    let (people, leavers) = (dataset.people(), dataset.leavers());
+    train_on(&dataset, options, progress)
+}
+
+/// [`train`], on rows that are there already.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_on(
+    dataset: &Dataset,
+    options: &Options,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Artifact, TrainingError> {
+    let (people, leavers) = (dataset.people(Window::Month), dataset.leavers(Window::Month));
     if people < PEOPLE_MIN {
         return Err(TrainingError::TooFewPeople { have: people });
     }
     if leavers < LEAVERS_MIN {
         return Err(TrainingError::TooFewLeavers { have: leavers });
     }
+    refuse_leaks(dataset)?;
     let horizon_days = options.horizon_days;
-    let (train, test) = forward(&dataset, horizon_days).ok_or(TrainingError::HistoryTooShort { horizon_days })?;
-    let mut fits = 0;
-    let mut fit = |rows: &Dataset, alpha: f64| {
+    let (train, test) = forward(dataset, horizon_days).ok_or(TrainingError::HistoryTooShort { horizon_days })?;
+    let mut trials = Vec::new();
+    let learners = learners(options, &train);
+    for (done, learner) in learners.iter().enumerate() {
         progress(Progress::Fits {
-            done: fits,
-            total: ALPHAS.len() + 2,
+            done,
+            total: learners.len() + 1,
         });
-        fits += 1;
-        fit(rows, &options.exclusions(), &options.fitting(alpha)).map_err(TrainingError::Fit)
-    };
-    let alpha = match forward(&train, horizon_days) {
-        Some((earlier, later)) => {
-            let losses = ALPHAS
-                .map(|alpha| fit(&earlier, alpha).map(|model| (alpha, metrics::log_loss(&judge(&model, &later)))));
-            best(losses)?
-        }
-        None => ALPHA_DEFAULT,
-    };
-    let mut evaluation = evaluate(&fit(&train, alpha)?, &train, &test);
+        trials.push(Trial::run(*learner, &train, &test, options)?);
+    }
+    let candidates = choose(&trials, &test, options);
+    let champion = candidates.iter().position(|candidate| candidate.champion).unwrap_or(0);
+    let trial = trials.swap_remove(champion);
+    let mut evaluation = evaluate(&trial.hazard, &train, &test, options);
     evaluation.shared_prior = shared_prior(options, &test);
-    let model = fit(&dataset, alpha)?;
     progress(Progress::Fits {
-        done: ALPHAS.len() + 2,
-        total: ALPHAS.len() + 2,
+        done: learners.len(),
+        total: learners.len() + 1,
     });
-    let card = card(options, &dataset, &model, evaluation);
-    Artifact::new(card, model).map_err(TrainingError::Pack)
+    let model = fit(trial.learner, dataset, options, trial.alpha)?;
+    let hazard = Hazard {
+        shift: 0.0,
+        persistence: persistence::of(&model, dataset),
+        horizons: calibrate(&trial.hazard, &test),
+        model,
+    };
+    progress(Progress::Fits {
+        done: learners.len() + 1,
+        total: learners.len() + 1,
+    });
+    let origin = if options.pooled_prior {
+        Origin::Pooled
+    } else {
+        Origin::Own
+    };
+    let card = card(options, dataset, trial.learner, origin, &hazard, evaluation, candidates);
+    Artifact::new(card, hazard).map_err(TrainingError::Pack)
 }
 
-/// The penalty with the smallest loss; of equal ones the larger, which makes the simpler model.
-fn best(losses: [Result<(f64, f64), TrainingError>; ALPHAS.len()]) -> Result<f64, TrainingError> {
-    let mut best = (ALPHA_DEFAULT, f64::INFINITY);
-    for loss in losses {
-        let (alpha, loss) = loss?;
-        if loss <= best.1 {
-            best = (alpha, loss);
+/// The shared prior with its level moved to a company's own rate of exits, as far as its history speaks: for companies that
+/// are too small for a model of their own. The rate of observed to expected exits is shrunk towards one (the posterior mean
+/// of a rate under a gamma prior worth `DOUBT_EXITS` exits).
+///
+/// # Errors
+/// When there is too little history even for that.
+pub fn adapt(prior: &Artifact, dataset: &Dataset, options: &Options) -> Result<Artifact, TrainingError> {
+    let months: Vec<Judged> = dataset
+        .labelled(Window::Month)
+        .map(|(row, y)| {
+            (
+                prior
+                    .hazard
+                    .probability(&row.x, row.cutoff, crate::artifact::MONTH_DAYS),
+                y,
+            )
+        })
+        .collect();
+    if months.len() < ADAPT_MONTHS_MIN {
+        return Err(TrainingError::NotEnoughHistory { have: months.len() });
+    }
+    let observed = months.iter().filter(|(_, y)| *y).count() as f64;
+    let expected: f64 = months.iter().map(|(p, _)| p).sum();
+    let hazard = Hazard {
+        shift: nine_decimals(((observed + DOUBT_EXITS) / (expected + DOUBT_EXITS)).ln()),
+        ..prior.hazard.clone()
+    };
+    // Judged by the same rows that moved its level: there are no others. The card says so.
+    let mut evaluation = evaluate(&hazard, dataset, dataset, options);
+    evaluation.shared_prior = shared_prior(options, dataset);
+    let origin = Origin::Adapted {
+        from: prior.version.clone(),
+    };
+    let card = card(
+        options,
+        dataset,
+        prior.card.learner,
+        origin,
+        &hazard,
+        evaluation,
+        Vec::new(),
+    );
+    Artifact::new(card, hazard).map_err(TrainingError::Pack)
+}
+
+/// No feature may know by itself who leaves next.
+fn refuse_leaks(dataset: &Dataset) -> Result<(), TrainingError> {
+    let (table, outcomes) = dataset.table(Window::Month, &[]);
+    for ((input, values), feature) in table.inputs.iter().zip(&table.columns).zip(FEATURES) {
+        if let Some(auc) = table::alone(input, values, &outcomes).filter(|auc| *auc >= LEAK_AUC) {
+            return Err(TrainingError::Leak {
+                feature: feature.name,
+                auc,
+            });
         }
     }
-    Ok(best.0)
+    Ok(())
 }
 
-/// The latest cut-offs to test on and what may be learnt from before them: as many of the former as leave enough of the
-/// latter.
+/// The kinds of models that this many rows can be tried with.
+fn learners(options: &Options, train: &Dataset) -> Vec<Learner> {
+    let rows = train.labelled(Window::Month).count();
+    let fits = |learner: &Learner| *learner != Learner::Forest || rows <= FOREST_ROWS_MAX;
+    let mut learners: Vec<Learner> = options.learners.iter().copied().filter(fits).collect();
+    learners.sort_unstable();
+    learners
+}
+
+/// A kind of model that learnt from the earlier part.
+struct Trial {
+    learner: Learner,
+    alpha: f64,
+    hazard: Hazard,
+    /// What it says of the later part.
+    judged: Vec<Judged>,
+}
+
+impl Trial {
+    fn run(learner: Learner, train: &Dataset, test: &Dataset, options: &Options) -> Result<Self, TrainingError> {
+        let inner = forward(train, options.horizon_days);
+        let mut alpha = crate::model::ALPHA_DEFAULT;
+        let mut horizons = Vec::new();
+        if let Some((earlier, later)) = &inner {
+            let mut earlier_model = fit(learner, earlier, options, alpha)?;
+            if learner == Learner::Logistic {
+                let mut least = f64::INFINITY;
+                for candidate in ALPHAS {
+                    let model = fit(learner, earlier, options, candidate)?;
+                    let loss = metrics::log_loss(&judge_months(&model, later));
+                    // Of equal ones the larger, which makes the simpler model.
+                    if loss <= least {
+                        (least, alpha, earlier_model) = (loss, candidate, model);
+                    }
+                }
+            }
+            let hazard = Hazard {
+                persistence: persistence::of(&earlier_model, earlier),
+                model: earlier_model,
+                shift: 0.0,
+                horizons: Vec::new(),
+            };
+            horizons = calibrate(&hazard, later);
+        }
+        let model = fit(learner, train, options, alpha)?;
+        let hazard = Hazard {
+            persistence: persistence::of(&model, train),
+            model,
+            shift: 0.0,
+            horizons,
+        };
+        let judged = judge(&hazard, test, options.horizon_days);
+        Ok(Self {
+            learner,
+            alpha,
+            hazard,
+            judged,
+        })
+    }
+}
+
+/// What a model's hazards come to over longer times, held against rows that it has not learnt from.
+fn calibrate(hazard: &Hazard, later: &Dataset) -> Vec<Horizon> {
+    let hazard = Hazard {
+        horizons: Vec::new(),
+        ..hazard.clone()
+    };
+    let horizon = |days: u16| {
+        let judged = judge(&hazard, later, days)
+            .into_iter()
+            .map(|(p, y)| (log_odds_of(p), y));
+        Horizon {
+            days,
+            calibration: level(&judged.collect::<Vec<_>>()),
+        }
+    };
+    HORIZONS_DAYS.map(horizon).into()
+}
+
+/// A straight line, shrunk towards the one that changes nothing: rows of overlapping windows repeat each other, and the next
+/// months may be others than the last.
+fn level(judged: &[(f64, bool)]) -> Calibration {
+    let positives = judged.iter().filter(|(_, y)| *y).count() as f64;
+    if positives < TEST_LEAVERS_MIN as f64 {
+        return Calibration::None;
+    }
+    match Calibration::platt(judged) {
+        Calibration::Platt { slope, intercept } => {
+            let trust = positives / (positives + 10.0 * DOUBT_EXITS);
+            Calibration::Platt {
+                slope: nine_decimals(1.0 + trust * (slope - 1.0)),
+                intercept: nine_decimals(trust * intercept),
+            }
+        }
+        other @ (Calibration::None | Calibration::Beta { .. } | Calibration::Isotonic(_)) => other,
+    }
+}
+
+/// The champion is the simplest kind of model whose log loss is within one standard error of the best one's. The error is
+/// that of the paired difference, over people: one person's rows stand or fall together.
+fn choose(trials: &[Trial], test: &Dataset, options: &Options) -> Vec<Candidate> {
+    let people: Vec<_> = test
+        .labelled(Window::Days(options.horizon_days))
+        .map(|(row, _)| row.employee)
+        .collect();
+    let losses: Vec<Vec<f64>> = trials.iter().map(|trial| losses(&trial.judged)).collect();
+    let mean = |losses: &Vec<f64>| losses.iter().sum::<f64>() / losses.len().max(1) as f64;
+    let best = (0..trials.len())
+        .min_by(|a, b| mean(&losses[*a]).total_cmp(&mean(&losses[*b])))
+        .unwrap_or(0);
+    let mut candidates: Vec<Candidate> = trials
+        .iter()
+        .zip(&losses)
+        .map(|(trial, of)| {
+            let mut by_person = std::collections::BTreeMap::new();
+            for ((person, loss), least) in people.iter().zip(of).zip(&losses[best]) {
+                *by_person.entry(*person).or_insert(0.0) += loss - least;
+            }
+            let (n, behind) = (of.len().max(1) as f64, mean(of) - mean(&losses[best]));
+            let squares: f64 = by_person.values().map(|sum| sum * sum).sum();
+            Candidate {
+                learner: trial.learner,
+                champion: false,
+                auc: metrics::roc_auc(&trial.judged).map(nine_decimals),
+                brier: nine_decimals(metrics::brier(&trial.judged)),
+                log_loss: nine_decimals(mean(of)),
+                calibration_error: nine_decimals(metrics::expected_calibration_error(&metrics::reliability(
+                    &trial.judged,
+                ))),
+                behind: nine_decimals(behind),
+                standard_error: nine_decimals(squares.sqrt() / n),
+            }
+        })
+        .collect();
+    if let Some(champion) = candidates
+        .iter_mut()
+        .find(|candidate| candidate.behind <= candidate.standard_error)
+    {
+        champion.champion = true;
+    }
+    candidates
+}
+
+fn losses(judged: &[Judged]) -> Vec<f64> {
+    judged
+        .iter()
+        .map(|one| metrics::log_loss(std::slice::from_ref(one)))
+        .collect()
+}
+
+/// The latest cut-offs to test on and what was known before them: as many of the former as leave enough of the latter.
 fn forward(dataset: &Dataset, horizon_days: u16) -> Option<(Dataset, Dataset)> {
-    let cutoffs = dataset.labelled_cutoffs();
+    let window = Window::Days(horizon_days);
+    let cutoffs = dataset.labelled_cutoffs(window);
     let most = (cutoffs.len() as f64 * TEST_SHARE).ceil() as usize;
     (1..=most)
         .rev()
-        .map(|count| dataset.split(cutoffs[cutoffs.len() - count], horizon_days))
-        .find(|(train, test)| train.leavers() >= TRAIN_LEAVERS_MIN && test.leavers() >= TEST_LEAVERS_MIN)
+        .map(|count| cutoffs[cutoffs.len() - count])
+        .map(|from| (dataset.before(from), dataset.from(from)))
+        .find(|(train, test)| {
+            train.leavers(Window::Month) >= TRAIN_LEAVERS_MIN && test.leavers(window) >= TEST_LEAVERS_MIN
+        })
 }
 
-fn fit(rows: &Dataset, exclusions: &[FeatureId], fitting: &Fitting) -> Result<Model, FitError> {
-    let (table, outcomes) = rows.table(exclusions);
-    Logistic::fit(&table, &outcomes, fitting).map(|form| Model::new(Form::Logistic(form), Calibration::None))
-}
-
-/// The model's probabilities for the labelled rows, beside what happened.
-#[must_use]
-pub fn judge(model: &Model, rows: &Dataset) -> Vec<Judged> {
-    let judged = |(row, y): (&crate::dataset::Row, bool)| (model.probability(&row.x), y);
-    rows.labelled().map(judged).collect()
-}
-
-/// How well `model`, fitted to `train`, tells what came in `test`.
-#[must_use]
-pub fn evaluate(model: &Model, train: &Dataset, test: &Dataset) -> Evaluation {
-    let judged = judge(model, test);
-    let base_rate = rate(train);
-    let constant: Vec<Judged> = judged.iter().map(|(_, y)| (base_rate, *y)).collect();
-    let mut reliability = metrics::reliability(&judged);
-    let calibration_error = nine_decimals(metrics::expected_calibration_error(&reliability));
-    for bin in &mut reliability {
-        (bin.predicted, bin.observed) = (nine_decimals(bin.predicted), nine_decimals(bin.observed));
+fn fit(learner: Learner, rows: &Dataset, options: &Options, alpha: f64) -> Result<Model, TrainingError> {
+    let (mut table, mut outcomes) = rows.table(Window::Month, &options.exclusions());
+    if learner == Learner::Logistic && outcomes.len() > LOGISTIC_ROWS_MAX {
+        let mut sample: Vec<usize> = (0..outcomes.len()).collect();
+        Random::seeded(options.seed).shuffle(&mut sample);
+        sample.truncate(LOGISTIC_ROWS_MAX);
+        sample.sort_unstable();
+        outcomes = sample.iter().map(|row| outcomes[*row]).collect();
+        table = table.take(&sample);
     }
+    learner
+        .fit(&table, &outcomes, &options.fitting(alpha))
+        .map_err(TrainingError::Fit)
+}
+
+/// The hazards of the labelled months, beside what happened.
+fn judge_months(model: &Model, rows: &Dataset) -> Vec<Judged> {
+    rows.labelled(Window::Month)
+        .map(|(row, y)| (model.probability(&row.x), y))
+        .collect()
+}
+
+/// The probabilities for the rows whose outcome within the horizon is known, beside what happened.
+#[must_use]
+pub fn judge(hazard: &Hazard, rows: &Dataset, horizon_days: u16) -> Vec<Judged> {
+    let labelled = rows.labelled(Window::Days(horizon_days));
+    labelled
+        .map(|(row, y)| (hazard.probability(&row.x, row.cutoff, horizon_days), y))
+        .collect()
+}
+
+/// How well `hazard`, learnt from `train`, tells what came in `test`.
+#[must_use]
+pub fn evaluate(hazard: &Hazard, train: &Dataset, test: &Dataset, options: &Options) -> Evaluation {
+    let window = Window::Days(options.horizon_days);
+    let judged = judge(hazard, test, options.horizon_days);
+    let months = train.labelled(Window::Month).filter(|(_, y)| *y).count() as f64
+        / train.labelled(Window::Month).count().max(1) as f64;
+    let base_rate = 1.0 - (1.0 - months).powi(i32::from(options.horizon_days / crate::artifact::MONTH_DAYS));
+    let constant: Vec<Judged> = judged.iter().map(|(_, y)| (base_rate, *y)).collect();
+    let people = test.labelled(window).map(|(row, _)| row.employee);
+    let clustered: Vec<_> = people.zip(judged.iter().copied()).collect();
+    let draws = if judged.len() > 50_000 {
+        metrics::DRAWS / 10
+    } else {
+        metrics::DRAWS
+    };
     Evaluation {
-        train_until: train.rows.last().map(|row| row.cutoff).unwrap_or_default(),
         test_from: test.rows.first().map(|row| row.cutoff).unwrap_or_default(),
+        horizon_days: options.horizon_days,
         test_rows: judged.len(),
         test_positives: judged.iter().filter(|(_, y)| *y).count(),
-        auc: metrics::roc_auc(&judged).map(nine_decimals),
-        brier: nine_decimals(metrics::brier(&judged)),
-        brier_base_rate: nine_decimals(metrics::brier(&constant)),
-        log_loss: nine_decimals(metrics::log_loss(&judged)),
-        calibration_error,
-        lift_top_tenth: metrics::lift(&judged, 0.1).map(nine_decimals),
-        observed_over_expected: metrics::observed_over_expected(&judged).map(nine_decimals),
-        reliability,
+        test_people: test.people(window),
+        auc: metrics::roc_auc(&judged),
+        pr_auc: metrics::pr_auc(&judged),
+        brier: metrics::brier(&judged),
+        brier_base_rate: metrics::brier(&constant),
+        log_loss: metrics::log_loss(&judged),
+        calibration_error: metrics::expected_calibration_error(&metrics::reliability(&judged)),
+        lift_top_tenth: metrics::lift(&judged, 0.1),
+        observed_over_expected: metrics::observed_over_expected(&judged),
+        recalibration: metrics::recalibration(&judged),
+        intervals: metrics::intervals(&clustered, draws, &mut Random::seeded(options.seed)),
+        reliability: metrics::reliability(&judged),
         shared_prior: None,
     }
 }
 
 /// The shared prior on the same rows, if it looks as far ahead.
 fn shared_prior(options: &Options, test: &Dataset) -> Option<Rival> {
-    let comparable = |prior: &Artifact| !options.pooled_prior && prior.card.horizon_days == options.horizon_days;
-    let prior = prior::prior().ok().filter(comparable)?;
-    let judged = judge(&prior.model, test);
-    let auc = metrics::roc_auc(&judged).map(nine_decimals);
+    let prior = prior::prior().ok().filter(|_| !options.pooled_prior)?;
+    let judged = judge(&prior.hazard, test, options.horizon_days);
     Some(Rival {
         version: prior.version,
-        auc,
-        brier: nine_decimals(metrics::brier(&judged)),
+        auc: metrics::roc_auc(&judged),
+        brier: metrics::brier(&judged),
     })
 }
 
-fn rate(rows: &Dataset) -> f64 {
-    let positives = rows.labelled().filter(|(_, y)| *y).count();
-    positives as f64 / rows.labelled().count().max(1) as f64
+/// How far each feature moves the log-odds on average over the latest rows, most first; what moves nothing is left out.
+fn importance(hazard: &Hazard, dataset: &Dataset) -> Vec<(String, f64)> {
+    const ROWS: usize = 2_000;
+    let latest = &dataset.rows[dataset.rows.len().saturating_sub(ROWS)..];
+    let mut sums = vec![0.0; FEATURES.len()];
+    for row in latest {
+        for (input, part) in hazard.model.predict(&row.x).contributions {
+            sums[input] += part.abs() / latest.len() as f64;
+        }
+    }
+    let named = FEATURES
+        .iter()
+        .zip(sums)
+        .map(|(feature, sum)| (feature.name.to_owned(), nine_decimals(sum)));
+    let mut importance: Vec<(String, f64)> = named.filter(|(_, sum)| *sum > 0.0).collect();
+    importance.sort_by(|a, b| b.1.total_cmp(&a.1));
+    importance
 }
 
-fn card(options: &Options, dataset: &Dataset, model: &Model, evaluation: Evaluation) -> ModelCard {
-    let cutoffs = dataset.labelled_cutoffs();
-    let used: Vec<FeatureId> = model.inputs().into_iter().filter_map(FeatureId::at).collect();
+fn card(
+    options: &Options,
+    dataset: &Dataset,
+    learner: Learner,
+    origin: Origin,
+    hazard: &Hazard,
+    evaluation: Evaluation,
+    candidates: Vec<Candidate>,
+) -> ModelCard {
+    let cutoffs = dataset.labelled_cutoffs(Window::Month);
+    let used: Vec<FeatureId> = hazard.model.inputs().into_iter().filter_map(FeatureId::at).collect();
     let names = |of: &mut dyn Iterator<Item = FeatureId>| of.map(String::from).collect();
     ModelCard {
-        kind: model.kind().to_owned(),
+        learner,
         feature_set: FEATURE_SET,
         trained_at: options.trained_at,
         code_version: options.code_version.clone(),
-        pooled_prior: options.pooled_prior,
         data: DataWindow {
             first_cutoff: cutoffs.first().copied().unwrap_or_default(),
             last_cutoff: cutoffs.last().copied().unwrap_or_default(),
             known_until: options.today,
             log_position: options.log_position,
-            rows: dataset.labelled().count(),
-            positives: dataset.labelled().filter(|(_, y)| *y).count(),
-            people: dataset.people(),
-            leavers: dataset.leavers(),
+            rows: dataset.labelled(Window::Month).count(),
+            positives: dataset.labelled(Window::Month).filter(|(_, y)| *y).count(),
+            people: dataset.people(Window::Month),
+            leavers: dataset.leavers(Window::Month),
         },
         features: names(&mut used.iter().copied()),
         exclusions: names(&mut FeatureId::all().filter(|id| !used.contains(id))),
         label: format!(
-            "voluntary notice (or, without one on record, voluntary exit) within {} days after the cut-off; other exits and \
-             windows that are still open are unknown; on notice, not employed or objecting: not at risk",
+            "voluntary notice (or, without one on record, voluntary exit), learnt month by month, told for {} days after the \
+             cut-off; other exits censor; windows that are still open are unknown; on notice, not employed or objecting: not at \
+             risk",
             options.horizon_days
         ),
         horizon_days: options.horizon_days,
         seed: options.seed,
-        limits: limits(options, &evaluation),
+        limits: limits(&origin, &evaluation, &candidates),
+        importance: importance(hazard, dataset),
+        origin,
         evaluation,
+        candidates,
     }
 }
 
-fn limits(options: &Options, evaluation: &Evaluation) -> Vec<String> {
+fn limits(origin: &Origin, evaluation: &Evaluation, candidates: &[Candidate]) -> Vec<String> {
     let mut limits = vec![
         "A score is a probability for people like this one, not knowledge of this person; contributions tell what goes along \
          with it, not why."
             .to_owned(),
         "Protected attributes are never inputs; what goes along with them may be (pay, hours, leave): look at the fairness report."
             .to_owned(),
-        "One exit counts at every cut-off that has it in its window, so rows are not independent and the figures are less \
-         certain than their number suggests."
+        "One exit counts at every cut-off that has it in its window, so test rows are not independent; the intervals draw people, \
+         not rows, for that reason."
             .to_owned(),
     ];
-    if options.pooled_prior {
-        limits.push(
+    match origin {
+        Origin::Pooled => limits.push(
             "Trained on invented histories, not on any company's: it ranks by common patterns, and its level is that of some \
              13 % of voluntary exits a year."
                 .to_owned(),
-        );
+        ),
+        Origin::Adapted { from } => limits.push(format!(
+            "There is too little history for a model of this company's own: this is {from}, with its level moved to this \
+             company's rate of exits. It was judged by the months that moved it."
+        )),
+        Origin::Own => {}
+    }
+    let of = |learner: Learner| candidates.iter().find(|candidate| candidate.learner == learner);
+    let champion = candidates.iter().find(|candidate| candidate.champion);
+    if let (Some(champion), Some(ceiling)) = (champion, of(Learner::Boosted))
+        && champion.learner != Learner::Boosted
+        && let (Some(ours), Some(theirs)) = (champion.auc, ceiling.auc)
+    {
+        limits.push(format!(
+            "What the glass box costs: boosted trees on the same rows have an AUC of {theirs:.4} and a Brier score of {:.4}, this \
+             model {ours:.4} and {:.4}.",
+            ceiling.brier, champion.brier
+        ));
     }
     if !evaluation.beats_base_rate() {
         let constant = evaluation.brier_base_rate;

@@ -394,7 +394,7 @@ impl Round {
             return;
         }
         let vector = memory.features.vector(on);
-        let prediction = scoring.artifact.model.predict(&vector);
+        let prediction = scoring.artifact.model.predict(&vector.values);
         let factors: Vec<Factor> = explain::factors(&prediction, &vector, FACTORS_MAX);
         let band = scoring.bands.band(prediction.probability);
         let horizon_days = scoring.artifact.card.horizon_days;

@@ -8,7 +8,7 @@ use domain::{
 use super::*;
 use crate::{features::FeatureId, prior};
 
-const HORIZON: u16 = 180;
+const HORIZON: Window = Window::Days(180);
 
 fn on(year: i32, month: u32, day: u32) -> Date {
     Date::from_ymd_opt(year, month, day).expect("a day")
@@ -78,8 +78,23 @@ fn history(events: Vec<Recorded>) -> History {
     }
 }
 
+/// Somebody whose exit shows that the source tells of exits from 2023 on.
+fn stranger() -> History {
+    History {
+        employee: "00000000-0000-0000-0000-000000000002".parse().expect("an id"),
+        events: vec![
+            hired(on(2022, 12, 1)),
+            terminated(Voluntariness::Involuntary, on(2023, 1, 15)),
+        ],
+    }
+}
+
 fn build(events: Vec<Recorded>) -> Dataset {
-    Dataset::build(&[history(events)], HORIZON, until(), &mut |_| {})
+    Dataset::build(&[history(events), stranger()], until(), &mut |_| {})
+}
+
+fn y(dataset: &Dataset, cutoff: Date) -> Option<bool> {
+    dataset.outcome(row(dataset, cutoff).expect("at risk"), HORIZON)
 }
 
 fn row(dataset: &Dataset, cutoff: Date) -> Option<&Row> {
@@ -97,16 +112,16 @@ fn the_window_is_open_at_the_cutoff_and_closed_at_the_horizon() {
         notice(on(2025, 2, 1)),
         terminated(Voluntariness::Voluntary, on(2025, 3, 1)),
     ]);
-    let label = |cutoff| row(&dataset, cutoff).map(|row| row.y);
+    let label = |cutoff| row(&dataset, cutoff).map(|row| dataset.outcome(row, HORIZON));
     assert_eq!(label(on(2024, 8, 1)), Some(Some(false)), "184 days before");
     assert_eq!(label(on(2024, 9, 1)), Some(Some(true)), "153 days before");
     assert_eq!(label(on(2025, 1, 1)), Some(Some(true)));
     assert_eq!(label(on(2025, 2, 1)), None, "on notice");
     assert_eq!(label(on(2025, 4, 1)), None, "gone");
     let exactly = build(vec![hired(on(2024, 1, 1)), notice(on(2024, 2, 1) + Days::new(180))]);
-    assert_eq!(row(&exactly, on(2024, 2, 1)).and_then(|row| row.y), Some(true));
+    assert_eq!(y(&exactly, on(2024, 2, 1)), Some(true));
     let just_after = build(vec![hired(on(2024, 1, 1)), notice(on(2024, 2, 1) + Days::new(181))]);
-    assert_eq!(row(&just_after, on(2024, 2, 1)).and_then(|row| row.y), Some(false));
+    assert_eq!(y(&just_after, on(2024, 2, 1)), Some(false));
 }
 
 #[test]
@@ -115,16 +130,16 @@ fn open_windows_and_other_exits_are_unknown() {
         hired(on(2024, 1, 1)),
         terminated(Voluntariness::Involuntary, on(2025, 1, 15)),
     ]);
-    assert_eq!(row(&dismissed, on(2024, 10, 1)).expect("at risk").y, None);
-    assert_eq!(row(&dismissed, on(2024, 5, 1)).expect("at risk").y, Some(false));
+    assert_eq!(y(&dismissed, on(2024, 10, 1)), None);
+    assert_eq!(y(&dismissed, on(2024, 5, 1)), Some(false));
     let recent = build(vec![hired(on(2024, 1, 1)), notice(on(2025, 12, 1))]);
     assert_eq!(
-        row(&recent, on(2025, 10, 1)).expect("at risk").y,
+        y(&recent, on(2025, 10, 1)),
         None,
         "positives of open windows are unknown, too"
     );
-    assert_eq!(row(&recent, on(2025, 7, 1)).expect("at risk").y, Some(true));
-    assert_eq!(row(&recent, on(2025, 5, 1)).expect("at risk").y, Some(false));
+    assert_eq!(y(&recent, on(2025, 7, 1)), Some(true));
+    assert_eq!(y(&recent, on(2025, 5, 1)), Some(false));
 }
 
 #[test]
@@ -135,10 +150,10 @@ fn a_rehire_is_at_risk_again() {
         terminated(Voluntariness::Voluntary, on(2024, 3, 10)),
         rehired,
     ]);
-    assert_eq!(row(&dataset, on(2024, 2, 1)).expect("at risk").y, Some(true));
+    assert_eq!(y(&dataset, on(2024, 2, 1)), Some(true));
     assert!(row(&dataset, on(2024, 6, 1)).is_none());
     let again = row(&dataset, on(2025, 2, 1)).expect("at risk");
-    assert_eq!(again.y, Some(false));
+    assert_eq!(dataset.outcome(again, HORIZON), Some(false));
     assert!(again.x[FeatureId::named("tenure_years").expect("a feature").index()] < 0.1);
 }
 
@@ -174,7 +189,7 @@ fn labels_know_nothing_that_was_recorded_after_the_last_known_day() {
     let mut late = notice(on(2025, 3, 10));
     late.known_on = until() + Days::new(1);
     let dataset = build(vec![hired(on(2024, 1, 1)), late]);
-    assert_eq!(row(&dataset, on(2025, 3, 1)).expect("at risk").y, Some(false));
+    assert_eq!(y(&dataset, on(2025, 3, 1)), Some(false));
 }
 
 #[test]
@@ -221,7 +236,7 @@ fn features_as_of_a_day_are_those_of_a_replay_to_that_day() {
             history.events.swap(swap, swap - 1);
         }
     }
-    let dataset = Dataset::build(&histories, HORIZON, company.ends_on(), &mut |_| {});
+    let dataset = Dataset::build(&histories, company.ends_on(), &mut |_| {});
     assert!(dataset.rows.len() > 500);
     for row in &dataset.rows {
         let history = histories
@@ -243,17 +258,42 @@ fn features_as_of_a_day_are_those_of_a_replay_to_that_day() {
 }
 
 #[test]
-fn one_horizon_lies_between_the_parts() {
+fn no_label_that_is_learnt_from_looks_into_what_is_tested_on() {
     let company = prior::company(5, 40);
-    let dataset = Dataset::build(&company.histories(), HORIZON, company.ends_on(), &mut |_| {});
+    let dataset = Dataset::build(&company.histories(), company.ends_on(), &mut |_| {});
     let test_from = on(2024, 1, 1);
-    let (train, test) = dataset.split(test_from, HORIZON);
-    assert!(!train.rows.is_empty() && !test.rows.is_empty());
-    assert!(
-        train
-            .rows
-            .iter()
-            .all(|row| row.cutoff + Days::new(u64::from(HORIZON)) <= test_from && row.y.is_some())
-    );
-    assert!(test.rows.iter().all(|row| row.cutoff >= test_from && row.y.is_some()));
+    let (train, test) = (dataset.before(test_from), dataset.from(test_from));
+    for window in [Window::Month, HORIZON] {
+        assert!(train.labelled(window).count() > 0);
+        assert!(
+            train
+                .labelled(window)
+                .all(|(row, _)| window.end(row.cutoff) <= test_from)
+        );
+    }
+    assert!(!test.rows.is_empty() && test.rows.iter().all(|row| row.cutoff >= test_from));
+}
+
+#[test]
+fn every_exit_is_in_one_month() {
+    let dataset = build(vec![
+        hired(on(2024, 1, 1)),
+        notice(on(2025, 2, 1)),
+        terminated(Voluntariness::Voluntary, on(2025, 3, 1)),
+    ]);
+    let months: Vec<Date> = dataset
+        .labelled(Window::Month)
+        .filter(|(_, y)| *y)
+        .map(|(row, _)| row.cutoff)
+        .collect();
+    assert_eq!(months, [on(2025, 1, 1)]);
+}
+
+#[test]
+fn months_before_the_first_known_exit_teach_nothing() {
+    // Back to 2003 in the source, which forgets who left before 2023.
+    let dataset = build(vec![hired(on(2003, 5, 1)), notice(on(2025, 2, 10))]);
+    assert_eq!(dataset.rows.first().map(|row| row.cutoff), Some(on(2023, 2, 1)));
+    let nobody_left = Dataset::build(&[history(vec![hired(on(2003, 5, 1))])], until(), &mut |_| {});
+    assert!(nobody_left.rows.is_empty());
 }

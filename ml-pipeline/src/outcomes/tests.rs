@@ -200,16 +200,14 @@ fn a_person_who_came_back_has_an_outcome_after_each_return() {
 fn truth_in_use_is_what_labels_say() {
     let company = prior::company(5, 400);
     let histories = company.histories();
-    let model = prior::prior().expect("the committed prior").model;
-    let dataset = Dataset::build(&histories, 180, company.ends_on(), &mut |_| {});
+    let prior = prior::prior().expect("the committed prior");
+    let dataset = Dataset::build(&histories, company.ends_on(), &mut |_| {});
     let cutoff = dataset.rows[dataset.rows.len() / 2].cutoff;
     let rows: Vec<_> = dataset.rows.iter().filter(|row| row.cutoff == cutoff).collect();
     let scores: Vec<Scored> = rows
         .iter()
         .map(|row| {
-            let probability = model
-                .predict(&crate::FeatureVector { values: row.x.clone() })
-                .probability;
+            let probability = prior.score(&row.x, cutoff).probability;
             Scored {
                 employee: row.employee,
                 ..scored(0, probability, cutoff)
@@ -233,8 +231,14 @@ fn truth_in_use_is_what_labels_say() {
             .map_or(Outcome::Unknown, |state| state.end_after(after).into())
     };
     let found = truth(&scores, outcome, company.ends_on());
-    let labels = rows.iter().filter(|row| row.y.is_some()).count();
-    let positives = rows.iter().filter(|row| row.y == Some(true)).count();
+    let labels = rows
+        .iter()
+        .filter(|row| dataset.outcome(row, Window::Days(180)).is_some())
+        .count();
+    let positives = rows
+        .iter()
+        .filter(|row| dataset.outcome(row, Window::Days(180)) == Some(true))
+        .count();
     assert!(labels > 300 && positives > 10, "{labels} {positives}");
     assert_eq!(found.overall.ripe, labels);
     assert_eq!(found.overall.unknown, rows.len() - labels);
@@ -285,7 +289,7 @@ proptest! {
         prop_assert_eq!(in_bands, counted(&found.overall));
         for pair in without_overlap(&scores).windows(2) {
             if pair[0].employee == pair[1].employee {
-                prop_assert!(pair[1].scored_on >= window_end(pair[0].scored_on, pair[0].horizon_days));
+                prop_assert!(pair[1].scored_on >= Window::Days(pair[0].horizon_days).end(pair[0].scored_on));
                 prop_assert!(pair[1].scored_on > pair[0].scored_on);
             }
         }

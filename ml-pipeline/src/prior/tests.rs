@@ -1,7 +1,8 @@
 use super::*;
 use crate::{
+    artifact::Origin,
     dataset::{Dataset, History},
-    features::{FEATURES, FeatureId, FeatureState},
+    features::{FEATURES, FeatureState},
     metrics,
     train::{HORIZON_DAYS, judge},
 };
@@ -20,7 +21,7 @@ fn the_committed_prior_is_whole_and_knows_these_features() {
         return;
     }
     let prior = prior().expect("a whole artifact: if features changed, make it anew with UPDATE_GOLDEN=1");
-    assert!(prior.card.pooled_prior && prior.card.evaluation.beats_base_rate());
+    assert!(prior.card.origin == Origin::Pooled && prior.card.evaluation.beats_base_rate());
     assert_eq!(prior.card.horizon_days, HORIZON_DAYS);
     let mut names: Vec<&str> = prior
         .card
@@ -58,8 +59,8 @@ fn a_smaller_prior_ranks_people_of_another_seed() {
     );
 
     let fresh = company(99, 1_500);
-    let rows = Dataset::build(&fresh.histories(), HORIZON_DAYS, fresh.ends_on(), &mut |_| {});
-    let auc = metrics::roc_auc(&judge(&small.model, &rows)).expect("both outcomes");
+    let rows = Dataset::build(&fresh.histories(), fresh.ends_on(), &mut |_| {});
+    let auc = metrics::roc_auc(&judge(&small.hazard, &rows, HORIZON_DAYS)).expect("both outcomes");
     assert!(auc > 0.60, "AUC on a fresh seed is {auc}");
 }
 
@@ -69,10 +70,10 @@ fn the_committed_prior_ranks_people_of_another_seed() {
     if update_golden() {
         return;
     }
-    let model = prior().expect("a whole artifact").model;
+    let artifact = prior().expect("a whole artifact");
     let fresh = company(7, 1_500);
-    let rows = Dataset::build(&fresh.histories(), HORIZON_DAYS, fresh.ends_on(), &mut |_| {});
-    let judged = judge(&model, &rows);
+    let rows = Dataset::build(&fresh.histories(), fresh.ends_on(), &mut |_| {});
+    let judged = judge(&artifact.hazard, &rows, HORIZON_DAYS);
     let auc = metrics::roc_auc(&judged).expect("both outcomes");
     let ratio = metrics::observed_over_expected(&judged).expect("some expected");
     let lift = metrics::lift(&judged, 0.1).expect("somebody left");
@@ -86,7 +87,7 @@ fn the_committed_prior_ranks_people_of_another_seed() {
         auc > 0.60 && lift > 1.3 && (0.8..1.25).contains(&ratio) && error < 0.02,
         "AUC {auc}, lift {lift}, O/E {ratio}, ECE {error}"
     );
-    let used = |name| model.features().contains(&FeatureId::named(name).expect("a feature"));
+    let used = |name: &str| artifact.card.features.contains(&name.to_owned());
     assert!(used("tenure_years") && used("survey_score"));
 }
 
@@ -96,14 +97,18 @@ fn scoring_one_person_takes_microseconds() {
     if update_golden() {
         return;
     }
-    let model = prior().expect("a whole artifact").model;
+    let artifact = prior().expect("a whole artifact");
     let company = company(7, 50);
     let states: Vec<FeatureState> = company.histories().iter().map(folded).collect();
     let round = || {
         let begin = std::time::Instant::now();
         let sum: f64 = states
             .iter()
-            .map(|state| model.predict(&state.vector(company.ends_on())).probability)
+            .map(|state| {
+                artifact
+                    .score(&state.vector(company.ends_on()).values, company.ends_on())
+                    .probability
+            })
             .sum();
         assert!(sum > 0.0);
         begin.elapsed() / u32::try_from(states.len()).expect("few")

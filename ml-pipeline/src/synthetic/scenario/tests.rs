@@ -9,6 +9,7 @@ use domain::{
 use super::*;
 use crate::{
     dataset::Dataset,
+    dataset::Window,
     features::FeatureState,
     metrics, prior,
     synthetic::{optimum::expected_auc, traps},
@@ -187,9 +188,14 @@ fn features_do_not_see_fields_demographics_and_order() {
     let quiet = [Trap::Offboarding, Trap::Protected, Trap::Noise, Trap::OutOfOrder];
     let (bare, trapped) = (full(8, 150, &[]), full(8, 150, &quiet));
     let rows = |lived: &Lived| {
-        let data = Dataset::build(&lived.histories, HORIZON_DAYS, lived.until, &mut |_| {});
-        let bits =
-            |row: &crate::dataset::Row| (row.cutoff, row.y, row.x.iter().map(|x| x.to_bits()).collect::<Vec<_>>());
+        let data = Dataset::build(&lived.histories, lived.until, &mut |_| {});
+        let bits = |row: &crate::dataset::Row| {
+            (
+                row.cutoff,
+                row.end,
+                row.x.iter().map(|x| x.to_bits()).collect::<Vec<_>>(),
+            )
+        };
         data.rows.iter().map(bits).collect::<Vec<_>>()
     };
     assert_eq!(rows(&bare), rows(&trapped));
@@ -304,13 +310,13 @@ fn an_office_order_makes_those_whom_it_reaches_look_around() {
 /// Whoever trusts the usual signs is wrong here.
 #[test]
 fn flipped_coefficients_turn_the_signs() {
-    let model = prior::prior().expect("a whole artifact").model;
+    let prior = prior::prior().expect("a whole artifact");
     let auc = |traps: &[Trap]| {
         let lived = full(13, 1_500, traps);
         let gone = exits(&lived, Voluntariness::Voluntary).len() as f64 / 4_500.0;
         assert!((0.08..0.20).contains(&gone), "{gone}");
-        let data = Dataset::build(&lived.histories, HORIZON_DAYS, lived.until, &mut |_| {});
-        metrics::roc_auc(&crate::train::judge(&model, &data)).expect("both outcomes")
+        let data = Dataset::build(&lived.histories, lived.until, &mut |_| {});
+        metrics::roc_auc(&crate::train::judge(&prior.hazard, &data, HORIZON_DAYS)).expect("both outcomes")
     };
     let (usual, flipped) = (auc(&[]), auc(&[Trap::Flipped]));
     println!("the prior: AUC {usual:.3} as usual, {flipped:.3} flipped");
@@ -356,12 +362,12 @@ fn the_truth_orders_people_better_than_any_model_can() {
         .iter()
         .map(|truth| ((truth.employee, truth.cutoff), *truth))
         .collect();
-    let data = Dataset::build(&lived.histories, HORIZON_DAYS, lived.until, &mut |_| {});
+    let data = Dataset::build(&lived.histories, lived.until, &mut |_| {});
     let known: Vec<(&Truth, bool)> = data
-        .labelled()
+        .labelled(Window::Days(HORIZON_DAYS))
         .filter_map(|(row, y)| Some((truths.get(&(row.employee, row.cutoff))?, y)))
         .collect();
-    let labelled = data.labelled().count();
+    let labelled = data.labelled(Window::Days(HORIZON_DAYS)).count();
     assert!(share(known.len(), labelled) > 0.99, "{} of {labelled}", known.len());
     let judged = |of: &dyn Fn(&Truth) -> f64| -> Vec<metrics::Judged> {
         known.iter().map(|(truth, y)| (of(truth), *y)).collect()
