@@ -74,7 +74,8 @@ def parse():
     parser = argparse.ArgumentParser(prog="benches/peers/run", description=__doc__)
     parser.add_argument("measurements", nargs="*", metavar="MEASUREMENT", help="ibm, static, speed; all of them by default")
     parser.add_argument("--ibm", type=Path, default=(product.ROOT / "../shared/data/ibm-attrition.csv").resolve(), metavar="PATH")
-    parser.add_argument("--static-tables", type=Path, metavar="DIRECTORY", help="has train-1000.csv and so on, and test.csv, already drawn")
+    drawn = "has train-1000.csv and so on, and test.csv, already drawn"
+    parser.add_argument("--static-tables", type=Path, metavar="DIRECTORY", help=drawn)
     parser.add_argument("--peers-only", action="store_true", help="without Tenure's models; there are no targets then")
     parser.add_argument("--json", type=Path, metavar="OUT", help="also write all figures to this file")
     arguments = parser.parse_args()
@@ -91,7 +92,7 @@ def hold_to_the_same_cores():
 
 
 def silence():
-    """Warnings that come with each fit and are meant for someone else: a category that only the test rows have, a plot not drawn."""
+    """Two warnings come with each fit and say nothing here: a category that only the test rows have, a plot that is not drawn."""
     warnings.filterwarnings("ignore", message="Found unknown categories")
     warnings.filterwarnings("ignore", message="Missing values detected. Our visualizations")
 
@@ -214,7 +215,7 @@ def begin(title, table, answer):
     rows, positives = len(table.label), int(table.label.sum())
     measured = {"title": title, "rows": rows, "positives": positives, "warnings": list(answer.get("warnings", []))}
     if answer.get("positives", positives) != positives:
-        measured["warnings"].append(f"Tenure counts {answer['positives']:,} positives of {answer['rows']:,} rows: it left some out.")
+        measured["warnings"].append(f"Tenure counts {answer['positives']:,} positives, not {positives:,}: it left some out.")
     measured["models"] = [
         model | {"name": model["model"], "model": f"Tenure {model['model']}", "ours": True} for model in answer.get("models", [])
     ]
@@ -225,12 +226,13 @@ def check_optimum(measured, answer):
     """Both sides compute the best reachable ROC-AUC. If they do not agree, they do not mean the same by regret."""
     theirs = answer.get("optimum_auc")
     if theirs is not None and abs(theirs - measured["optimum_auc"]) > 1e-4:
-        measured["warnings"].append(f"Tenure says that {theirs:.4f} is the best that can be reached: its regret is not comparable.")
+        measured["warnings"].append(f"Tenure takes {theirs:.4f} for the best: its regret is not comparable.")
 
 
 def peer(name, figures, fit_seconds, model, table):
     predict_seconds = models.predict_seconds(model, table.features)
-    return {"name": name, "model": name, "ours": False, **figures, "fit_seconds": fit_seconds, "predict_seconds_per_100k": predict_seconds}
+    seconds = {"fit_seconds": fit_seconds, "predict_seconds_per_100k": predict_seconds}
+    return {"name": name, "model": name, "ours": False, **figures, **seconds}
 
 
 def mean_of(of_folds, key):

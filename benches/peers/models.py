@@ -101,7 +101,7 @@ def probability(model, features):
 
 
 def predict_seconds(model, features):
-    """Seconds to predict 100,000 rows at once. A small table is repeated: scaling up a small call would count its cost many times."""
+    """Seconds to predict 100,000 rows at once. A small table is repeated: scaled up, a call's own cost would count many times."""
     rows = np.random.default_rng(SEED).integers(0, len(features), PREDICTED_ROWS)
     many = features.iloc[rows]
     start = time.perf_counter()

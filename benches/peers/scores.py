@@ -1,4 +1,4 @@
-"""How good a set of probabilities is. Every model of the table is judged by the definitions in this file or by the same ones in Tenure."""
+"""How good a set of probabilities is. The peers are judged by these definitions, and Tenure judges its models by the same ones."""
 
 import numpy as np
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
