@@ -34,7 +34,7 @@ def find(build):
     return next(message["executable"] for message in reversed(messages) if message.get("executable"))
 
 
-def evaluate(binary, table, label, positive=None, exclude=(), folds=None, test=None, truth=None):
+def evaluate(binary, table, label, positive=None, exclude=(), folds=None, test=None, truth=None, models=()):
     """The figures of Tenure's models: over folds, which are written to `folds`, or on the table `test`."""
     arguments = ["evaluate", "--table", table, "--label", label, "--json"]
     if positive:
@@ -47,6 +47,8 @@ def evaluate(binary, table, label, positive=None, exclude=(), folds=None, test=N
         arguments += ["--test", test]
     if truth:
         arguments += ["--truth", truth]
+    if models:
+        arguments += ["--models", ",".join(models)]
     answer = run(binary, arguments)
     try:
         return json.loads(answer)
