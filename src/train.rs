@@ -12,8 +12,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use infra::{clock, database::Access, event_log::EventLog, model_registry, route, sealing};
 use ml_pipeline::{
     artifact::Artifact,
-    dataset::{History, Recorded},
-    train::{Options, Progress, TrainingError, train},
+    dataset::{Dataset, History, Recorded},
+    prior,
+    train::{Options, Progress, TrainingError, adapt, train_on},
 };
 use schemas::codec::{AnyCommand, AnyEvent};
 use uuid::Uuid;
@@ -48,6 +49,12 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
                 artifact.version,
                 summary(&artifact)
             )?,
+            Trained::Adapted(artifact, why) => writeln!(
+                out,
+                "{tenant}: {} promoted: the shared prior at this company's own level\n  no model of its own: {why}\n{}",
+                artifact.version,
+                summary(&artifact)
+            )?,
             Trained::Abstained(why) => writeln!(
                 out,
                 "{tenant}: no model of its own, the shared prior stays in use: {why}"
@@ -63,40 +70,39 @@ pub enum Trained {
     /// Better than the shared prior on later months than it learnt from: people see its scores from now on.
     Promoted(Box<Artifact>),
     Kept(Box<Artifact>),
-    /// Too little history.
+    /// Too little history for a model of its own: the shared prior at the company's own level.
+    Adapted(Box<Artifact>, TrainingError),
+    /// Too little history even for that.
     Abstained(TrainingError),
 }
 
 /// Trains on one tenant's history, stores the model with its card, and promotes it if it is better than the shared prior.
 ///
 /// # Errors
-/// When the log cannot be read or the model not be stored.
+/// When the log cannot be read, a feature knows the future, or the model cannot be stored.
 pub async fn for_tenant(parts: &Parts, tenant: TenantId) -> Result<Trained, Failure> {
     let (histories, position) = histories(parts, tenant).await?;
     let bar = ProgressBar::new(100).with_style(ProgressStyle::with_template("{msg:>24} {bar:40} {pos}/{len}")?);
-    let options = Options::new(clock::today(), position, clock::now());
+    let options = Options {
+        threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        ..Options::new(clock::today(), position, clock::now())
+    };
     let drawn = bar.clone();
-    let trained = tokio::task::spawn_blocking(move || {
-        train(&histories, &options, &mut |progress| {
-            let (what, done, total) = match progress {
-                Progress::Histories { done, total } => ("histories", done, total),
-                Progress::Fits { done, total } => ("fits", done, total),
-            };
-            drawn.set_message(what);
-            drawn.set_length(total as u64);
-            drawn.set_position(done as u64);
-        })
-    });
-    let trained = trained.await?;
+    let show = move |progress| {
+        let (what, done, total) = match progress {
+            Progress::Histories { done, total } => ("histories", done, total),
+            Progress::Fits { done, total } => ("kinds of models", done, total),
+        };
+        drawn.set_message(what);
+        drawn.set_length(total as u64);
+        drawn.set_position(done as u64);
+    };
+    let trained = tokio::task::spawn_blocking(move || own_or_adapted(&histories, &options, show)).await?;
     bar.finish_and_clear();
-    let artifact = match trained {
-        Ok(artifact) => artifact,
-        Err(
-            why @ (TrainingError::TooFewPeople { .. }
-            | TrainingError::TooFewLeavers { .. }
-            | TrainingError::HistoryTooShort { .. }),
-        ) => return Ok(Trained::Abstained(why)),
-        Err(error) => return Err(error.into()),
+    let trained = trained?;
+    let artifact = match &trained {
+        Trained::Promoted(artifact) | Trained::Kept(artifact) | Trained::Adapted(artifact, _) => artifact,
+        Trained::Abstained(_) => return Ok(trained),
     };
     let bytes = artifact.to_json()?.into_bytes();
     let (version, created_at) = (artifact.version.clone(), artifact.card.trained_at);
@@ -106,14 +112,43 @@ pub async fn for_tenant(parts: &Parts, tenant: TenantId) -> Result<Trained, Fail
             Box::pin(async move { model_registry::store(connection, tenant, &version, &bytes, created_at).await })
         })
         .await?;
-    if !(artifact.card.evaluation.beats_shared_prior() && artifact.card.evaluation.beats_base_rate()) {
-        return Ok(Trained::Kept(Box::new(artifact)));
+    if !matches!(trained, Trained::Kept(_)) {
+        promote(parts, tenant, &artifact.version).await?;
     }
+    Ok(trained)
+}
+
+fn own_or_adapted(
+    histories: &[History],
+    options: &Options,
+    mut show: impl FnMut(Progress),
+) -> Result<Trained, Failure> {
+    let total = histories.len();
+    let dataset = Dataset::build(histories, options.today, &mut |done| {
+        show(Progress::Histories { done, total });
+    });
+    let why = match train_on(&dataset, options, &mut show) {
+        Ok(artifact) if artifact.card.evaluation.beats_shared_prior() && artifact.card.evaluation.beats_base_rate() => {
+            return Ok(Trained::Promoted(Box::new(artifact)));
+        }
+        Ok(artifact) => return Ok(Trained::Kept(Box::new(artifact))),
+        Err(why) if why.is_abstention() => why,
+        Err(error) => return Err(error.into()),
+    };
+    match adapt(&prior::prior()?, &dataset, options) {
+        Ok(artifact) => Ok(Trained::Adapted(Box::new(artifact), why)),
+        Err(not_even) if not_even.is_abstention() => Ok(Trained::Abstained(not_even)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes a model of the registry the one whose scores people see.
+async fn promote(parts: &Parts, tenant: TenantId, version: &str) -> Result<(), Failure> {
     let command = tenant::Command::PromoteModel {
-        model: artifact.version.clone(),
+        model: version.to_owned(),
         on: clock::today(),
     };
-    let id = CommandId::derive(tenant, "train", &artifact.version);
+    let id = CommandId::derive(tenant, "train", version);
     let submission = Submission {
         id,
         stream: StreamId::new(tenant, Kind::Tenant, tenant),
@@ -125,11 +160,11 @@ pub async fn for_tenant(parts: &Parts, tenant: TenantId) -> Result<Trained, Fail
         content: Content::Command(Box::new(AnyCommand::Tenant(command))),
     };
     intake::submit(&parts.bulk, &parts.keyring, vec![submission]).await?;
-    Ok(Trained::Promoted(Box::new(artifact)))
+    Ok(())
 }
 
 /// Every employee's events in the order of the log, and the position up to which it was read.
-async fn histories(parts: &Parts, tenant: TenantId) -> Result<(Vec<History>, i64), Failure> {
+pub async fn histories(parts: &Parts, tenant: TenantId) -> Result<(Vec<History>, i64), Failure> {
     let log = EventLog::new(parts.database.clone());
     let mut people: BTreeMap<Uuid, Vec<Recorded>> = BTreeMap::new();
     let mut position = 0;
@@ -173,18 +208,44 @@ pub fn summary(artifact: &Artifact) -> String {
     let card = &artifact.card;
     let evaluation = &card.evaluation;
     let figure = |figure: Option<f64>| figure.map_or_else(|| "-".to_owned(), |figure| format!("{figure:.4}"));
-    format!(
-        "  {} rows of {} people, {} who left; months {} to {}, log position {}\n  forward in time: AUC {}, Brier {:.4} (base rate {:.4}), lift at 10 % {}, observed/expected {}",
+    let mut text = format!(
+        "  {} months of {} people, {} who left; {} to {}, log position {}\n  forward in time from {}: AUC {}{}, Brier {:.4} (base rate {:.4}), lift at 10 % {}, observed/expected {}",
         card.data.rows,
         card.data.people,
         card.data.leavers,
         card.data.first_cutoff,
         card.data.last_cutoff,
         card.data.log_position,
+        evaluation.test_from,
         figure(evaluation.auc),
+        evaluation
+            .intervals
+            .as_ref()
+            .and_then(|intervals| intervals.auc.as_ref())
+            .map_or_else(String::new, |auc| format!(" ({:.3} to {:.3})", auc.low, auc.high)),
         evaluation.brier,
         evaluation.brier_base_rate,
         figure(evaluation.lift_top_tenth),
         figure(evaluation.observed_over_expected),
-    )
+    );
+    if let Some(prior) = &evaluation.shared_prior {
+        let auc = figure(prior.auc);
+        text.push_str(&format!(
+            "\n  the shared prior on the same rows: AUC {auc}, Brier {:.4}",
+            prior.brier
+        ));
+    }
+    for tried in &card.candidates {
+        let mark = if tried.champion { '*' } else { ' ' };
+        text.push_str(&format!(
+            "\n  {mark} {:<15} AUC {}, Brier {:.4}, log loss {:.4} ({:+.4} to the best, standard error {:.4})",
+            tried.learner.name(),
+            figure(tried.auc),
+            tried.brier,
+            tried.log_loss,
+            tried.behind,
+            tried.standard_error,
+        ));
+    }
+    text
 }

@@ -394,8 +394,8 @@ impl Round {
             return;
         }
         let vector = memory.features.vector(on);
-        let prediction = scoring.artifact.model.predict(&vector.values);
-        let factors: Vec<Factor> = explain::factors(&prediction, &vector, FACTORS_MAX);
+        let prediction = scoring.artifact.score(&vector.values, on);
+        let factors: Vec<Factor> = explain::factors(&scoring.artifact.hazard, &prediction, &vector, FACTORS_MAX);
         let band = scoring.bands.band(prediction.probability);
         let horizon_days = scoring.artifact.card.horizon_days;
         let version = &scoring.artifact.version;

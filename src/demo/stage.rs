@@ -135,6 +135,11 @@ pub async fn run(scene: Scene<'_>) -> Result<(), Failure> {
                 artifact.version,
                 train::summary(&artifact)
             )?,
+            Trained::Adapted(artifact, why) => writeln!(
+                out,
+                "demo: {} promoted: the shared prior at this company's own level ({why})",
+                artifact.version
+            )?,
             Trained::Abstained(why) => writeln!(out, "demo: the shared prior stays in use: {why}")?,
         }
         stage.complete = true;
