@@ -1,4 +1,4 @@
-//! `tenure evaluate`: the product's models on any flat table, before anything is connected.
+//! `tenure evaluate`: the product's models on the tenants' own histories, or on any flat table before anything is connected.
 
 use std::{
     fs::File,
@@ -8,6 +8,7 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
+use infra::{database::Access, route};
 use ml_pipeline::{
     crossval::{self, Comparison, HeldOut, Options, Scheme, Split},
     model::Learner,
@@ -16,7 +17,7 @@ use ml_pipeline::{
 };
 use serde_json::json;
 
-use crate::roles::Failure;
+use crate::{config::Settings, roles::Failure, train};
 
 const SEED: u64 = 1;
 /// What is done sooner shows no progress.
@@ -24,12 +25,14 @@ const TICK: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Arguments {
-    /// A CSV file with a header: a row per case.
-    #[arg(long)]
-    table: PathBuf,
+    #[command(flatten)]
+    settings: Settings,
+    /// A CSV file with a header: a row per case. Without it, the tenants' own histories are evaluated.
+    #[arg(long, requires = "label")]
+    table: Option<PathBuf>,
     /// The column that says what happened.
-    #[arg(long)]
-    label: String,
+    #[arg(long, requires = "table")]
+    label: Option<String>,
     /// The value of that column that counts as the outcome (where it is not plainly a yes).
     #[arg(long)]
     positive: Option<String>,
@@ -93,20 +96,50 @@ enum EvaluateError {
     },
 }
 
-/// Compares the models on the table and prints what came out.
+/// Compares the models and prints what came out. Nothing is stored or promoted.
 ///
 /// # Errors
 /// When a file is no table, there is too little in it, or a model cannot be fitted.
-pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub async fn run(arguments: Arguments) -> Result<(), Failure> {
+    match (&arguments.table, &arguments.label) {
+        (Some(table), Some(label)) => {
+            let (table, label) = (table.clone(), label.clone());
+            tokio::task::spawn_blocking(move || on_table(&arguments, &table, label)).await?
+        }
+        _ => on_histories(&arguments).await,
+    }
+}
+
+/// On each tenant's history, forward in time, as `tenure train` does before it promotes anything.
+async fn on_histories(arguments: &Arguments) -> Result<(), Failure> {
+    let parts = arguments.settings.parts()?;
+    let tenants = parts
+        .database
+        .transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection)))
+        .await?;
+    for tenant in tenants {
+        match train::evaluate(&parts, tenant).await? {
+            Ok(artifact) if arguments.json => {
+                let answer = json!({"tenant": tenant, "card": artifact.card});
+                writeln!(std::io::stdout(), "{answer:#}")?;
+            }
+            Ok(artifact) => writeln!(std::io::stdout(), "{tenant}\n{}", train::summary(&artifact))?,
+            Err(why) => writeln!(std::io::stdout(), "{tenant}: {why}")?,
+        }
+    }
+    Ok(())
+}
+
+fn on_table(arguments: &Arguments, table: &Path, label: String) -> Result<(), Failure> {
     let reading = ReadOptions {
-        label: arguments.label.clone(),
+        label,
         positive: arguments.positive.clone(),
         exclude: arguments.exclude.clone(),
         group: arguments.group.clone(),
         time: arguments.time.clone(),
         truth: arguments.truth.clone(),
     };
-    let read = open(&arguments.table, |file| read_csv(file, &reading))?;
+    let read = open(table, |file| read_csv(file, &reading))?;
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let options = Options {
         learners: if arguments.models.is_empty() {

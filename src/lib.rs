@@ -5,6 +5,7 @@
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 pub mod config;
+pub mod dataset;
 pub mod demo;
 pub mod evaluate;
 pub mod health;

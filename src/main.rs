@@ -4,7 +4,7 @@ use std::{io::Write, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use infra::telemetry::{self, LogFormat};
-use tenure::{config::Settings, evaluate, parked, roles, synth, train, up};
+use tenure::{config::Settings, dataset, evaluate, parked, roles, synth, train, up};
 
 /// Event-sourced people intelligence.
 #[derive(Parser)]
@@ -43,7 +43,9 @@ enum Role {
     Parked(parked::Arguments),
     /// Invents data with a known truth, to measure models and machines against.
     Synth(synth::Arguments),
-    /// Compares the models on a flat table (CSV), without anything else running.
+    /// Writes what models learn from as a Parquet file.
+    Dataset(dataset::Arguments),
+    /// Compares the models: on each tenant's own history, or on a flat table (CSV) without anything else running.
     Evaluate(evaluate::Arguments),
 }
 
@@ -70,7 +72,8 @@ fn main() -> ExitCode {
             Role::Migrate(settings) => roles::migrate(settings).await,
             Role::Train(settings) => train::run(settings).await,
             Role::Parked(arguments) => parked::run(arguments).await,
-            Role::Evaluate(arguments) => evaluate::run(&arguments),
+            Role::Dataset(arguments) => dataset::run(arguments).await,
+            Role::Evaluate(arguments) => evaluate::run(arguments).await,
             Role::Synth(arguments) => synth::run(&arguments),
         }
     });

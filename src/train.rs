@@ -81,25 +81,7 @@ pub enum Trained {
 /// # Errors
 /// When the log cannot be read, a feature knows the future, or the model cannot be stored.
 pub async fn for_tenant(parts: &Parts, tenant: TenantId) -> Result<Trained, Failure> {
-    let (histories, position) = histories(parts, tenant).await?;
-    let bar = ProgressBar::new(100).with_style(ProgressStyle::with_template("{msg:>24} {bar:40} {pos}/{len}")?);
-    let options = Options {
-        threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        ..Options::new(clock::today(), position, clock::now())
-    };
-    let drawn = bar.clone();
-    let show = move |progress| {
-        let (what, done, total) = match progress {
-            Progress::Histories { done, total } => ("histories", done, total),
-            Progress::Fits { done, total } => ("kinds of models", done, total),
-        };
-        drawn.set_message(what);
-        drawn.set_length(total as u64);
-        drawn.set_position(done as u64);
-    };
-    let trained = tokio::task::spawn_blocking(move || own_or_adapted(&histories, &options, show)).await?;
-    bar.finish_and_clear();
-    let trained = trained?;
+    let trained = with_history(parts, tenant, own_or_adapted).await?;
     let artifact = match &trained {
         Trained::Promoted(artifact) | Trained::Kept(artifact) | Trained::Adapted(artifact, _) => artifact,
         Trained::Abstained(_) => return Ok(trained),
@@ -118,16 +100,55 @@ pub async fn for_tenant(parts: &Parts, tenant: TenantId) -> Result<Trained, Fail
     Ok(trained)
 }
 
+/// The model that [`for_tenant`] would train, with its card: nothing is stored or promoted.
+///
+/// # Errors
+/// When the log cannot be read, a feature knows the future, or a model cannot be fitted.
+pub async fn evaluate(parts: &Parts, tenant: TenantId) -> Result<Result<Box<Artifact>, TrainingError>, Failure> {
+    let trained = with_history(parts, tenant, own_or_adapted).await?;
+    Ok(match trained {
+        Trained::Promoted(artifact) | Trained::Kept(artifact) | Trained::Adapted(artifact, _) => Ok(artifact),
+        Trained::Abstained(why) => Err(why),
+    })
+}
+
+/// Does something with a tenant's whole history, and shows how far it is.
+async fn with_history<T: Send + 'static>(
+    parts: &Parts,
+    tenant: TenantId,
+    work: fn(&[History], &Options, &mut dyn FnMut(Progress)) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let (histories, position) = histories(parts, tenant).await?;
+    let bar = ProgressBar::new(100).with_style(ProgressStyle::with_template("{msg:>24} {bar:40} {pos}/{len}")?);
+    let options = Options {
+        threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        ..Options::new(clock::today(), position, clock::now())
+    };
+    let drawn = bar.clone();
+    let mut show = move |progress| {
+        let (what, done, total) = match progress {
+            Progress::Histories { done, total } => ("histories", done, total),
+            Progress::Fits { done, total } => ("kinds of models", done, total),
+        };
+        drawn.set_message(what);
+        drawn.set_length(total as u64);
+        drawn.set_position(done as u64);
+    };
+    let done = tokio::task::spawn_blocking(move || work(&histories, &options, &mut show)).await?;
+    bar.finish_and_clear();
+    done
+}
+
 fn own_or_adapted(
     histories: &[History],
     options: &Options,
-    mut show: impl FnMut(Progress),
+    show: &mut dyn FnMut(Progress),
 ) -> Result<Trained, Failure> {
     let total = histories.len();
     let dataset = Dataset::build(histories, options.today, &mut |done| {
         show(Progress::Histories { done, total });
     });
-    let why = match train_on(&dataset, options, &mut show) {
+    let why = match train_on(&dataset, options, show) {
         Ok(artifact) if artifact.card.evaluation.beats_shared_prior() && artifact.card.evaluation.beats_base_rate() => {
             return Ok(Trained::Promoted(Box::new(artifact)));
         }

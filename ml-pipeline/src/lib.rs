@@ -4,6 +4,7 @@
 pub mod features;
 
 pub mod dataset;
+pub mod frame;
 pub mod metrics;
 pub mod model;
 pub mod table;

@@ -1,0 +1,78 @@
+//! `tenure dataset`: what models learn from, as a Parquet file.
+
+use std::{fs::File, io::Write, path::PathBuf};
+
+use domain::id::TenantId;
+use infra::{clock, database::Access, route};
+use ml_pipeline::{
+    dataset::{Dataset, Window},
+    frame,
+};
+
+use crate::{
+    config::{Parts, Settings},
+    roles::Failure,
+    train,
+};
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    settings: Settings,
+    /// Whose history; needed where there is more than one tenant.
+    #[arg(long)]
+    tenant: Option<TenantId>,
+    /// The Parquet file to write; one that exists is replaced.
+    #[arg(long, default_value = "dataset.parquet")]
+    out: PathBuf,
+}
+
+/// Writes a row per person and month: features as they were known then, and who left afterwards.
+///
+/// # Errors
+/// When the log cannot be read, the file not be written, or it is not clear whose history is meant.
+pub async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let parts = arguments.settings.parts()?;
+    let tenant = the_tenant(&parts, arguments.tenant).await?;
+    let (histories, position) = train::histories(&parts, tenant).await?;
+    let file = File::create(&arguments.out)
+        .map_err(|cause| format!("{} cannot be written: {cause}", arguments.out.display()))?;
+    let dataset = tokio::task::spawn_blocking(move || {
+        let dataset = Dataset::build(&histories, clock::today(), &mut |_| {});
+        let mut frame = frame::frame(&dataset)?;
+        frame::write_parquet(&mut frame, file)?;
+        Ok::<_, frame::FrameError>(dataset)
+    });
+    let dataset = dataset.await??;
+    writeln!(
+        std::io::stdout(),
+        "{}: {} months of {} people, {} who left; up to log position {position}",
+        arguments.out.display(),
+        dataset.rows.len(),
+        dataset.people(Window::Month),
+        dataset.leavers(Window::Month),
+    )?;
+    Ok(())
+}
+
+/// The tenant that is meant: the one that is named, or the only one.
+///
+/// # Errors
+/// When there is none, or more than one.
+pub async fn the_tenant(parts: &Parts, named: Option<TenantId>) -> Result<TenantId, Failure> {
+    if let Some(tenant) = named {
+        return Ok(tenant);
+    }
+    let tenants = parts
+        .database
+        .transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection)))
+        .await?;
+    match tenants.as_slice() {
+        [only] => Ok(*only),
+        [] => Err("there is no tenant yet: connect an HRIS first".into()),
+        several => {
+            let names = several.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            Err(format!("say which tenant is meant with --tenant: {names}").into())
+        }
+    }
+}
