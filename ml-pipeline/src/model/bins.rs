@@ -1,5 +1,6 @@
 //! Values as small numbers: what histograms, shape functions and trees are made over.
 
+use super::twelve_digits;
 use crate::table::{Input, InputKind, Table};
 
 /// The bin of what is missing, unknown, or not a number.
@@ -38,12 +39,12 @@ impl Binning {
             cuts.extend(distinct.windows(2).map(|pair| between(pair[0], pair[1])));
         } else {
             for part in 1..max {
-                let cut = sorted[part * sorted.len() / max - 1];
-                if cuts.last().is_none_or(|last| cut > *last) && Some(&cut) != sorted.last() {
-                    cuts.push(cut);
-                }
+                let below = sorted[part * sorted.len() / max - 1];
+                let above = sorted[sorted.partition_point(|value| *value <= below)..].first();
+                cuts.extend(above.map(|above| between(below, *above)));
             }
         }
+        cuts.dedup();
         let mut sums = vec![(0.0, 0.0); cuts.len() + 1];
         for value in &sorted {
             let (sum, n) = &mut sums[cuts.partition_point(|cut| cut < value)];
@@ -89,8 +90,15 @@ impl Binning {
 /// A cut with `below` under it (or on it) and `above` over it, so that a value between them goes to the nearer one.
 fn between(below: f64, above: f64) -> f64 {
     let middle = f64::midpoint(below, above);
-    // Between neighbouring floating-point numbers there is no middle.
-    if middle < above { middle } else { below }
+    let short = twelve_digits(middle);
+    // Between neighbouring floating-point numbers there is nothing short, or even nothing.
+    if (below..above).contains(&short) {
+        short
+    } else if middle < above {
+        middle
+    } else {
+        below
+    }
 }
 
 /// A table in bins: `columns[input][row]`.

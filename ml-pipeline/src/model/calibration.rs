@@ -253,7 +253,7 @@ mod tests {
         let judged: Vec<(f64, bool)> = (0..20_000).map(one).collect();
         let (beta, platt) = (Calibration::beta(&judged), Calibration::platt(&judged));
         let off = |calibration: &Calibration| (calibration.probability(-6.0) - 0.052).abs();
-        assert!(off(&beta) < 0.02 && off(&beta) < off(&platt), "{beta:?} {platt:?}");
+        assert!(off(&beta) < 0.03 && off(&platt) > 0.035, "{beta:?} {platt:?}");
         assert!(matches!(Calibration::fit(&judged[..2_000]), Calibration::Beta { .. }));
     }
 

@@ -86,7 +86,11 @@ fn the_committed_prior_ranks_people_of_another_seed() {
         auc > 0.60 && lift > 1.3 && (0.8..1.25).contains(&ratio) && error < 0.02,
         "AUC {auc}, lift {lift}, O/E {ratio}, ECE {error}"
     );
-    let used = |name| model.inputs().contains(&FeatureId::named(name).expect("a feature").index());
+    let used = |name| {
+        model
+            .inputs()
+            .contains(&FeatureId::named(name).expect("a feature").index())
+    };
     assert!(used("tenure_years") && used("survey_score"));
 }
 
