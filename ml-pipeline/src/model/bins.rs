@@ -8,6 +8,9 @@ pub const MISSING: u8 = 0;
 /// The most bins of one input, the missing one included.
 pub const BINS_MAX: usize = 255;
 
+/// Values beyond this are no measurements, and count as this: their sums and squares are still numbers.
+pub const LARGEST: f64 = 1e100;
+
 /// How the values of one input fall into bins.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Binning {
@@ -30,7 +33,8 @@ impl Binning {
     }
 
     fn numeric(values: &[f64], max: usize) -> Self {
-        let mut sorted: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
+        let known = values.iter().filter(|value| value.is_finite());
+        let mut sorted: Vec<f64> = known.map(|value| value.clamp(-LARGEST, LARGEST)).collect();
         sorted.sort_by(f64::total_cmp);
         let mut distinct = sorted.clone();
         distinct.dedup();

@@ -26,7 +26,7 @@ const HELD_OUT: f64 = 0.15;
 /// After how many trees without improvement it is over.
 const PATIENCE: usize = 25;
 /// More than every value; a power of ten, which JSON readers get right.
-const EVERYTHING: f64 = 1e300;
+const EVERYTHING: f64 = 1e308;
 /// The share of rows and of inputs that a tree sees.
 const ROWS_SEEN: f64 = 0.8;
 const INPUTS_SEEN: f64 = 0.8;

@@ -10,6 +10,7 @@ use smartcore::{
 use super::{
     FitError, Prediction,
     additive::in_threads,
+    bins::LARGEST,
     calibration::Calibration,
     nine_decimals,
     tree::{Left, Node, Split, Tree},
@@ -135,12 +136,13 @@ impl Encoding {
                 .iter()
                 .copied()
                 .filter(|value| value.is_finite())
-                .fold(f64::INFINITY, f64::min);
+                .fold(f64::INFINITY, f64::min)
+                .max(-LARGEST);
             if least.is_finite() {
                 columns.push(Column {
                     input: index,
                     is: None,
-                    missing: (least - least.abs() - 1.0).max(f64::MIN),
+                    missing: least - least.abs() - 1.0,
                 });
             }
         }
@@ -158,7 +160,7 @@ impl Column {
     fn encode(&self, value: f64) -> f64 {
         match self.is {
             Some(category) => f64::from(u8::from(value == category as f64)),
-            None if value.is_finite() => value,
+            None if value.is_finite() => value.clamp(-LARGEST, LARGEST),
             None => self.missing,
         }
     }
