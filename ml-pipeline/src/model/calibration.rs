@@ -150,8 +150,9 @@ fn solve<const N: usize>(mut a: [[f64; N]; N], mut b: [f64; N]) -> Option<[f64; 
         }
         for row in pivot + 1..N {
             let factor = a[row][pivot] / a[pivot][pivot];
-            for column in pivot..N {
-                a[row][column] -= factor * a[pivot][column];
+            let above = a[pivot];
+            for (value, above) in a[row].iter_mut().zip(above) {
+                *value -= factor * above;
             }
             b[row] -= factor * b[pivot];
         }

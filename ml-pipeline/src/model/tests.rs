@@ -6,7 +6,7 @@ use super::*;
 fn nine_decimals_are_nine_decimals() {
     assert_eq!(nine_decimals(0.123_456_789_49).to_string(), "0.123456789");
     assert_eq!(nine_decimals(-2.0 / 3.0).to_string(), "-0.666666667");
-    assert_eq!(nine_decimals(12_345_678.123_456_789).to_string(), "12345678.12345679");
+    assert_eq!(nine_decimals(12_345_678.123_456_79).to_string(), "12345678.12345679");
     assert_eq!(twelve_digits(1.0 / 3e9).to_string(), "0.000000000333333333333");
 }
 

@@ -161,7 +161,12 @@ impl Raw {
                 found: *len,
                 expected: *expected_len,
             },
-            _ => TableError::Csv(error),
+            csv::ErrorKind::Io(_)
+            | csv::ErrorKind::Utf8 { .. }
+            | csv::ErrorKind::Seek
+            | csv::ErrorKind::Serialize(_)
+            | csv::ErrorKind::Deserialize { .. }
+            | _ => TableError::Csv(error),
         };
         let header: Vec<String> = reader.headers().map_err(wrong)?.iter().map(str::to_owned).collect();
         let mut seen = HashSet::new();
