@@ -1,9 +1,16 @@
-//! `/health`, `/health/detailed` and `/metrics`.
+//! `/health`, `/health/detailed`, `/health/ml-models` and `/metrics`.
 
 use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
-use infra::{broker::Brokers, database::Database, telemetry::Metrics};
+use infra::{
+    broker::Brokers,
+    database::{Access, Database, DatabaseError},
+    model_registry,
+    read_model::settings,
+    route,
+    telemetry::Metrics,
+};
 use projection_workers::lag;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// What health is asked of. Cheap to clone.
 #[derive(Clone)]
@@ -18,6 +25,7 @@ pub fn router(health: Health) -> Router {
     Router::new()
         .route("/health", get(ready))
         .route("/health/detailed", get(detailed))
+        .route("/health/ml-models", get(models))
         .route("/metrics", get(metrics))
         .with_state(health)
 }
@@ -58,6 +66,47 @@ async fn detailed(State(health): State<Health>) -> impl IntoResponse {
         "standing": standing.ok(),
     });
     (status, Json(body))
+}
+
+/// The model that each tenant is scored with, how old it is, and when it was last held against what happened.
+async fn models(State(health): State<Health>) -> impl IntoResponse {
+    match used_models(&health.database).await {
+        Ok(models) => (StatusCode::OK, Json(json!({"status": "ok", "models": models}))),
+        Err(error) => {
+            tracing::error!(%error, "models could not be read: {error}");
+            (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "unavailable"})))
+        }
+    }
+}
+
+async fn used_models(database: &Database) -> Result<Vec<Value>, DatabaseError> {
+    let tenants = database
+        .transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection)))
+        .await?;
+    let mut models = Vec::new();
+    for tenant in tenants {
+        let (settings, rows) = database
+            .transact(Access::Read, &[tenant], move |connection| {
+                Box::pin(async move {
+                    let settings = settings::load(connection, tenant).await?;
+                    Ok((settings, model_registry::list(connection, tenant).await?))
+                })
+            })
+            .await?;
+        let version = settings.and_then(|settings| settings.model);
+        let used = rows.iter().find(|row| match &version {
+            Some(version) => row.version == *version,
+            None => row.card.is_none(),
+        });
+        models.push(json!({
+            "tenant": tenant,
+            "model": version.as_deref().unwrap_or("shared prior"),
+            "trained_at": used.filter(|_| version.is_some()).map(|row| row.created_at),
+            "reported_at": used.and_then(|row| row.reported_at),
+            "findings": used.and_then(|row| row.report.as_ref()?.0.get("words").cloned()),
+        }));
+    }
+    Ok(models)
 }
 
 async fn metrics(State(health): State<Health>) -> impl IntoResponse {

@@ -5,7 +5,9 @@ use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use axum::Router;
 use command_service::{CommandService, appender, completer, connections::Connections, importer};
 use infra::{database, telemetry::Metrics};
-use projection_workers::{ProjectionWorkers, lag, outbox, read_models::ReadModels, relay, runner, scorer::Scorer};
+use projection_workers::{
+    ProjectionWorkers, lag, outbox, performance, read_models::ReadModels, relay, runner, scorer::Scorer,
+};
 use query_api::QueryApi;
 use tokio::{net::TcpListener, sync::Notify};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -163,6 +165,9 @@ pub fn start_projection_workers(parts: &Parts, loops: &Loops) -> Result<(), Fail
         runner::run(reading.clone(), ReadModels::new(reading.database.clone()), shutdown)
     });
     let scorer = Scorer::new(workers.database.clone(), workers.keyring.clone(), outgoing)?;
+    loops
+        .tracker
+        .spawn(performance::run(scorer.clone(), loops.shutdown.clone()));
     loops.keep("scorer", move |shutdown| {
         runner::run(workers.clone(), scorer.clone(), shutdown)
     });

@@ -88,10 +88,19 @@ pub async fn for_tenant(parts: &Parts, tenant: TenantId) -> Result<Trained, Fail
     };
     let bytes = artifact.to_json()?.into_bytes();
     let (version, created_at) = (artifact.version.clone(), artifact.card.trained_at);
+    let card = serde_json::to_value(&artifact.card)?;
     parts
         .database
         .transact(Access::Write, &[tenant], move |connection| {
-            Box::pin(async move { model_registry::store(connection, tenant, &version, &bytes, created_at).await })
+            Box::pin(async move {
+                let model = model_registry::NewModel {
+                    version: &version,
+                    artifact: &bytes,
+                    card,
+                    created_at,
+                };
+                model_registry::store(connection, tenant, model).await
+            })
         })
         .await?;
     if !matches!(trained, Trained::Kept(_)) {

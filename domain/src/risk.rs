@@ -52,6 +52,10 @@ pub struct Assessment {
     pub scored_at: Timestamp,
     pub horizon_days: u16,
     pub band: Band,
+    /// The digest of the model's inputs: the same inputs, model and day give the same score. None in scores that were made
+    /// before digests were.
+    #[serde(default)]
+    pub vector: Option<String>,
     pub score: Personal<Score>,
 }
 
@@ -227,6 +231,7 @@ mod tests {
             scored_at: Timestamp::UNIX_EPOCH,
             horizon_days: 180,
             band,
+            vector: None,
             score: Personal::Open(Score {
                 probability,
                 factors: vec![],

@@ -10,6 +10,7 @@ mod words;
 use chrono::Datelike;
 use domain::Date;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 pub use state::{FeatureState, SpellEnd};
 
@@ -131,6 +132,23 @@ pub struct FeatureVector {
 }
 
 impl FeatureVector {
+    /// A digest of the values, bit by bit, in hexadecimal: the first 128 bits of SHA-256. All missing values are one.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let bits = |value: &f64| {
+            if value.is_nan() {
+                f64::NAN.to_bits()
+            } else {
+                value.to_bits()
+            }
+        };
+        let bytes: Vec<u8> = self.values.iter().flat_map(|value| bits(value).to_le_bytes()).collect();
+        Sha256::digest(bytes)[..16]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+
     /// The value of one feature, unless it is missing.
     #[must_use]
     pub fn get(&self, id: FeatureId) -> Option<f64> {

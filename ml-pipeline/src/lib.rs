@@ -20,6 +20,8 @@ pub mod drift;
 pub mod fairness;
 pub mod outcomes;
 
+pub mod monitor;
+
 pub mod prior;
 pub mod synthetic;
 

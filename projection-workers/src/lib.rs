@@ -3,6 +3,7 @@
 
 pub mod lag;
 pub mod outbox;
+pub mod performance;
 pub mod read_models;
 pub mod relay;
 pub mod runner;

@@ -50,8 +50,29 @@ pub struct Scorer {
     prior: Arc<Artifact>,
     /// What each tenant is scored with.
     scoring: Arc<Mutex<HashMap<TenantId, Arc<Scoring>>>>,
+    /// The day for which each tenant's people were last looked through.
+    swept: Arc<Mutex<HashMap<TenantId, Date>>>,
     /// Rung when commands wait in the outbox.
     outgoing: Arc<Notify>,
+}
+
+/// Whose scores are made anew.
+#[derive(Debug, Clone, Copy)]
+enum Whom {
+    Everybody,
+    /// Those with the score of another model or of an earlier day, and those without any.
+    Outdated {
+        today: Date,
+    },
+}
+
+impl Whom {
+    fn holds(self, current: Option<&RiskRow>, model: &str) -> bool {
+        match (self, current) {
+            (Self::Everybody, _) | (Self::Outdated { .. }, None) => true,
+            (Self::Outdated { today }, Some(row)) => row.model != model || row.scored_at.date_naive() < today,
+        }
+    }
 }
 
 /// A model and the bands to sort its probabilities into.
@@ -81,6 +102,7 @@ impl Scorer {
             keyring,
             prior: Arc::new(prior::prior()?),
             scoring: Arc::default(),
+            swept: Arc::default(),
             outgoing,
         })
     }
@@ -124,6 +146,58 @@ impl Scorer {
             .unwrap_or_else(PoisonError::into_inner)
             .get(&tenant)
             .cloned()
+    }
+}
+
+/// Some of a tenant's people, in order of id.
+pub struct People {
+    /// Those whose memory opens.
+    pub people: Vec<(Uuid, FeatureState)>,
+    /// The last one that was looked at; nothing after the last page.
+    pub last: Option<Uuid>,
+}
+
+impl Scorer {
+    #[must_use]
+    pub const fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// The model that a tenant's people are scored with.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn artifact(&self, tenant: TenantId) -> Result<Arc<Artifact>, DatabaseError> {
+        let scorer = self.clone();
+        self.database
+            .transact(Access::Read, &[tenant], move |connection| {
+                Box::pin(async move { Ok(Arc::clone(&scorer.scoring(connection, tenant).await?.artifact)) })
+            })
+            .await
+    }
+
+    /// What is remembered of a tenant's people after `after`.
+    ///
+    /// # Errors
+    /// When the database or the keys fail.
+    pub async fn people(&self, tenant: TenantId, after: Option<Uuid>, limit: i64) -> Result<People, DatabaseError> {
+        let scorer = self.clone();
+        self.database
+            .transact(Access::Read, &[tenant], move |connection| {
+                Box::pin(async move {
+                    let rows = risk_table::page_states(connection, tenant, after, limit).await?;
+                    let ids: Vec<(TenantId, Uuid)> = rows.iter().map(|row| (tenant, row.employee)).collect();
+                    let keys = scorer.keyring.subjects(&ids).await.map_err(unavailable)?;
+                    Ok(People {
+                        last: rows.last().map(|row| row.employee),
+                        people: rows
+                            .into_iter()
+                            .filter_map(|row| Some((row.employee, recall(&keys, &row)?.features)))
+                            .collect(),
+                    })
+                })
+            })
+            .await
     }
 }
 
@@ -190,7 +264,8 @@ impl Projection for Scorer {
         })
     }
 
-    /// Scores a tenant's people anew when its model or bands are others than those that they were scored with.
+    /// Scores a tenant's people anew when its model or bands are others than those that they were scored with, and once a
+    /// day those whose last score is of an earlier day: tenure, waits and seasons go on without events.
     fn tick<'c>(
         &'c self,
         owns: &'c (dyn Fn(&StreamId) -> bool + Send + Sync),
@@ -212,17 +287,30 @@ impl Projection for Scorer {
                     settings.model.unwrap_or_else(|| self.prior.version.clone()),
                     settings.bands.0,
                 );
-                match self.remembered(tenant) {
-                    Some(used) if (used.artifact.version.as_str(), used.bands) == (wanted.0.as_str(), wanted.1) => {}
-                    // First sight of this tenant in this process: only people with another model's score are scored anew.
-                    used => {
-                        self.scoring
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .remove(&tenant);
-                        let everybody = used.is_some_and(|used| used.bands != wanted.1);
-                        self.rescore(tenant, everybody, owns).await?;
-                    }
+                let today = clock::today();
+                let used = self.remembered(tenant);
+                let is_new = used
+                    .as_ref()
+                    .is_none_or(|used| (used.artifact.version.as_str(), used.bands) != (wanted.0.as_str(), wanted.1));
+                if is_new {
+                    self.scoring
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .remove(&tenant);
+                }
+                // At first sight of a tenant in this process, only people with another model's or day's score are scored anew.
+                let whom = if used.is_some_and(|used| used.bands != wanted.1) {
+                    Whom::Everybody
+                } else {
+                    Whom::Outdated { today }
+                };
+                let swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner).get(&tenant) == Some(&today);
+                if is_new || !swept {
+                    self.rescore(tenant, whom, owns).await?;
+                    self.swept
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .insert(tenant, today);
                 }
             }
             Ok(())
@@ -238,7 +326,7 @@ impl Scorer {
     async fn rescore(
         &self,
         tenant: TenantId,
-        everybody: bool,
+        whom: Whom,
         owns: &(dyn Fn(&StreamId) -> bool + Send + Sync),
     ) -> Result<(), DatabaseError> {
         let started = Instant::now();
@@ -262,7 +350,7 @@ impl Scorer {
             count += self
                 .database
                 .transact(Access::Write, &[tenant], move |connection| {
-                    Box::pin(async move { scorer.rescore_chunk(connection, tenant, mine, everybody).await })
+                    Box::pin(async move { scorer.rescore_chunk(connection, tenant, mine, whom).await })
                 })
                 .await?;
         }
@@ -277,25 +365,23 @@ impl Scorer {
         &self,
         connection: &mut Connection,
         tenant: TenantId,
-        people: Vec<(TenantId, Uuid)>,
-        everybody: bool,
+        mut people: Vec<(TenantId, Uuid)>,
+        whom: Whom,
     ) -> Result<usize, DatabaseError> {
         let scoring = self.scoring(connection, tenant).await?;
-        let current: HashMap<Uuid, String> = risk_table::load(connection, &people)
+        let current: HashMap<Uuid, RiskRow> = risk_table::load(connection, &people)
             .await?
             .into_iter()
-            .map(|row| (row.employee, row.model))
+            .map(|row| (row.employee, row))
             .collect();
+        people.retain(|(_, employee)| whom.holds(current.get(employee), &scoring.artifact.version));
         let keys = self.keyring.subjects(&people).await.map_err(unavailable)?;
         let memories = self.memories(connection, &people, &keys).await?;
         let mut round = Round::default();
         let now = clock::now();
         for ((_, employee), (mut memory, position)) in memories {
-            let is_current = current
-                .get(&employee)
-                .is_none_or(|model| *model == scoring.artifact.version);
-            if !everybody && is_current {
-                continue;
+            if !current.contains_key(&employee) && !memory.features.is_at_risk(now.date_naive()) {
+                continue; // nobody to score, now as before
             }
             let who = Who {
                 tenant,
@@ -322,15 +408,19 @@ impl Scorer {
         let mut memories = HashMap::with_capacity(rows.len());
         for row in rows {
             let who = (TenantId::from_uuid(row.tenant), row.employee);
-            let opened = keys
-                .get(&who)
-                .and_then(|key| key.open_bytes(&place(who), &row.state).ok());
-            if let Some(memory) = opened.and_then(|plain| serde_json::from_slice(&plain).ok()) {
+            if let Some(memory) = recall(keys, &row) {
                 memories.insert(who, (memory, row.position));
             }
         }
         Ok(memories)
     }
+}
+
+/// A sealed memory, opened; nothing if its key is gone.
+fn recall(keys: &HashMap<(TenantId, Uuid), SubjectKey>, row: &FeatureStateRow) -> Option<Memory> {
+    let who = (TenantId::from_uuid(row.tenant), row.employee);
+    let plain = keys.get(&who)?.open_bytes(&place(who), &row.state).ok()?;
+    serde_json::from_slice(&plain).ok()
 }
 
 fn place((tenant, employee): (TenantId, Uuid)) -> String {
@@ -363,6 +453,7 @@ fn without_factors(assessment: &Assessment) -> Assessment {
     let probability = assessment.score.open().map(|score| score.probability);
     Assessment {
         model: assessment.model.clone(),
+        vector: None,
         score: probability.map_or(Personal::Unreadable, |probability| {
             Personal::Open(Score {
                 probability,
@@ -394,6 +485,7 @@ impl Round {
             return;
         }
         let vector = memory.features.vector(on);
+        let digest = vector.digest();
         let prediction = scoring.artifact.score(&vector.values, on);
         let factors: Vec<Factor> = explain::factors(&scoring.artifact.hazard, &prediction, &vector, FACTORS_MAX);
         let band = scoring.bands.band(prediction.probability);
@@ -409,6 +501,7 @@ impl Round {
             model: version.clone(),
             scored_at: at,
             position: who.position,
+            vector: Some(digest.clone()),
         });
         let assessment = Assessment {
             model: version.clone(),
@@ -416,6 +509,7 @@ impl Round {
             scored_at: at,
             horizon_days,
             band,
+            vector: Some(digest),
             score: Personal::Open(Score {
                 probability: prediction.probability,
                 factors,

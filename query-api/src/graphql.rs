@@ -3,6 +3,7 @@
 mod employee;
 mod flat;
 mod heads;
+mod models;
 mod overview;
 mod query;
 mod risk;

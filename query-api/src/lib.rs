@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod access;
+mod analytics;
 mod changes;
 mod cursor;
 mod error;
@@ -74,9 +75,13 @@ impl QueryApi {
     }
 }
 
-/// `/graphql`: POST for queries, WebSocket for subscriptions (and queries), GraphiQL in development.
+/// `/analytics/model-performance`; and `/graphql`: POST for queries, WebSocket for subscriptions (and queries), GraphiQL in development.
 pub fn router(api: QueryApi) -> Router {
     Router::new()
         .route("/graphql", routing::post(http::post).get(http::get))
+        .route(
+            "/analytics/model-performance",
+            routing::get(analytics::model_performance),
+        )
         .with_state(api.0)
 }

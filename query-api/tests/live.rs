@@ -192,6 +192,7 @@ fn score(tenant: TenantId, number: u128, probability: f64) -> RiskRow {
             model: "m1".into(),
             scored_at: Timestamp::UNIX_EPOCH,
             position: 1,
+            vector: Some("00ff".into()),
         },
     )
 }

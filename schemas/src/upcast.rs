@@ -6,7 +6,17 @@ use serde_json::Value;
 type Upcaster = fn(Value) -> Value;
 
 /// Every change that was ever made to a stored payload: `(event type, from version, how)`. Append only.
-const UPCASTERS: &[(&str, i16, Upcaster)] = &[];
+const UPCASTERS: &[(&str, i16, Upcaster)] = &[
+    // Scores say what they were made from.
+    ("risk.risk-assessed", 1, |payload| with(payload, "vector", Value::Null)),
+];
+
+fn with(mut payload: Value, member: &str, value: Value) -> Value {
+    if let Some(members) = payload.as_object_mut() {
+        members.insert(member.to_owned(), value);
+    }
+    payload
+}
 
 /// The newest version of an event type: 1, and one more for each upcaster.
 #[must_use]

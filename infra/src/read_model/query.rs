@@ -128,6 +128,7 @@ impl FoundRow {
                 model: columns.take()?,
                 scored_at: columns.take()?,
                 position: columns.take()?,
+                vector: columns.take()?,
             }),
         };
         Ok(Self {
@@ -154,7 +155,8 @@ impl<'r> Columns<'r> {
 const EMPLOYEE_COLUMNS: &str = "e.tenant, e.id, e.connection, e.remote_id, e.display_name, e.work_email, e.work_phone, e.mobile_phone, \
      e.job_title, e.department, e.division, e.location, e.manager, e.status, e.hired_on, e.left_on, e.notice_on, e.last_day, \
      e.weekly_minutes, e.objects_to_scoring, e.next_change_on, e.position, lower(e.display_name) as name_key";
-const RISK_COLUMNS: &str = ", r.probability, r.horizon_days, r.band, r.factors, r.model, r.scored_at, r.position";
+const RISK_COLUMNS: &str =
+    ", r.probability, r.horizon_days, r.band, r.factors, r.model, r.scored_at, r.position, r.vector";
 
 /// An order has two stretches: entries that have its sort key, then those that lack it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

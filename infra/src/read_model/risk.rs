@@ -20,6 +20,8 @@ pub struct RiskRow {
     pub scored_at: Timestamp,
     /// The log position that the score was made from.
     pub position: i64,
+    /// The digest of the model's inputs; nothing for scores from before there was one.
+    pub vector: Option<String>,
 }
 
 #[derive(Clone, PartialEq, sqlx::FromRow)]
@@ -74,12 +76,12 @@ pub async fn upsert(connection: &mut Connection, rows: &[RiskRow]) -> Result<(),
         return Ok(());
     }
     sqlx::query(
-        "insert into risk (tenant, employee, probability, horizon_days, band, factors, model, scored_at, position)
-         select tenant, employee, probability, horizon_days, band, factors::json, model, scored_at, position
-           from unnest($1::uuid[], $2::uuid[], $3::double precision[], $4::smallint[], $5::text[], $6::text[], $7::text[], $8::timestamptz[], $9::bigint[])
-                as u(tenant, employee, probability, horizon_days, band, factors, model, scored_at, position)
+        "insert into risk (tenant, employee, probability, horizon_days, band, factors, model, scored_at, position, vector)
+         select tenant, employee, probability, horizon_days, band, factors::json, model, scored_at, position, vector
+           from unnest($1::uuid[], $2::uuid[], $3::double precision[], $4::smallint[], $5::text[], $6::text[], $7::text[], $8::timestamptz[], $9::bigint[], $10::text[])
+                as u(tenant, employee, probability, horizon_days, band, factors, model, scored_at, position, vector)
          on conflict (tenant, employee) do update set probability = excluded.probability, horizon_days = excluded.horizon_days, band = excluded.band,
-            factors = excluded.factors, model = excluded.model, scored_at = excluded.scored_at, position = excluded.position",
+            factors = excluded.factors, model = excluded.model, scored_at = excluded.scored_at, position = excluded.position, vector = excluded.vector",
     )
     .bind(rows.iter().map(|r| r.tenant).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.employee).collect::<Vec<_>>())
@@ -90,6 +92,7 @@ pub async fn upsert(connection: &mut Connection, rows: &[RiskRow]) -> Result<(),
     .bind(rows.iter().map(|r| r.model.as_str()).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.scored_at).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.position).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.vector.as_deref()).collect::<Vec<_>>())
     .execute(connection)
     .await
     .doing("write risks")
@@ -255,4 +258,34 @@ pub async fn remove_states(connection: &mut Connection, employees: &[(TenantId, 
         .await
         .doing("remove feature states")
         .map(drop)
+}
+
+/// A prediction that entered history, to be held against what happened.
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+pub struct PredictionRow {
+    pub employee: Uuid,
+    pub probability: f64,
+    pub horizon_days: i16,
+    pub band: String,
+    pub scored_at: Timestamp,
+}
+
+/// A model's readable predictions, oldest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn predictions(
+    connection: &mut Connection,
+    tenant: TenantId,
+    model: &str,
+) -> Result<Vec<PredictionRow>, DatabaseError> {
+    sqlx::query_as(
+        "select employee, probability, horizon_days, band, scored_at from risk_history
+          where tenant = $1 and model = $2 and probability is not null order by scored_at, employee",
+    )
+    .bind(Uuid::from(tenant))
+    .bind(model)
+    .fetch_all(connection)
+    .await
+    .doing("read predictions")
 }

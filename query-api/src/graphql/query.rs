@@ -6,6 +6,7 @@ use domain::policy::Permission;
 use super::{
     employee::{self, Employee, EmployeeConnection, EmployeeFilter, ViewerInfo},
     heads::{self, Department, Team},
+    models::{self, Model},
     overview::{self, RiskOverview},
     scalar::{EmployeeOrder, Grouping},
     tenant::{self, Connection, Status, Tenant},
@@ -72,6 +73,12 @@ impl Query {
     #[graphql(guard = "May(Permission::SeeAggregates)")]
     async fn teams(&self, ctx: &Context<'_>) -> Result<Vec<Team>, ApiError> {
         heads::teams(ctx).await
+    }
+
+    /// The models that tell risks, with their cards and what became of their predictions: the newest first.
+    #[graphql(guard = "May(Permission::SeeAggregates)", complexity = "100 * child_complexity + 1")]
+    async fn models(&self, ctx: &Context<'_>) -> Result<Vec<Model>, ApiError> {
+        models::models(ctx).await
     }
 
     /// Connections to HRISs.

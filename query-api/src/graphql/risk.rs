@@ -48,6 +48,11 @@ impl Risk {
     async fn position(&self) -> Position {
         Position(self.0.position)
     }
+
+    /// The digest of the model's inputs: the same inputs, model and day give the same score.
+    async fn vector(&self) -> Option<&str> {
+        self.0.vector.as_deref()
+    }
 }
 
 impl Plain for Risk {}

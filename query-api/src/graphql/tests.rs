@@ -86,7 +86,7 @@ fn golden_sdl() {
 
 /// Every root field: a document that asks for it, and who may (in the order of `Role::ALL`: store manager, HR manager,
 /// executive, analyst, admin).
-const ROOT_FIELDS: [(&str, &str, &str); 9] = [
+const ROOT_FIELDS: [(&str, &str, &str); 10] = [
     ("connections", "{ connections { id } }", ".x..x"),
     ("departments", "{ departments { name } }", ".xxxx"),
     (
@@ -95,6 +95,7 @@ const ROOT_FIELDS: [(&str, &str, &str); 9] = [
         "xx.xx",
     ),
     ("employees", "{ employees { edges { node { id } } } }", "xx.xx"),
+    ("models", "{ models { version } }", ".xxxx"),
     ("riskOverview", "{ riskOverview { total { headcount } } }", ".xxxx"),
     ("status", "{ status { logHead } }", "xxxxx"),
     ("teams", "{ teams { manager } }", ".xxxx"),

@@ -1,0 +1,110 @@
+//! Models: what the registry says of each, and what became of its predictions.
+
+use async_graphql::{Context, Json, Object};
+use domain::Timestamp;
+use infra::{
+    model_registry::{self, ModelRow},
+    read_model::settings,
+};
+use serde_json::Value;
+
+use super::employee::store;
+use crate::{access::Viewer, error::ApiError};
+
+/// A version of the model that tells risks.
+pub struct Model {
+    row: ModelRow,
+    in_use: bool,
+}
+
+#[Object]
+impl Model {
+    async fn version(&self) -> &str {
+        &self.row.version
+    }
+
+    /// Whether people are scored with it.
+    async fn in_use(&self) -> bool {
+        self.in_use
+    }
+
+    /// When it was trained.
+    async fn created_at(&self) -> Timestamp {
+        self.row.created_at
+    }
+
+    /// The kind of model, such as `additive`; null for the shared prior.
+    async fn kind(&self) -> Option<&str> {
+        self.told("/learner")?.as_str()
+    }
+
+    /// The area under the ROC curve on later months than it learnt from.
+    async fn auc(&self) -> Option<f64> {
+        self.told("/evaluation/auc")?.as_f64()
+    }
+
+    /// The mean squared error of its probabilities on those months.
+    async fn brier(&self) -> Option<f64> {
+        self.told("/evaluation/brier")?.as_f64()
+    }
+
+    /// Exits on those months over those that it expected.
+    async fn observed_over_expected(&self) -> Option<f64> {
+        self.told("/evaluation/observed_over_expected")?.as_f64()
+    }
+
+    /// What it is not good for.
+    async fn limits(&self) -> Vec<&str> {
+        let limits = self.told("/limits").and_then(Value::as_array);
+        limits.into_iter().flatten().filter_map(Value::as_str).collect()
+    }
+
+    /// All that is known of it: data window, features and exclusions, label, metrics, every kind of model that was tried.
+    async fn card(&self) -> Option<Json<&Value>> {
+        self.row.card.as_ref().map(|card| Json(&card.0))
+    }
+
+    /// What became of its predictions, and whether people are still like those that it knows.
+    async fn performance(&self) -> Option<Json<&Value>> {
+        self.row.report.as_ref().map(|report| Json(&report.0))
+    }
+
+    /// The essence of that, in plain words.
+    async fn findings(&self) -> Vec<&str> {
+        let words = self.row.report.as_ref().and_then(|report| report.0.pointer("/words"));
+        let words = words.and_then(Value::as_array);
+        words.into_iter().flatten().filter_map(Value::as_str).collect()
+    }
+}
+
+impl Model {
+    fn told(&self, pointer: &str) -> Option<&Value> {
+        self.row.card.as_ref()?.0.pointer(pointer)
+    }
+}
+
+/// The viewer's models, the newest first.
+pub async fn models(ctx: &Context<'_>) -> Result<Vec<Model>, ApiError> {
+    let tenant = Viewer::of(ctx)?.0.tenant;
+    let (settings, rows) = store(ctx)?
+        .read(tenant, move |connection| {
+            Box::pin(async move {
+                let settings = settings::load(connection, tenant).await?;
+                Ok((settings, model_registry::list(connection, tenant).await?))
+            })
+        })
+        .await?;
+    let used = settings.and_then(|settings| settings.model);
+    let in_use = |row: &ModelRow| match &used {
+        Some(version) => *version == row.version,
+        // The shared prior is in no tenant's registry: it is known by its report alone.
+        None => row.card.is_none(),
+    };
+    Ok(rows
+        .into_iter()
+        .map(|row| Model {
+            in_use: in_use(&row),
+            row,
+        })
+        .collect())
+}
