@@ -207,9 +207,7 @@ fn truth_in_use_is_what_labels_say() {
     let scores: Vec<Scored> = rows
         .iter()
         .map(|row| {
-            let probability = model
-                .predict(&crate::FeatureVector { values: row.x.clone() })
-                .probability;
+            let probability = model.probability(&row.x);
             Scored {
                 employee: row.employee,
                 ..scored(0, probability, cutoff)

@@ -86,7 +86,11 @@ fn the_committed_prior_ranks_people_of_another_seed() {
         auc > 0.60 && lift > 1.3 && (0.8..1.25).contains(&ratio) && error < 0.02,
         "AUC {auc}, lift {lift}, O/E {ratio}, ECE {error}"
     );
-    let used = |name| model.features().contains(&FeatureId::named(name).expect("a feature"));
+    let used = |name| {
+        model
+            .inputs()
+            .contains(&FeatureId::named(name).expect("a feature").index())
+    };
     assert!(used("tenure_years") && used("survey_score"));
 }
 
@@ -103,7 +107,7 @@ fn scoring_one_person_takes_microseconds() {
         let begin = std::time::Instant::now();
         let sum: f64 = states
             .iter()
-            .map(|state| model.predict(&state.vector(company.ends_on())).probability)
+            .map(|state| model.predict(&state.vector(company.ends_on()).values).probability)
             .sum();
         assert!(sum > 0.0);
         begin.elapsed() / u32::try_from(states.len()).expect("few")
