@@ -94,6 +94,10 @@ pub enum TableError {
     NoInputs { reasons: String },
     #[error("{column:?} has {value:?} in row {row}, which is neither a number nor a date (YYYY-MM-DD)")]
     NotATime { column: String, value: String, row: usize },
+    #[error(
+        "{column:?} has numbers in some rows and dates in others (such as {value:?} in row {row}): write all of them the same way"
+    )]
+    MixedTimes { column: String, value: String, row: usize },
     #[error("{column:?} has {value:?} in row {row}, which is no probability")]
     NotAProbability { column: String, value: String, row: usize },
 }
@@ -103,7 +107,7 @@ pub enum TableError {
 /// # Errors
 /// When the file is none, or nothing can be learnt from it.
 pub fn read_csv(source: &mut dyn std::io::Read, options: &ReadOptions) -> Result<Read, TableError> {
-    let raw = Raw::read(source)?;
+    let raw = Raw::read(source, ROWS_MAX)?;
     let inputs = infer(&raw, options)?;
     encode(&raw, options, inputs)
 }
@@ -113,7 +117,7 @@ pub fn read_csv(source: &mut dyn std::io::Read, options: &ReadOptions) -> Result
 /// # Errors
 /// As [`read_csv`]; also when a column is missing.
 pub fn read_csv_like(source: &mut dyn std::io::Read, options: &ReadOptions, like: &Read) -> Result<Read, TableError> {
-    let raw = Raw::read(source)?;
+    let raw = Raw::read(source, ROWS_MAX)?;
     let mut inputs = Inferred::default();
     for input in &like.table.inputs {
         inputs.kept.push((raw.column(&input.name)?, input.clone()));
@@ -132,7 +136,7 @@ struct Raw {
 }
 
 impl Raw {
-    fn read(source: &mut dyn std::io::Read) -> Result<Self, TableError> {
+    fn read(source: &mut dyn std::io::Read, rows_max: usize) -> Result<Self, TableError> {
         let mut bytes = Vec::new();
         source.read_to_end(&mut bytes).map_err(TableError::Io)?;
         let text = match std::str::from_utf8(&bytes) {
@@ -146,9 +150,7 @@ impl Raw {
                 return Err(TableError::NotUtf8 { line });
             }
         };
-        let first = text.lines().next().unwrap_or_default();
-        let count = |separator: &u8| first.bytes().filter(|byte| byte == separator).count();
-        let separator = [b',', b';', b'\t'].into_iter().rev().max_by_key(count).unwrap_or(b',');
+        let separator = separator(text);
         let mut reader = csv::ReaderBuilder::new()
             .delimiter(separator)
             .trim(csv::Trim::All)
@@ -159,7 +161,12 @@ impl Raw {
                 found: *len,
                 expected: *expected_len,
             },
-            _ => TableError::Csv(error),
+            csv::ErrorKind::Io(_)
+            | csv::ErrorKind::Utf8 { .. }
+            | csv::ErrorKind::Seek
+            | csv::ErrorKind::Serialize(_)
+            | csv::ErrorKind::Deserialize { .. }
+            | _ => TableError::Csv(error),
         };
         let header: Vec<String> = reader.headers().map_err(wrong)?.iter().map(str::to_owned).collect();
         let mut seen = HashSet::new();
@@ -168,7 +175,7 @@ impl Raw {
         }
         let mut records = Vec::new();
         for record in reader.into_records() {
-            if records.len() == ROWS_MAX {
+            if records.len() == rows_max {
                 return Err(TableError::TooLarge);
             }
             records.push(record.map_err(wrong)?);
@@ -190,6 +197,14 @@ impl Raw {
             .iter()
             .map(move |record| record.get(column).filter(|cell| !is_missing(cell)))
     }
+}
+
+/// Whichever of the separators the header has most of, outside of quotes.
+fn separator(text: &str) -> u8 {
+    let first = text.lines().find(|line| !line.is_empty()).unwrap_or_default();
+    let outside = || first.split('"').step_by(2).flat_map(str::bytes);
+    let count = |separator: &u8| outside().filter(|byte| byte == separator).count();
+    [b'\t', b';', b','].into_iter().max_by_key(count).unwrap_or(b',')
 }
 
 /// How spreadsheets and statistics programs write that there is nothing.
@@ -222,6 +237,9 @@ fn infer(raw: &Raw, options: &ReadOptions) -> Result<Inferred, TableError> {
         options.time.as_ref(),
         options.truth.as_ref(),
     ];
+    for name in roles.iter().flatten() {
+        raw.column(name)?;
+    }
     let mut inferred = Inferred::default();
     for (index, name) in raw.header.iter().enumerate() {
         if roles.contains(&Some(name)) {
@@ -242,14 +260,15 @@ fn infer(raw: &Raw, options: &ReadOptions) -> Result<Inferred, TableError> {
             Err(reason) => inferred.excluded.push((name.clone(), reason.to_owned())),
         }
     }
-    let reasons = inferred
-        .excluded
-        .iter()
-        .map(|(name, reason)| format!("{name} ({reason})"))
-        .collect::<Vec<_>>()
-        .join(", ");
     if inferred.kept.is_empty() {
-        return Err(TableError::NoInputs { reasons });
+        let reason = |(name, reason): &(String, String)| format!("{name} ({reason})");
+        let reasons: Vec<String> = inferred.excluded.iter().map(reason).collect();
+        return Err(TableError::NoInputs {
+            reasons: match reasons.is_empty() {
+                true => "there is none but those that were named".to_owned(),
+                false => reasons.join(", "),
+            },
+        });
     }
     Ok(inferred)
 }
@@ -411,8 +430,9 @@ fn positive(raw: &Raw, label: usize, options: &ReadOptions) -> Result<String, Ta
         let value = value.to_ascii_lowercase();
         matches!(value.as_str(), "1" | "1.0" | "yes" | "y" | "true" | "t")
     };
-    match (values.iter().find(says_yes), values.len()) {
-        (Some(yes), 2) => Ok((*yes).to_owned()),
+    let yes: Vec<&&str> = values.iter().filter(says_yes).collect();
+    match (&yes[..], values.len()) {
+        ([yes], 2) => Ok((**yes).to_owned()),
         (_, 0) => Err(TableError::TooFewRows { rows: 0 }),
         (_, 1) => Err(TableError::ConstantLabel {
             label: name(),
@@ -427,6 +447,7 @@ fn positive(raw: &Raw, label: usize, options: &ReadOptions) -> Result<String, Ta
 
 fn times(raw: &Raw, name: &str, rows: &[usize]) -> Result<Vec<f64>, TableError> {
     let column = raw.column(name)?;
+    let mut days = None;
     let time = |row: &usize| {
         let cell = raw.records[*row].get(column).unwrap_or_default();
         let day = || {
@@ -434,11 +455,21 @@ fn times(raw: &Raw, name: &str, rows: &[usize]) -> Result<Vec<f64>, TableError> 
             let day = cell.get(..10)?.parse::<domain::Date>().ok()?;
             Some(f64::from(day.num_days_from_ce()))
         };
-        number(cell).or_else(day).ok_or_else(|| TableError::NotATime {
+        let day = number(cell).map_or_else(|| day().map(|day| (true, day)), |number| Some((false, number)));
+        let (is_day, time) = day.ok_or_else(|| TableError::NotATime {
             column: name.to_owned(),
             value: cell.to_owned(),
-            row: *row,
-        })
+            row: *row + 1,
+        })?;
+        // The year 2024 is not before a day of the year 2019.
+        if is_day != *days.get_or_insert(is_day) {
+            return Err(TableError::MixedTimes {
+                column: name.to_owned(),
+                value: cell.to_owned(),
+                row: *row + 1,
+            });
+        }
+        Ok(time)
     };
     rows.iter().map(time).collect()
 }
@@ -451,7 +482,7 @@ fn truth(raw: &Raw, name: &str, rows: &[usize]) -> Result<Vec<f64>, TableError> 
         known.ok_or_else(|| TableError::NotAProbability {
             column: name.to_owned(),
             value: cell.to_owned(),
-            row: *row,
+            row: *row + 1,
         })
     };
     rows.iter().map(probability).collect()
@@ -496,18 +527,25 @@ pub fn alone(input: &Input, values: &[f64], outcomes: &[bool]) -> Option<f64> {
     let bins: Vec<usize> = values.iter().map(|value| usize::from(binning.bin(*value))).collect();
     let base = outcomes.iter().filter(|y| **y).count() as f64 / outcomes.len().max(1) as f64;
     let mut counts = [vec![(0.0, 0.0); binning.count()], vec![(0.0, 0.0); binning.count()]];
-    for (row, (bin, y)) in bins.iter().zip(outcomes).enumerate() {
-        let (positives, n) = &mut counts[row % 2][*bin];
+    // Half of each outcome's rows on either side, in whatever order they come: in matched pairs every other row is a case.
+    let mut seen = [0_usize; 2];
+    let half = |y: &bool| {
+        seen[usize::from(*y)] += 1;
+        seen[usize::from(*y)] % 2
+    };
+    let halves: Vec<usize> = outcomes.iter().map(half).collect();
+    for ((bin, y), half) in bins.iter().zip(outcomes).zip(&halves) {
+        let (positives, n) = &mut counts[*half][*bin];
         *positives += f64::from(u8::from(*y));
         *n += 1.0;
     }
-    let rate = |(row, bin): (usize, &usize)| {
-        let (positives, n) = counts[1 - row % 2][*bin];
+    let rate = |(bin, half): (&usize, &usize)| {
+        let (positives, n) = counts[1 - half][*bin];
         (positives + base) / (n + 1.0)
     };
     let judged: Vec<(f64, bool)> = bins
         .iter()
-        .enumerate()
+        .zip(&halves)
         .map(rate)
         .zip(outcomes.iter().copied())
         .collect();
