@@ -430,3 +430,6 @@ pub fn hold_out(
     progress(options.learners.len(), options.learners.len());
     Ok(models)
 }
+
+#[cfg(test)]
+mod tests;
