@@ -259,9 +259,46 @@ pub enum FitError {
     NotFinite,
 }
 
-/// Nine decimals: enough for any parameter, and few enough that every JSON reader reads back the very same number (fewer
-/// than 2^53 units for anything below nine million), so that checksums hold.
+/// Nine decimals, fewer from nine million on: enough for any parameter, and few enough that every JSON reader reads back the
+/// very same number (fewer than 2^53 units), so that checksums hold.
 #[must_use]
 pub(crate) fn nine_decimals(value: f64) -> f64 {
-    (value * 1e9).round() / 1e9
+    decimals(value, 9, 9e15)
 }
+
+/// Twelve digits, wherever the decimal point is: as nine decimals, for what is on the scale of the inputs, which may be small.
+#[must_use]
+pub(crate) fn twelve_digits(value: f64) -> f64 {
+    decimals(value, 22, 1e12)
+}
+
+/// Rounds to as many decimals as keep the number of units below `units`. Powers of ten up to 10^22 are exact, and so is then
+/// what reads `units` and scales them.
+fn decimals(value: f64, most: i32, units: f64) -> f64 {
+    let scaled = |places: i32| {
+        if places < 0 {
+            value / 10_f64.powi(-places)
+        } else {
+            value * 10_f64.powi(places)
+        }
+    };
+    // Whole numbers are written with one decimal more than they have.
+    let most_units = |places: i32| match places {
+        1.. => units,
+        0 => units.min(9e14),
+        ..0 => units.min(1e13),
+    };
+    let places = (-22..=most)
+        .rev()
+        .find(|places| scaled(*places).abs() < most_units(*places));
+    match places {
+        Some(places) if places < 0 => scaled(places).round() * 10_f64.powi(-places),
+        Some(places) => scaled(places).round() / 10_f64.powi(places),
+        None => value,
+    }
+}
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod tree_models_tests;

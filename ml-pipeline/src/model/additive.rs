@@ -157,3 +157,6 @@ impl Additive {
         self.intercept + singles + pairs
     }
 }
+
+#[cfg(test)]
+mod tests;

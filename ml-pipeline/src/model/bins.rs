@@ -1,11 +1,15 @@
 //! Values as small numbers: what histograms, shape functions and trees are made over.
 
+use super::twelve_digits;
 use crate::table::{Input, InputKind, Table};
 
 /// The bin of what is missing, unknown, or not a number.
 pub const MISSING: u8 = 0;
 /// The most bins of one input, the missing one included.
 pub const BINS_MAX: usize = 255;
+
+/// Values beyond this are no measurements, and count as this: their sums and squares are still numbers.
+pub const LARGEST: f64 = 1e100;
 
 /// How the values of one input fall into bins.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +33,8 @@ impl Binning {
     }
 
     fn numeric(values: &[f64], max: usize) -> Self {
-        let mut sorted: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
+        let known = values.iter().filter(|value| value.is_finite());
+        let mut sorted: Vec<f64> = known.map(|value| value.clamp(-LARGEST, LARGEST)).collect();
         sorted.sort_by(f64::total_cmp);
         let mut distinct = sorted.clone();
         distinct.dedup();
@@ -38,12 +43,12 @@ impl Binning {
             cuts.extend(distinct.windows(2).map(|pair| between(pair[0], pair[1])));
         } else {
             for part in 1..max {
-                let cut = sorted[part * sorted.len() / max - 1];
-                if cuts.last().is_none_or(|last| cut > *last) && Some(&cut) != sorted.last() {
-                    cuts.push(cut);
-                }
+                let below = sorted[part * sorted.len() / max - 1];
+                let above = sorted[sorted.partition_point(|value| *value <= below)..].first();
+                cuts.extend(above.map(|above| between(below, *above)));
             }
         }
+        cuts.dedup();
         let mut sums = vec![(0.0, 0.0); cuts.len() + 1];
         for value in &sorted {
             let (sum, n) = &mut sums[cuts.partition_point(|cut| cut < value)];
@@ -89,8 +94,15 @@ impl Binning {
 /// A cut with `below` under it (or on it) and `above` over it, so that a value between them goes to the nearer one.
 fn between(below: f64, above: f64) -> f64 {
     let middle = f64::midpoint(below, above);
-    // Between neighbouring floating-point numbers there is no middle.
-    if middle < above { middle } else { below }
+    let short = twelve_digits(middle);
+    // Between neighbouring floating-point numbers there is nothing short, or even nothing.
+    if (below..above).contains(&short) {
+        short
+    } else if middle < above {
+        middle
+    } else {
+        below
+    }
 }
 
 /// A table in bins: `columns[input][row]`.

@@ -25,6 +25,8 @@ const TREES_MAX: usize = 600;
 const HELD_OUT: f64 = 0.15;
 /// After how many trees without improvement it is over.
 const PATIENCE: usize = 25;
+/// More than every value; a power of ten, which JSON readers get right.
+const EVERYTHING: f64 = 1e308;
 /// The share of rows and of inputs that a tree sees.
 const ROWS_SEEN: f64 = 0.8;
 const INPUTS_SEEN: f64 = 0.8;
@@ -304,13 +306,9 @@ impl<'a> Growth<'a> {
         let goes_left = match &self.binned.binnings[best.input] {
             Binning::Numeric { cuts, .. } => {
                 let last = (1..best.left.len()).rev().find(|bin| best.left[*bin]).unwrap_or(0);
-                // Nothing known goes left: only what is missing does.
-                Left::AtMost(
-                    last.checked_sub(1)
-                        .and_then(|index| cuts.get(index))
-                        .copied()
-                        .unwrap_or(if last == 0 { f64::MIN } else { f64::MAX }),
-                )
+                // Behind the last cut everything known goes left, and only what is missing does not.
+                let cut = last.checked_sub(1).and_then(|index| cuts.get(index));
+                Left::AtMost(cut.copied().unwrap_or(EVERYTHING))
             }
             Binning::Category { .. } => Left::OneOf(
                 (1..best.left.len())
@@ -376,7 +374,14 @@ fn best_split(
         // Empty bins on the way go with their neighbours.
         left[1..=order[index]].fill(true);
     } else {
-        for bin in &order[..=index] {
+        // The side with what is missing is the right one: there goes a category that no row had, too.
+        let listed = if missing_left {
+            &order[index + 1..]
+        } else {
+            &order[..=index]
+        };
+        left[0] = false;
+        for bin in listed {
             left[*bin] = true;
         }
     }

@@ -10,9 +10,11 @@ use smartcore::{
 use super::{
     FitError, Prediction,
     additive::in_threads,
+    bins::LARGEST,
     calibration::Calibration,
     nine_decimals,
     tree::{Left, Node, Split, Tree},
+    twelve_digits,
 };
 use crate::{synthetic::Random, table::Table};
 
@@ -116,7 +118,6 @@ struct Column {
     is: Option<usize>,
     /// What stands for a missing value: less than every value, so that it goes left everywhere.
     missing: f64,
-    categories: usize,
 }
 
 impl Encoding {
@@ -128,7 +129,6 @@ impl Encoding {
                     input: index,
                     is: Some(category),
                     missing: 0.0,
-                    categories,
                 }));
                 continue;
             }
@@ -136,16 +136,22 @@ impl Encoding {
                 .iter()
                 .copied()
                 .filter(|value| value.is_finite())
-                .fold(f64::INFINITY, f64::min);
+                .fold(f64::INFINITY, f64::min)
+                .max(-LARGEST);
             if least.is_finite() {
                 columns.push(Column {
                     input: index,
                     is: None,
                     missing: least - least.abs() - 1.0,
-                    categories: 0,
                 });
             }
         }
+        let varies = |column: &Column| {
+            let mut values = table.columns[column.input].iter().map(|value| column.encode(*value));
+            let first = values.next();
+            values.any(|value| Some(value) != first)
+        };
+        columns.retain(varies);
         Self { columns }
     }
 }
@@ -154,19 +160,25 @@ impl Column {
     fn encode(&self, value: f64) -> f64 {
         match self.is {
             Some(category) => f64::from(u8::from(value == category as f64)),
-            None if value.is_finite() => value,
+            None if value.is_finite() => value.clamp(-LARGEST, LARGEST),
             None => self.missing,
         }
     }
 
     fn split(&self, at_most: f64, left: usize, right: usize) -> Split {
+        let (left, right) = if self.is.is_some() {
+            (right, left)
+        } else {
+            (left, right)
+        };
         Split {
             input: self.input,
             goes_left: match self.is {
-                Some(category) => Left::OneOf((0..self.categories).filter(|other| *other != category).collect()),
+                // Smartcore's right side is the category; here it is the left one, so that every other value goes right.
+                Some(category) => Left::OneOf(vec![category]),
                 None => Left::AtMost(at_most),
             },
-            missing_left: true,
+            missing_left: self.is.is_none(),
             left,
             right,
         }
@@ -261,7 +273,7 @@ impl CopiedTree {
             cover: 0.0,
             split: match (node.split_value, node.true_child, node.false_child) {
                 (Some(at_most), Some(left), Some(right)) => {
-                    Some(encoding.columns[node.split_feature].split(at_most, left, right))
+                    Some(encoding.columns[node.split_feature].split(twelve_digits(at_most), left, right))
                 }
                 _ => None,
             },

@@ -168,7 +168,8 @@ fn value_term(input: usize, values: &[f64]) -> Option<Term> {
     }
     let mean = known().sum::<f64>() / count as f64;
     let deviation = (known().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt();
-    if deviation < DEVIATION_MIN {
+    // Values beyond 10^150 have none that a number holds.
+    if !(DEVIATION_MIN..f64::MAX).contains(&deviation) {
         return None;
     }
     let (least, most) = known().fold((f64::MAX, f64::MIN), |(least, most), value| {

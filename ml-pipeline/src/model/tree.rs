@@ -37,7 +37,7 @@ pub struct Split {
 #[serde(rename_all = "kebab-case")]
 pub enum Left {
     AtMost(f64),
-    /// Categories, in order.
+    /// Categories, in order. What is in no list, for no row of training had it, goes to the other side; so does what is missing.
     OneOf(Vec<usize>),
 }
 
@@ -48,7 +48,7 @@ impl Split {
         let left = match &self.goes_left {
             _ if !value.is_finite() => self.missing_left,
             Left::AtMost(most) => value <= *most,
-            Left::OneOf(categories) => categories.binary_search(&(value as usize)).is_ok(),
+            Left::OneOf(categories) => value >= 0.0 && categories.binary_search(&(value as usize)).is_ok(),
         };
         if left { self.left } else { self.right }
     }
@@ -268,5 +268,37 @@ mod tests {
             }
             assert!((tree.mean() + parts.iter().sum::<f64>() - tree.value(&x)).abs() < 1e-9);
         }
+    }
+
+    #[test]
+    fn covers_are_the_rows_that_come_by() {
+        let mut tree = Tree {
+            nodes: vec![
+                inner(0, 0.0, 1, 2, 99.0),
+                leaf(1.0, 99.0),
+                inner(1, 0.5, 3, 4, 99.0),
+                leaf(2.0, 99.0),
+                leaf(3.0, 99.0),
+            ],
+        };
+        let rows = [[0.0, 9.0], [f64::NAN, 9.0], [1.0, 0.5], [1.0, 0.6], [2.0, 7.0]];
+        tree.count_covers(rows.iter().map(<[f64; 2]>::as_slice));
+        let covers: Vec<f64> = tree.nodes.iter().map(|node| node.cover).collect();
+        assert_eq!(covers, [5.0, 2.0, 3.0, 1.0, 2.0]);
+        let mean = rows.iter().map(|x| tree.value(x)).sum::<f64>() / 5.0;
+        assert!((tree.mean() - mean).abs() < 1e-12);
+    }
+
+    #[test]
+    fn categories_and_missing_values_find_their_side() {
+        let split = Split {
+            input: 0,
+            goes_left: Left::OneOf(vec![0, 3]),
+            missing_left: false,
+            left: 1,
+            right: 2,
+        };
+        let sides = [0.0, 1.0, 3.0, 4.0, -1.0, f64::NAN, 1e300].map(|value| split.child(&[value]));
+        assert_eq!(sides, [1, 2, 1, 2, 2, 2, 2]);
     }
 }

@@ -15,7 +15,7 @@ use crate::{
         bins::{Binned, Binning},
         calibration::Calibration,
         gradient::{Part, Sums},
-        nine_decimals,
+        nine_decimals, twelve_digits,
     },
     synthetic::Random,
     table::Table,
@@ -337,7 +337,7 @@ impl Task<'_> {
                     .map(|(a, b)| usize::from(*a) * width + usize::from(*b));
             let sums = part.sums_of(cells, a.0.count() * width);
             (
-                best_quadrants(&sums, a.0.count(), width).map_or(0.0, |found| found.gain),
+                best_quadrants(&sums, a.0.count(), width, self.expected(first, second)).map_or(0.0, |found| found.gain),
                 first,
                 second,
             )
@@ -350,6 +350,12 @@ impl Task<'_> {
             axes: (self.axis(first), self.axis(second)),
         };
         gains.into_iter().map(pair).collect()
+    }
+
+    /// What is expected of two inputs.
+    fn expected(&self, first: usize, second: usize) -> (Option<Direction>, Option<Direction>) {
+        let of = |index: usize| self.table.inputs[self.inputs[index]].expected;
+        (of(first), of(second))
     }
 
     fn axis(&self, index: usize) -> Binning {
@@ -386,13 +392,15 @@ impl Task<'_> {
         let mut best = Best::new(&bag.judge, &bag.pairs);
         for round in 0..ROUNDS_MAX {
             for (index, pair) in pairs.iter().enumerate() {
+                let (height, width) = (pair.axes.0.count(), pair.axes.1.count());
+                let expected = self.expected(pair.inputs.0, pair.inputs.1);
                 let sums = bag
                     .train
                     .sums_of(train[index].iter().map(|cell| usize::from(*cell)), pair.cells());
-                let Some(found) = best_quadrants(&sums, pair.axes.0.count(), pair.axes.1.count()) else {
+                let Some(found) = best_quadrants(&sums, height, width, expected) else {
                     continue;
                 };
-                let delta = found.delta(pair.axes.0.count(), pair.axes.1.count(), self.pace.rate(Phase::Cuts));
+                let delta = found.delta(height, width, self.pace.rate(Phase::Cuts));
                 bag.train.add(&train[index], &delta);
                 bag.judge.add_score(&judge[index], &delta);
                 for (value, by) in bag.pairs[index].iter_mut().zip(&delta) {
@@ -427,8 +435,8 @@ impl Task<'_> {
         let mut shapes = Vec::with_capacity(self.inputs.len());
         for (index, input) in self.inputs.iter().enumerate() {
             let mut values = mean_of(bags.iter().map(|bag| &bag.shapes[index]), count);
-            let bins = self.binned.columns[*input].iter().map(|bin| usize::from(*bin));
-            intercept += centre(&mut values, bins);
+            let bins = self.binned.columns[*input].iter().map(|bin| (usize::from(*bin), 0));
+            intercept += centre(&mut values, 1, bins);
             shapes.push(shape(*input, &self.binned.binnings[*input], &values));
         }
         let mut pair_shapes = Vec::with_capacity(pairs.len());
@@ -437,8 +445,8 @@ impl Task<'_> {
             let (first, second) = (self.inputs[pair.inputs.0], self.inputs[pair.inputs.1]);
             let width = pair.axes.1.count();
             let rows = self.table.columns[first].iter().zip(&self.table.columns[second]);
-            let cells = rows.map(|(a, b)| usize::from(pair.axes.0.bin(*a)) * width + usize::from(pair.axes.1.bin(*b)));
-            intercept += centre(&mut values, cells);
+            let cells = rows.map(|(a, b)| (usize::from(pair.axes.0.bin(*a)), usize::from(pair.axes.1.bin(*b))));
+            intercept += centre(&mut values, width, cells);
             pair_shapes.push(PairShape {
                 inputs: (first, second),
                 axes: (axis(&pair.axes.0), axis(&pair.axes.1)),
@@ -464,16 +472,20 @@ fn mean_of<'v>(all: impl Iterator<Item = &'v Vec<f64>>, count: f64) -> Vec<f64> 
     mean
 }
 
-/// Takes the mean over the rows off the values, and tells it.
-fn centre(values: &mut [f64], cells: impl Iterator<Item = usize>) -> f64 {
+/// Takes the mean over the rows off the values, and tells it. What is missing, or a category, that no row had is average: 0.
+/// The values are those of `width` cells of one input for every cell of another.
+fn centre(values: &mut [f64], width: usize, cells: impl Iterator<Item = (usize, usize)>) -> f64 {
     let (mut sum, mut n) = (0.0, 0.0);
-    for cell in cells {
-        sum += values[cell];
+    let (mut of_first, mut of_second) = (vec![false; values.len() / width], vec![false; width]);
+    for (first, second) in cells {
+        sum += values[first * width + second];
         n += 1.0;
+        (of_first[first], of_second[second]) = (true, true);
     }
     let mean = sum / f64::max(n, 1.0);
-    for value in values {
-        *value -= mean;
+    for (cell, value) in values.iter_mut().enumerate() {
+        let is_seen = of_first[cell / width] && of_second[cell % width];
+        *value = if is_seen { *value - mean } else { 0.0 };
     }
     mean
 }
@@ -484,7 +496,7 @@ fn shape(input: usize, binning: &Binning, values: &[f64]) -> Shape {
         Binning::Numeric { centres, .. } => {
             let mut knots: Vec<(f64, f64)> = centres
                 .iter()
-                .map(|at| nine_decimals(*at))
+                .map(|at| twelve_digits(*at))
                 .zip(values[1..].iter().copied())
                 .collect();
             knots.dedup_by_key(|(at, _)| *at);
@@ -765,8 +777,13 @@ impl Quadrants {
     }
 }
 
-/// The cut of `height` by `width` cells into four whose Newton steps gain most.
-fn best_quadrants(sums: &[Sums], height: usize, width: usize) -> Option<Quadrants> {
+/// The cut of `height` by `width` cells into four whose Newton steps gain most, and go nowhere that is not expected.
+fn best_quadrants(
+    sums: &[Sums],
+    height: usize,
+    width: usize,
+    expected: (Option<Direction>, Option<Direction>),
+) -> Option<Quadrants> {
     // Sums of everything above and to the left.
     let mut prefix = vec![Sums::default(); (height + 1) * (width + 1)];
     for row in 0..height {
@@ -791,11 +808,19 @@ fn best_quadrants(sums: &[Sums], height: usize, width: usize) -> Option<Quadrant
                 all.minus(&top).minus(&left).plus(&corner),
             ];
             let gain = quarters.iter().map(|quarter| quarter.gain(RIDGE)).sum::<f64>() - all.gain(RIDGE);
-            if gain > best.as_ref().map_or(1e-9, |best| best.gain) {
+            if gain <= best.as_ref().map_or(1e-9, |best| best.gain) {
+                continue;
+            }
+            let steps = quarters.map(|quarter| quarter.step(RIDGE));
+            // Behind the first cell, which is what is missing, nothing rises or falls.
+            let down = row > 1 && (against(expected.0, steps[0], steps[2]) || against(expected.0, steps[1], steps[3]));
+            let across =
+                column > 1 && (against(expected.1, steps[0], steps[1]) || against(expected.1, steps[2], steps[3]));
+            if !down && !across {
                 best = Some(Quadrants {
                     gain,
                     at: (row, column),
-                    steps: quarters.map(|quarter| quarter.step(RIDGE)),
+                    steps,
                 });
             }
         }
