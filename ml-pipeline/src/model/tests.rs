@@ -7,6 +7,11 @@ fn nine_decimals_are_nine_decimals() {
     assert_eq!(nine_decimals(0.123_456_789_49).to_string(), "0.123456789");
     assert_eq!(nine_decimals(-2.0 / 3.0).to_string(), "-0.666666667");
     assert_eq!(nine_decimals(12_345_678.123_456_79).to_string(), "12345678.12345679");
+    // To the end of what 2^53 units of a tenth can hold, for that is how whole numbers are written.
+    for value in [8_358_349_509_369_663.0, 899_999_999_999_999.0] {
+        let json = serde_json::to_string(&nine_decimals(value)).expect("json");
+        assert_eq!(serde_json::from_str::<f64>(&json).ok(), Some(nine_decimals(value)));
+    }
     assert_eq!(twelve_digits(1.0 / 3e9).to_string(), "0.000000000333333333333");
 }
 

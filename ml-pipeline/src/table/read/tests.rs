@@ -387,7 +387,7 @@ fn rare_categories_share_one() {
     };
     assert!(names.is_sorted() && names.contains(&"(other)".to_owned()));
     assert_eq!(names[place(3) as usize], "town 003");
-    assert_eq!(names[place(599) as usize], "(other)");
+    assert!(place(599) >= 0.0 && names[place(599) as usize] == "(other)");
 }
 
 #[test]
@@ -610,14 +610,8 @@ fn a_category_that_was_rare_is_one_of_the_others() {
     let learnt = read(&csv);
     let other = file(100, ",town", |_, _| ",Xanten".to_owned());
     let other = read_csv_like(&mut other.as_bytes(), &options(), &learnt).expect("a table");
-    let InputKind::Category { names } = &learnt.table.inputs[2].kind else {
-        panic!("categories")
-    };
-    assert!(
-        column(&other, "town")
-            .iter()
-            .all(|value| names[*value as usize] == "(other)")
-    );
+    let rare = column(&learnt, "town")[599];
+    assert!(rare.is_finite() && column(&other, "town").iter().all(|value| *value == rare));
 }
 
 fn roles() -> impl Strategy<Value = ReadOptions> {
