@@ -311,11 +311,24 @@ create table log_head (
 grant select, update on log_head to tenure_app;
 grant select on log_head to tenure_relay;
 
+create table model_report (
+    tenant uuid not null,
+    model text not null,
+    made_at timestamp with time zone not null,
+    report json not null,
+    constraint model_report_pkey PRIMARY KEY (tenant, model)
+);
+alter table model_report enable row level security;
+alter table model_report force row level security;
+create policy own_tenant on model_report for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant insert, select, update on model_report to tenure_app;
+
 create table model_version (
     tenant uuid not null,
     version text not null,
     artifact bytea not null,
     created_at timestamp with time zone not null,
+    card json,
     constraint model_version_pkey PRIMARY KEY (tenant, version)
 );
 alter table model_version enable row level security;
@@ -381,6 +394,7 @@ create table risk (
     model text not null,
     scored_at timestamp with time zone not null,
     "position" bigint not null,
+    vector text,
     constraint risk_pkey PRIMARY KEY (tenant, employee)
 );
 CREATE INDEX risk_by_band ON public.risk USING btree (tenant, band, employee);
