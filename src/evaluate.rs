@@ -286,7 +286,8 @@ fn held_out(out: &mut dyn Write, models: &[HeldOut]) -> std::io::Result<()> {
     for model in models {
         writeln!(
             out,
-            "  {:<15}  {:>7}  {:>6}  {:.4}    {:.4}  {:.4}  {:>9}  {:>7}  {:>6}  {:>10} {:>7.2}  {:>11.3}",
+            "{} {:<15}  {:>7}  {:>6}  {:.4}    {:.4}  {:.4}  {:>9}  {:>7}  {:>6}  {:>10} {:>7.2}  {:>11.3}",
+            if model.champion { '*' } else { ' ' },
             model.model.name(),
             figure(model.roc_auc),
             figure(model.pr_auc),
@@ -303,7 +304,11 @@ fn held_out(out: &mut dyn Write, models: &[HeldOut]) -> std::io::Result<()> {
             model.predict_seconds_per_100k,
         )?;
     }
-    Ok(())
+    writeln!(
+        out,
+        "\n* the champion, chosen within the rows that were learnt from: the simplest model whose log loss is within one \
+         standard error of the best one's"
+    )
 }
 
 fn write_folds(path: &Path, read: &Read, splits: &[Split]) -> Result<(), Failure> {

@@ -56,8 +56,9 @@ def evaluate(binary, table, label, positive=None, exclude=(), folds=None, test=N
         raise Missing(f"`tenure evaluate` did not answer in JSON: {error}") from error
 
 
-def draw_static_table(binary, path, rows, seed):
-    run(binary, ["synth", "--mode", "static", "--rows", rows, "--seed", seed, "--out", path])
+def draw_static_table(binary, path, rows, seed, domain_features=False):
+    derived = ["--domain-features"] if domain_features else []
+    run(binary, ["synth", "--mode", "static", "--rows", rows, "--seed", seed, "--out", path, *derived])
 
 
 def run(binary, arguments):

@@ -11,6 +11,11 @@ use crate::{
     table::Read,
 };
 
+/// Into how many parts one file is split to choose a champion within it.
+const CHAMPION_FOLDS: usize = 5;
+/// Of more rows than this, one part is enough.
+const CHAMPION_FOLD_ROWS_MAX: usize = 20_000;
+
 /// How rows are split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -64,7 +69,7 @@ pub struct Judgement {
     pub observed_over_expected: f64,
     pub fit_seconds: f64,
     pub predict_seconds_per_100k: f64,
-    /// By split.
+    /// By row that was judged, in order: the mean over repeats.
     #[serde(skip)]
     pub log_losses: Vec<f64>,
 }
@@ -84,6 +89,8 @@ pub struct Comparison {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct HeldOut {
     pub model: Learner,
+    /// Chosen within the rows that were learnt from.
+    pub champion: bool,
     pub roc_auc: Option<f64>,
     pub pr_auc: Option<f64>,
     pub brier: f64,
@@ -327,11 +334,20 @@ fn judgement(model: Learner, splits: &[Split], outcomes: &[Outcome]) -> Judgemen
         fit_seconds: outcomes.iter().map(|outcome| outcome.fit_seconds).sum::<f64>() / n,
         predict_seconds_per_100k: outcomes.iter().map(|outcome| outcome.predict_seconds).sum::<f64>() / rows as f64
             * 1e5,
-        log_losses: outcomes
-            .iter()
-            .map(|outcome| metrics::log_loss(&outcome.judged))
-            .collect(),
+        log_losses: row_losses(splits, outcomes),
     }
+}
+
+fn row_losses(splits: &[Split], outcomes: &[Outcome]) -> Vec<f64> {
+    let mut losses: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
+    for (split, outcome) in splits.iter().zip(outcomes) {
+        for (row, judged) in split.judge.iter().zip(&outcome.judged) {
+            let (sum, n) = losses.entry(*row).or_default();
+            *sum += metrics::log_loss(std::slice::from_ref(judged));
+            *n += 1.0;
+        }
+    }
+    losses.into_values().map(|(sum, n)| sum / n).collect()
 }
 
 fn figure(values: &[f64]) -> Figure {
@@ -344,7 +360,7 @@ fn figure(values: &[f64]) -> Figure {
     }
 }
 
-/// The champion is the simplest model whose log loss is within one standard error of the best one's, split by split
+/// The champion is the simplest model whose log loss is within one standard error of the best one's, row by row
 /// (Breiman et al., 1984, section 3.4.3, on paired differences).
 fn crown(models: &mut [Judgement]) {
     let Some(best) = models.iter().min_by(|a, b| a.log_loss.mean.total_cmp(&b.log_loss.mean)) else {
@@ -371,6 +387,23 @@ fn crown(models: &mut [Judgement]) {
     }
 }
 
+/// The champion within one file: by folds, or of many rows by one split.
+fn champion(read: &Read, options: &Options) -> Result<Option<Learner>, CompareError> {
+    if options.learners.len() < 2 {
+        return Ok(options.learners.first().copied());
+    }
+    let (scheme, mut splits) = splits(read, CHAMPION_FOLDS, 1, options.seed)?;
+    if read.table.len() > CHAMPION_FOLD_ROWS_MAX {
+        splits.truncate(1);
+    }
+    let comparison = compare(read, scheme, &splits, options, &|_, _| {})?;
+    Ok(comparison
+        .models
+        .iter()
+        .find(|model| model.champion)
+        .map(|model| model.model))
+}
+
 /// Fits every kind of model to one file and judges it by another, with all threads for one model after the other.
 ///
 /// # Errors
@@ -381,6 +414,7 @@ pub fn hold_out(
     options: &Options,
     progress: &dyn Fn(usize, usize),
 ) -> Result<Vec<(HeldOut, Model)>, CompareError> {
+    let champion = champion(read, options)?;
     let mut models = Vec::new();
     for (index, learner) in options.learners.iter().enumerate() {
         progress(index, options.learners.len());
@@ -407,6 +441,7 @@ pub fn hold_out(
             .collect();
         let held_out = HeldOut {
             model: *learner,
+            champion: Some(*learner) == champion,
             roc_auc: metrics::roc_auc(&judged),
             pr_auc: metrics::pr_auc(&judged),
             brier: metrics::brier(&judged),
