@@ -35,11 +35,22 @@ pub enum FrameError {
 pub fn frame(dataset: &Dataset) -> Result<DataFrame, FrameError> {
     let rows = &dataset.rows;
     let employees: Vec<String> = rows.iter().map(|row| row.employee.to_string()).collect();
-    let days: Vec<i32> = rows.iter().map(|row| row.cutoff.num_days_from_ce() - EPOCH_DAYS).collect();
-    let cutoffs = Series::new("cutoff".into(), days).cast(&DataType::Date).map_err(FrameError::Frame)?;
-    let mut columns: Vec<Column> = vec![Series::new("employee".into(), employees).into_column(), cutoffs.into_column()];
+    let days: Vec<i32> = rows
+        .iter()
+        .map(|row| row.cutoff.num_days_from_ce() - EPOCH_DAYS)
+        .collect();
+    let cutoffs = Series::new("cutoff".into(), days)
+        .cast(&DataType::Date)
+        .map_err(FrameError::Frame)?;
+    let mut columns: Vec<Column> = vec![
+        Series::new("employee".into(), employees).into_column(),
+        cutoffs.into_column(),
+    ];
     for (index, feature) in FEATURES.iter().enumerate() {
-        let values: Vec<Option<f64>> = rows.iter().map(|row| Some(row.x[index]).filter(|value| value.is_finite())).collect();
+        let values: Vec<Option<f64>> = rows
+            .iter()
+            .map(|row| Some(row.x[index]).filter(|value| value.is_finite()))
+            .collect();
         columns.push(Series::new(feature.name.into(), values).into_column());
     }
     let mut windows = vec![("left_within_month".to_owned(), Window::Month)];
@@ -56,7 +67,10 @@ pub fn frame(dataset: &Dataset) -> Result<DataFrame, FrameError> {
 /// # Errors
 /// When polars or the writer fails.
 pub fn write_parquet(frame: &mut DataFrame, out: impl Write) -> Result<(), FrameError> {
-    ParquetWriter::new(out).finish(frame).map(drop).map_err(FrameError::Write)
+    ParquetWriter::new(out)
+        .finish(frame)
+        .map(drop)
+        .map_err(FrameError::Write)
 }
 
 #[cfg(test)]
@@ -72,13 +86,18 @@ mod tests {
         let dataset = Dataset::build(&company.histories(), company.ends_on(), &mut |_| {});
         let mut bytes = Vec::new();
         write_parquet(&mut frame(&dataset).expect("a frame"), &mut bytes).expect("a file");
-        let read = ParquetReader::new(std::io::Cursor::new(bytes)).finish().expect("a Parquet file");
+        let read = ParquetReader::new(std::io::Cursor::new(bytes))
+            .finish()
+            .expect("a Parquet file");
         assert_eq!(read.height(), dataset.rows.len());
         assert_eq!(read.width(), 2 + FEATURES.len() + 1 + HORIZONS_DAYS.len());
         let column = |name: &str| read.column(name).expect("a column").clone();
         for (index, row) in dataset.rows.iter().enumerate().step_by(17) {
             let employee = row.employee.to_string();
-            assert_eq!(column("employee").str().expect("text").get(index), Some(employee.as_str()));
+            assert_eq!(
+                column("employee").str().expect("text").get(index),
+                Some(employee.as_str())
+            );
             let since = column("cutoff").date().expect("dates").phys.get(index);
             assert_eq!(since, Some(row.cutoff.num_days_from_ce() - EPOCH_DAYS));
             for (feature, value) in FEATURES.iter().zip(&row.x) {
