@@ -25,6 +25,15 @@ use crate::{
 const STEPS: usize = 1_000;
 /// How far a chart's straight lines may be from the curve, in log-odds: a two-hundredth of the odds.
 const BEND_MIN: f64 = 0.005;
+/// The units of features that are whole numbers.
+const WHOLE: [&str; 6] = [
+    "1 to 5",
+    "0 to 10",
+    "people",
+    "in a year",
+    "days in 26 weeks",
+    "absences in 26 weeks",
+];
 /// The most values at which trees are asked.
 const TREE_VALUES_MAX: usize = 40;
 /// The most reference rows that trees are asked about: evenly taken from all.
@@ -64,6 +73,8 @@ pub struct ShapeChart {
 pub enum ShapeKind {
     /// A quantity.
     Curve,
+    /// A whole number: between two of them is nothing.
+    Steps,
     /// 0 for no and 1 for yes.
     Flag,
 }
@@ -107,24 +118,34 @@ pub struct PairChart {
 }
 
 impl ShapeChart {
-    /// The points that are common, or all if too few are.
+    /// The curve where most people are, in parts of a probability: `(value, part)`.
     #[must_use]
-    pub fn common_points(&self) -> &[ShapePoint] {
-        let Some(common) = self.common else {
-            return &self.points;
+    pub fn common_curve(&self) -> Vec<(f64, f64)> {
+        let all = self.points.iter().map(|point| (point.value, point.effect.probability));
+        let (Some(first), Some(last)) = (self.points.first(), self.points.last()) else {
+            return Vec::new();
         };
-        // One more on either side, so that the curve reaches the ends.
-        let from = self.points.partition_point(|point| point.value <= common.low);
-        let to = self.points.partition_point(|point| point.value < common.high);
-        let points = &self.points[from.saturating_sub(1)..(to + 1).min(self.points.len())];
-        if points.len() < 2 { &self.points } else { points }
+        let Some(common) = self.common.filter(|_| self.kind != ShapeKind::Flag) else {
+            return all.collect();
+        };
+        let (low, high) = (common.low.max(first.value), common.high.min(last.value));
+        if low >= high {
+            return all.collect();
+        }
+        let inside = all.filter(|(value, _)| low < *value && *value < high);
+        std::iter::once((low, self.probability_at(low)))
+            .chain(inside)
+            .chain([(high, self.probability_at(high))])
+            .collect()
     }
 
-    /// The lowest and the highest part of a probability among the points that are common.
+    /// The lowest and the highest part of a probability where most people are; the average person's 0 is always within.
     #[must_use]
     pub fn range(&self) -> Interval {
-        let parts = self.common_points().iter().map(|point| point.effect.probability);
-        let (low, high) = parts.fold((0.0_f64, 0.0_f64), |(low, high), part| (low.min(part), high.max(part)));
+        let curve = self.common_curve();
+        let (low, high) = curve.iter().fold((0.0_f64, 0.0_f64), |(low, high), (_, part)| {
+            (low.min(*part), high.max(*part))
+        });
         Interval { low, high }
     }
 
@@ -320,13 +341,18 @@ fn chart(
         effect(artifact, source.average(), &source.parts(&values))
     };
     let observed = sorted(reference, head.index());
-    let kind = if head.feature().unit == "flag" {
-        ShapeKind::Flag
-    } else {
-        ShapeKind::Curve
+    let kind = match head.feature().unit {
+        "flag" => ShapeKind::Flag,
+        unit if WHOLE.contains(&unit) => ShapeKind::Steps,
+        _ => ShapeKind::Curve,
     };
     let values = match kind {
         ShapeKind::Flag => vec![0.0, 1.0],
+        ShapeKind::Steps => {
+            let values = values(&artifact.hazard.model, head.index(), &observed)?;
+            let (least, most) = (values.first()?.ceil() as i64, values.last()?.floor() as i64);
+            (least..=most).map(|value| value as f64).collect()
+        }
         ShapeKind::Curve => values(&artifact.hazard.model, head.index(), &observed)?,
     };
     let points: Vec<ShapePoint> = values
@@ -337,8 +363,8 @@ fn chart(
         })
         .collect();
     let points = match source {
-        Source::Exact(_) => without_straight(points),
-        Source::Trees { .. } => points,
+        Source::Exact(_) if kind == ShapeKind::Curve => without_straight(points),
+        Source::Exact(_) | Source::Trees { .. } => points,
     };
     Some(ShapeChart {
         feature: head.into(),

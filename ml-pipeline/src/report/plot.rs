@@ -12,6 +12,9 @@ use crate::{
 /// How many standard errors of a normal distribution are on either side of [`crate::statistics::CONFIDENCE`].
 const ERRORS: f64 = 1.959_963_984_540_054;
 
+/// The most whole numbers that get a dot each.
+const DOTS_MAX: usize = 16;
+
 /// A range of values along a range of pixels.
 #[derive(Debug, Clone, Copy)]
 pub struct Scale {
@@ -301,64 +304,70 @@ pub fn distribution(bins: &[(Interval, usize)], thresholds: &[(f64, &str)]) -> S
 
 /// One feature's shape, on the same vertical scale as all others.
 pub fn shape(chart: &ShapeChart, vertical: Interval) -> String {
-    let points = chart.common_points();
-    let (first, last) = match (points.first(), points.last()) {
-        (Some(first), Some(last)) => (first.value, last.value),
-        _ => (0.0, 1.0),
-    };
-    let ends = chart
-        .common
-        .filter(|_| chart.kind == ShapeKind::Curve)
-        .map_or((first, last), |common| (common.low.max(first), common.high.min(last)));
-    let (x, y) = (
-        Scale::new(ends, (40.0, 262.0)),
-        Scale::new((vertical.low, vertical.high), (128.0, 10.0)),
-    );
-    let mut plot = Plot::new(300.0, 164.0);
-    for tick in y.ticks(3) {
-        plot.line(
-            if tick == 0.0 { "axis" } else { "gridline" },
-            (40.0, y.at(tick)),
-            (262.0, y.at(tick)),
-        );
+    const LEFT: f64 = 34.0;
+    const RIGHT: f64 = 254.0;
+    const TOP: f64 = 10.0;
+    const BOTTOM: f64 = 130.0;
+    let y = Scale::new((vertical.low, vertical.high), (BOTTOM, TOP));
+    let mut plot = Plot::new(300.0, 166.0);
+    for tick in y.ticks(4) {
+        plot.line("gridline", (LEFT, y.at(tick)), (RIGHT, y.at(tick)));
         let sign = if tick == 0.0 {
             "0".to_owned()
         } else {
             format!("{:+}", round(tick * 100.0))
         };
-        plot.text("", "end", (35.0, y.at(tick) + 4.0), &sign);
+        plot.text("", "end", (LEFT - 5.0, y.at(tick) + 4.0), &sign);
     }
-    plot.line("reference", (40.0, y.at(0.0)), (262.0, y.at(0.0)));
+    plot.line("reference", (LEFT, y.at(0.0)), (RIGHT, y.at(0.0)));
     match chart.kind {
         ShapeKind::Flag => flag(&mut plot, chart, y),
-        ShapeKind::Curve => {
-            let clipped = clipped(chart, ends);
-            let drawn: Vec<(f64, f64)> = clipped
+        ShapeKind::Curve | ShapeKind::Steps => {
+            let curve = chart.common_curve();
+            let shown: Vec<f64> = curve.iter().map(|(value, _)| in_unit(chart, *value)).collect();
+            let ends = (
+                shown.first().copied().unwrap_or(0.0),
+                shown.last().copied().unwrap_or(1.0),
+            );
+            let x = Scale::new(ends, (LEFT, RIGHT));
+            let drawn: Vec<(f64, f64)> = shown
                 .iter()
-                .map(|(value, part)| (x.at(*value), y.at(*part)))
+                .zip(&curve)
+                .map(|(value, (_, part))| (x.at(*value), y.at(*part)))
                 .collect();
             let mut area = drawn.clone();
-            area.push((x.at(ends.1), y.at(0.0)));
-            area.push((x.at(ends.0), y.at(0.0)));
+            area.extend([(RIGHT, y.at(0.0)), (LEFT, y.at(0.0))]);
             plot.polygon("area", &area);
             plot.polyline("curve", &drawn);
-            for tick in x.ticks(4) {
-                plot.line("axis", (x.at(tick), 128.0), (x.at(tick), 132.0));
-                plot.text("", "middle", (x.at(tick), 144.0), &axis_label(chart, tick));
+            if chart.kind == ShapeKind::Steps && drawn.len() <= DOTS_MAX {
+                for (at, (value, part)) in drawn.iter().zip(&curve) {
+                    plot.dot("dot", *at, 3.2, &format!("{}: {}", short(*value), points_words(*part)));
+                }
             }
-            plot.text("", "middle", (151.0, 160.0), axis_unit(chart));
+            let ticks = x.ticks(4).into_iter();
+            for tick in ticks.filter(|tick| chart.kind == ShapeKind::Curve || tick.fract() == 0.0) {
+                plot.line("axis", (x.at(tick), BOTTOM), (x.at(tick), BOTTOM + 4.0));
+                plot.text("", "middle", (x.at(tick), BOTTOM + 16.0), &short(round(tick)));
+            }
+            plot.text(
+                "",
+                "middle",
+                (f64::midpoint(LEFT, RIGHT), BOTTOM + 32.0),
+                unit_words(chart),
+            );
         }
     }
     if chart.missing.log_odds != 0.0 {
         let words = format!("not on record: {}", points_words(chart.missing.probability));
-        plot.dot("open", (281.0, y.at(chart.missing.probability)), 4.0, &words);
-        plot.text("", "middle", (281.0, 144.0), "none");
+        plot.dot("open", (280.0, y.at(chart.missing.probability)), 4.0, &words);
+        plot.text("", "middle", (280.0, BOTTOM + 16.0), "not on");
+        plot.text("", "middle", (280.0, BOTTOM + 28.0), "record");
     }
     plot.svg(&chart.title, &described(chart))
 }
 
 fn flag(plot: &mut Plot, chart: &ShapeChart, y: Scale) {
-    for (point, (words, at)) in chart.points.iter().zip([("no", 95.0), ("yes", 207.0)]) {
+    for (point, (words, at)) in chart.points.iter().zip([("no", 89.0), ("yes", 199.0)]) {
         let part = point.effect.probability;
         let class = if part > 0.0 { "up" } else { "down" };
         plot.bar(
@@ -367,75 +376,64 @@ fn flag(plot: &mut Plot, chart: &ShapeChart, y: Scale) {
             (at + 26.0, y.at(part)),
             &points_words(part),
         );
-        plot.text("", "middle", (at, 144.0), words);
-        let above = if part >= 0.0 { -4.0 } else { 12.0 };
-        plot.text("strong", "middle", (at, y.at(part) + above), &signed(part));
+        plot.text("", "middle", (at, 146.0), words);
+        let beside = if part >= 0.0 { -5.0 } else { 13.0 };
+        plot.text("strong", "middle", (at, y.at(part) + beside), &signed(part));
     }
-}
-
-/// The curve within the ends.
-fn clipped(chart: &ShapeChart, (low, high): (f64, f64)) -> Vec<(f64, f64)> {
-    let inside = chart
-        .points
-        .iter()
-        .filter(|point| low < point.value && point.value < high);
-    let inside = inside.map(|point| (point.value, point.effect.probability));
-    std::iter::once((low, chart.probability_at(low)))
-        .chain(inside)
-        .chain([(high, chart.probability_at(high))])
-        .collect()
 }
 
 /// What the shape says, in words.
 pub fn described(chart: &ShapeChart) -> String {
-    let by = |a: &&crate::shapes::ShapePoint, b: &&crate::shapes::ShapePoint| {
-        a.effect.probability.total_cmp(&b.effect.probability)
-    };
-    let points = chart.common_points();
-    match (points.iter().min_by(by), points.iter().max_by(by)) {
-        (Some(low), Some(high)) if chart.kind == ShapeKind::Curve => format!(
-            "{} at {}, {} at {}",
-            points_words(low.effect.probability),
-            value_words(chart, low.value),
-            points_words(high.effect.probability),
-            value_words(chart, high.value)
-        ),
-        (Some(_), Some(_)) => match chart.points.as_slice() {
+    if chart.kind == ShapeKind::Flag {
+        return match chart.points.as_slice() {
             [no, yes] => format!(
                 "if so {}, if not {}",
                 points_words(yes.effect.probability),
                 points_words(no.effect.probability)
             ),
             _ => String::new(),
-        },
+        };
+    }
+    let curve = chart.common_curve();
+    let by = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
+    match (curve.iter().min_by(by), curve.iter().max_by(by)) {
+        (Some(low), Some(high)) => format!(
+            "from {} at {} to {} at {}",
+            signed(low.1),
+            value_words(chart, low.0),
+            points_words(high.1),
+            value_words(chart, high.0)
+        ),
         _ => String::new(),
     }
 }
 
 fn value_words(chart: &ShapeChart, value: f64) -> String {
     let unit = match chart.unit.as_str() {
-        "years" | "weeks" | "hours" | "percent" | "people" | "points" => chart.unit.as_str(),
-        "relative" => "%",
+        "years" | "weeks" | "hours" | "points" => chart.unit.as_str(),
+        "percent" | "relative" => "%",
         "minutes in 13 weeks" => "hours",
         _ => "",
     };
-    format!("{} {unit}", axis_label(chart, value)).trim_end().to_owned()
+    format!("{} {unit}", short(round(in_unit(chart, value))))
+        .trim_end()
+        .to_owned()
 }
 
-/// What is written at a value of the horizontal axis: minutes as hours, and parts as percent.
-fn axis_label(chart: &ShapeChart, value: f64) -> String {
+/// A value as it is shown: minutes as hours, and parts as percent.
+fn in_unit(chart: &ShapeChart, value: f64) -> f64 {
     match chart.unit.as_str() {
-        "minutes in 13 weeks" => short(round(value / 60.0)),
-        "relative" => short(round(value * 100.0)),
-        _ => short(round(value)),
+        "minutes in 13 weeks" => value / 60.0,
+        "relative" => value * 100.0,
+        _ => value,
     }
 }
 
-fn axis_unit(chart: &ShapeChart) -> &str {
+fn unit_words(chart: &ShapeChart) -> &str {
     match chart.unit.as_str() {
         "minutes in 13 weeks" => "hours in 13 weeks",
         "relative" => "% of pay",
-        "0 to 1" => "0 = long ago or never, 1 = just now",
+        "0 to 1" => "0: never or long ago; 1: just now",
         unit => unit,
     }
 }
