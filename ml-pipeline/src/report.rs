@@ -10,7 +10,7 @@ use crate::{
     artifact::{Artifact, Evaluation, ModelCard, Origin},
     explain::points,
     fairness::{Audit, Favourable, Group, Rule, Standing, Verdict},
-    features::FeatureId,
+    features::{self, FeatureId},
     metrics::Bin,
     model::Learner,
     shapes::{PairChart, ShapeChart, ShapeMethod},
@@ -195,7 +195,7 @@ fn headline(evaluation: &Evaluation, days: u16) -> String {
     let is_shown = low.is_some_and(|low| low > 0.5) && evaluation.beats_base_rate();
     match evaluation.lift_top_tenth {
         Some(lift) if is_shown => format!(
-            "Of the tenth with the highest scores, {lift:.1} times as many gave notice within {days} days as of all people"
+            "Of the tenth with the highest scores, {lift:.1} times as many gave notice within {days} days as among all people"
         ),
         _ => format!("Who gives notice within {days} days: not shown to be better than the plain rate of exits"),
     }
@@ -463,10 +463,10 @@ fn looks_at(report: &Report<'_>) -> String {
         .iter()
         .take(BARS_MAX)
         .map(|(id, sum, inputs)| {
-            let views = if *inputs > 1 {
-                format!(" ({inputs} inputs)")
-            } else {
-                String::new()
+            let views = match *inputs {
+                _ if features::is_calendar(*id) => " (in the latest months)".to_owned(),
+                0 | 1 => String::new(),
+                inputs => format!(" ({inputs} inputs)"),
             };
             format!(
                 "<li><b>{}{views}</b><i style=\"width:{:.1}%\"></i><span>× {:.2}</span></li>",

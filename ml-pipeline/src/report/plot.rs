@@ -194,7 +194,7 @@ pub fn reliability(bins: &[(Bin, Interval)]) -> String {
     }
     plot.line("reference", (x.at(0.0), y.at(0.0)), (x.at(most), y.at(most)));
     plot.text("", "end", (x.at(most) - 42.0, y.at(most) + 12.0), "as predicted");
-    plot.text("", "start", (x.at(0.0) + 6.0, y.at(most) + 2.0), "observed");
+    plot.text("", "start", (x.at(0.0) + 6.0, 9.0), "observed");
     plot.text("", "end", (x.at(most), 314.0), "predicted probability");
     for (bin, interval) in bins {
         let at = x.at(bin.predicted);
@@ -305,13 +305,14 @@ pub fn distribution(bins: &[(Interval, usize)], thresholds: &[(f64, &str)]) -> S
 /// One feature's shape, on the same vertical scale as all others.
 pub fn shape(chart: &ShapeChart, vertical: Interval) -> String {
     const LEFT: f64 = 34.0;
-    const RIGHT: f64 = 254.0;
     const TOP: f64 = 10.0;
     const BOTTOM: f64 = 130.0;
+    let is_missing_told = chart.missing.log_odds != 0.0;
+    let right = if is_missing_told { 246.0 } else { 288.0 };
     let y = Scale::new((vertical.low, vertical.high), (BOTTOM, TOP));
     let mut plot = Plot::new(300.0, 166.0);
     for tick in y.ticks(4) {
-        plot.line("gridline", (LEFT, y.at(tick)), (RIGHT, y.at(tick)));
+        plot.line("gridline", (LEFT, y.at(tick)), (right, y.at(tick)));
         let sign = if tick == 0.0 {
             "0".to_owned()
         } else {
@@ -319,9 +320,9 @@ pub fn shape(chart: &ShapeChart, vertical: Interval) -> String {
         };
         plot.text("", "end", (LEFT - 5.0, y.at(tick) + 4.0), &sign);
     }
-    plot.line("reference", (LEFT, y.at(0.0)), (RIGHT, y.at(0.0)));
+    plot.line("reference", (LEFT, y.at(0.0)), (right, y.at(0.0)));
     match chart.kind {
-        ShapeKind::Flag => flag(&mut plot, chart, y),
+        ShapeKind::Flag => flag(&mut plot, chart, y, (LEFT, right)),
         ShapeKind::Curve | ShapeKind::Steps => {
             let curve = chart.common_curve();
             let shown: Vec<f64> = curve.iter().map(|(value, _)| in_unit(chart, *value)).collect();
@@ -329,14 +330,14 @@ pub fn shape(chart: &ShapeChart, vertical: Interval) -> String {
                 shown.first().copied().unwrap_or(0.0),
                 shown.last().copied().unwrap_or(1.0),
             );
-            let x = Scale::new(ends, (LEFT, RIGHT));
+            let x = Scale::new(ends, (LEFT, right));
             let drawn: Vec<(f64, f64)> = shown
                 .iter()
                 .zip(&curve)
                 .map(|(value, (_, part))| (x.at(*value), y.at(*part)))
                 .collect();
             let mut area = drawn.clone();
-            area.extend([(RIGHT, y.at(0.0)), (LEFT, y.at(0.0))]);
+            area.extend([(right, y.at(0.0)), (LEFT, y.at(0.0))]);
             plot.polygon("area", &area);
             plot.polyline("curve", &drawn);
             if chart.kind == ShapeKind::Steps && drawn.len() <= DOTS_MAX {
@@ -344,7 +345,7 @@ pub fn shape(chart: &ShapeChart, vertical: Interval) -> String {
                     plot.dot("dot", *at, 3.2, &format!("{}: {}", short(*value), points_words(*part)));
                 }
             }
-            let ticks = x.ticks(4).into_iter();
+            let ticks = x.ticks(5).into_iter();
             for tick in ticks.filter(|tick| chart.kind == ShapeKind::Curve || tick.fract() == 0.0) {
                 plot.line("axis", (x.at(tick), BOTTOM), (x.at(tick), BOTTOM + 4.0));
                 plot.text("", "middle", (x.at(tick), BOTTOM + 16.0), &short(round(tick)));
@@ -352,22 +353,23 @@ pub fn shape(chart: &ShapeChart, vertical: Interval) -> String {
             plot.text(
                 "",
                 "middle",
-                (f64::midpoint(LEFT, RIGHT), BOTTOM + 32.0),
+                (f64::midpoint(LEFT, right), BOTTOM + 32.0),
                 unit_words(chart),
             );
         }
     }
-    if chart.missing.log_odds != 0.0 {
+    if is_missing_told {
         let words = format!("not on record: {}", points_words(chart.missing.probability));
-        plot.dot("open", (280.0, y.at(chart.missing.probability)), 4.0, &words);
-        plot.text("", "middle", (280.0, BOTTOM + 16.0), "not on");
-        plot.text("", "middle", (280.0, BOTTOM + 28.0), "record");
+        plot.dot("open", (279.0, y.at(chart.missing.probability)), 4.0, &words);
+        plot.text("", "middle", (279.0, BOTTOM + 16.0), "not on");
+        plot.text("", "middle", (279.0, BOTTOM + 28.0), "record");
     }
     plot.svg(&chart.title, &described(chart))
 }
 
-fn flag(plot: &mut Plot, chart: &ShapeChart, y: Scale) {
-    for (point, (words, at)) in chart.points.iter().zip([("no", 89.0), ("yes", 199.0)]) {
+fn flag(plot: &mut Plot, chart: &ShapeChart, y: Scale, (left, right): (f64, f64)) {
+    let (no, yes) = (left + (right - left) / 4.0, right - (right - left) / 4.0);
+    for (point, (words, at)) in chart.points.iter().zip([("no", no), ("yes", yes)]) {
         let part = point.effect.probability;
         let class = if part > 0.0 { "up" } else { "down" };
         plot.bar(
@@ -415,9 +417,13 @@ fn value_words(chart: &ShapeChart, value: f64) -> String {
         "minutes in 13 weeks" => "hours",
         _ => "",
     };
-    format!("{} {unit}", short(round(in_unit(chart, value))))
-        .trim_end()
-        .to_owned()
+    let value = in_unit(chart, value);
+    let value = if chart.unit == "0 to 1" {
+        round(value)
+    } else {
+        (value * 10.0).round() / 10.0
+    };
+    format!("{} {unit}", short(value)).trim_end().to_owned()
 }
 
 /// A value as it is shown: minutes as hours, and parts as percent.
@@ -494,7 +500,7 @@ pub fn ratio(ratio: f64, interval: Option<Interval>) -> String {
 pub fn gauge(range: (f64, f64), value: f64, interval: Option<Interval>, against: f64, words: &str) -> String {
     let x = Scale::new(range, (6.0, 214.0));
     let within = |value: f64| x.at(value.clamp(range.0, range.1));
-    let mut plot = Plot::new(220.0, 34.0);
+    let mut plot = Plot::new(220.0, 40.0);
     plot.line("axis", (x.at(range.0), 12.0), (x.at(range.1), 12.0));
     plot.line("reference", (within(against), 2.0), (within(against), 22.0));
     let anchor = match (against - range.0) / (range.1 - range.0) {
@@ -502,7 +508,7 @@ pub fn gauge(range: (f64, f64), value: f64, interval: Option<Interval>, against:
         part if part > 0.85 => "end",
         _ => "middle",
     };
-    plot.text("", anchor, (within(against), 33.0), words);
+    plot.text("large", anchor, (within(against), 38.0), words);
     if let Some(interval) = interval {
         plot.line("range", (within(interval.low), 12.0), (within(interval.high), 12.0));
     }
