@@ -248,7 +248,7 @@ fn key_figures(card: &ModelCard) -> String {
     };
     let tile = |title: &str, figure: String, gauge: String, words: &str| {
         format!(
-            "<section class=\"card\"><h3>{title}</h3><p class=\"figure\">{figure}</p>{gauge}<p class=\"note\">{words}</p></section>\n"
+            "<section class=\"card\"><h3>{title}</h3><p class=\"figure\">{figure}</p><div class=\"gauge\">{gauge}</div><p class=\"note\">{words}</p></section>\n"
         )
     };
     let untold = || "–".to_owned();
@@ -437,7 +437,7 @@ fn distribution(scores: &Scores) -> String {
         })
         .collect();
     format!(
-        "<h2>Where people's scores lie now</h2>\n<figure class=\"card\"><h3>{} people by probability</h3>\n{}\n\
+        "<h2>Where people's scores lie now</h2>\n<figure class=\"card bounded\"><h3>{} people by probability</h3>\n{}\n\
          <div class=\"scroll\"><table><thead><tr><th scope=\"col\">band</th><th scope=\"col\">probability</th><th scope=\"col\">people</th><th scope=\"col\">share</th></tr></thead><tbody>{rows}</tbody></table></div></figure>\n",
         thousands(scores.people),
         plot::distribution(&scores.bins, &thresholds)

@@ -14,7 +14,7 @@ use crate::{
 /// The width that is drawn for where nobody says how wide it is.
 pub const WIDTH_DEFAULT: usize = 80;
 /// Narrower than this, lines run over.
-pub const WIDTH_MIN: usize = 60;
+pub const WIDTH_MIN: usize = 66;
 /// Wider than this, the eye loses the line.
 pub const WIDTH_MAX: usize = 110;
 /// Contributions that get a line of their own.
@@ -95,13 +95,11 @@ pub fn drawing(artifact: &Artifact, bands: &Bands, state: &FeatureState, on: Dat
 #[must_use]
 pub fn words_of(why: Unscored) -> String {
     match why {
-        Unscored::Erased => "this person's record was erased; nothing is left to score.".to_owned(),
-        Unscored::Objects => "this person objects to being scored (GDPR art. 21), and that is respected.".to_owned(),
-        Unscored::NotEmployed => "this person is not employed on this day: gone, or not yet there.".to_owned(),
+        Unscored::Erased => "the record was erased; nothing is left to score.".to_owned(),
+        Unscored::Objects => "this person objects to being scored (GDPR art. 21).".to_owned(),
+        Unscored::NotEmployed => "not employed on this day: gone, or not yet there.".to_owned(),
         Unscored::OnNotice => "notice was given; there is nothing left to predict.".to_owned(),
-        Unscored::EndOnRecord { on } => {
-            format!("the end of the employment is on record already ({on} is the first day without it).")
-        }
+        Unscored::EndOnRecord { on } => format!("the end of the employment is on record: {on}."),
     }
 }
 
@@ -127,17 +125,13 @@ fn head(artifact: &Artifact, bands: &Bands, score: &HazardScore, on: Date, canva
     let _ = writeln!(text, "{INDENT}{}", gauge(score.probability, average, bands, canvas));
     let _ = writeln!(
         text,
-        "{INDENT}┼ {:.1} % is the average person's; the bands begin above {}, {} and {}",
+        "{INDENT}┼ {:.1} % is the average person's; bands above {}, {}, {}",
         average * 100.0,
         whole_percent(bands.medium_above),
         whole_percent(bands.high_above),
         whole_percent(bands.critical_above)
     );
-    let _ = writeln!(
-        text,
-        "{INDENT}{}",
-        canvas.quiet(&format!("on {on}, by {} ({model})", artifact.version))
-    );
+    text.push_str(&wrapped(&format!("on {on}, by {model}, {}", artifact.version), canvas));
     text
 }
 
@@ -290,8 +284,8 @@ fn curves(
     }
     let title_width = drawn.iter().map(|chart| chart.title.chars().count()).max().unwrap_or(0);
     let title_width = title_width.min((canvas.width() - INDENT.len()) / 2);
-    let width = canvas.width() - INDENT.len() - title_width - 20;
-    let mut text = format!("{INDENT}by value, for somebody average in everything else; ▲ is this person\n");
+    let width = canvas.width() - INDENT.len() - title_width - 22;
+    let mut text = format!("{INDENT}by value, the rest being average (▲ is this person)\n");
     for chart in drawn {
         let value = FeatureId::named(&chart.feature).and_then(|id| x.get(id));
         text.push_str(&curve(chart, value, title_width, width, canvas));
@@ -389,21 +383,25 @@ fn number(chart: &ShapeChart, value: f64) -> String {
 fn foot(canvas: Canvas) -> String {
     let words = "Points are what the probability would be less without that line; several together are not their sum. They say what \
                  goes along with the score, not why somebody leaves, and the score is no decision.";
-    let mut text = String::new();
-    let mut length = 0;
+    wrapped(words, canvas)
+}
+
+/// Quiet text in lines that fit.
+fn wrapped(words: &str, canvas: Canvas) -> String {
+    let mut lines = vec![String::new()];
     for word in words.split(' ') {
-        let letters = word.chars().count();
-        if length == 0 || length + 1 + letters > canvas.width() - INDENT.len() {
-            text.push_str(if text.is_empty() { INDENT } else { "\n  " });
-            length = letters;
-        } else {
-            text.push(' ');
-            length += 1 + letters;
+        let room = canvas.width() - INDENT.len();
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= room => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
         }
-        text.push_str(word);
     }
-    let lines: Vec<String> = text.lines().map(|line| canvas.quiet(line)).collect();
-    lines.join("\n") + "\n"
+    let lines = lines.iter().map(|line| format!("{INDENT}{}\n", canvas.quiet(line)));
+    lines.collect()
 }
 
 #[cfg(test)]

@@ -272,13 +272,13 @@ pub fn distribution(bins: &[(Interval, usize)], thresholds: &[(f64, &str)]) -> S
     let most = bins.iter().map(|(_, n)| *n).max().unwrap_or(0).max(1) as f64;
     let end = bins.last().map_or(1.0, |(bin, _)| bin.high);
     let (x, y) = (
-        Scale::new((0.0, end), (44.0, 790.0)),
+        Scale::new((0.0, end), (34.0, 470.0)),
         Scale::new((0.0, most), (170.0, 26.0)),
     );
-    let mut plot = Plot::new(800.0, 205.0);
+    let mut plot = Plot::new(480.0, 205.0);
     for tick in y.ticks(4).into_iter().filter(|tick| tick.fract() == 0.0) {
         plot.line("gridline", (x.at(0.0), y.at(tick)), (x.at(end), y.at(tick)));
-        plot.text("", "end", (38.0, y.at(tick) + 4.0), &format!("{tick:.0}"));
+        plot.text("", "end", (29.0, y.at(tick) + 4.0), &format!("{tick:.0}"));
     }
     for (bin, n) in bins.iter().filter(|(_, n)| *n > 0) {
         let words = format!("{} to {}: {n} people", percent(bin.low), percent(bin.high));
@@ -298,7 +298,7 @@ pub fn distribution(bins: &[(Interval, usize)], thresholds: &[(f64, &str)]) -> S
         }
         plot.text("strong", "start", (x.at(*from) + 4.0, 20.0), band);
     }
-    plot.text("", "end", (790.0, 202.0), "probability");
+    plot.text("", "end", (470.0, 202.0), "probability");
     plot.svg("People by probability", "the numbers by band follow as a table")
 }
 
@@ -468,9 +468,9 @@ pub fn points_words(part: f64) -> String {
 pub fn percent(share: f64) -> String {
     let percent = share * 100.0;
     if percent.abs() >= 9.95 || (percent - percent.round()).abs() < 1e-6 {
-        format!("{percent:.0} %")
+        format!("{percent:.0}\u{a0}%")
     } else {
-        format!("{percent:.1} %")
+        format!("{percent:.1}\u{a0}%")
     }
 }
 

@@ -207,7 +207,10 @@ fn axes_have_round_numbers() {
         [plot::signed(0.0), plot::signed(-0.0004), plot::signed(0.061)],
         ["0", "0", "+6.1"]
     );
-    assert_eq!([0.05, 0.0512, 0.123].map(percent), ["5 %", "5.1 %", "12 %"]);
+    assert_eq!(
+        [0.05, 0.0512, 0.123].map(percent),
+        ["5\u{a0}%", "5.1\u{a0}%", "12\u{a0}%"]
+    );
     assert_eq!(
         [12, 1_234, 1_234_567].map(thousands),
         ["12", "1\u{202f}234", "1\u{202f}234\u{202f}567"]

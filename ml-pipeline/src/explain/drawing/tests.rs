@@ -119,7 +119,7 @@ fn nobody_is_told_why_somebody_leaves_and_every_line_fits() {
             assert!(!text.contains("-0.0 ") && !text.contains("NaN"), "{text}");
             let longest = text.lines().map(|line| line.chars().count()).max().unwrap_or(0);
             assert!(
-                longest <= width.clamp(WIDTH_DEFAULT, WIDTH_MAX) + 12,
+                longest <= width.clamp(WIDTH_MIN, WIDTH_MAX),
                 "{longest} columns of {width}:\n{text}"
             );
             scored += usize::from(state.is_at_risk(today));
