@@ -374,7 +374,7 @@ fn chart(
         kind,
         method: match source {
             Source::Exact(_) => ShapeMethod::Exact,
-            Source::Trees { rows, .. } if rows.is_empty() => return None,
+            Source::Trees { rows: [], .. } => return None,
             Source::Trees { rows, .. } => ShapeMethod::PartialDependence { rows: rows.len() },
         },
         points,

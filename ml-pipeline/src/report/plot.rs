@@ -40,7 +40,7 @@ impl Scale {
     /// Round values within the range, about as many as asked for.
     pub fn ticks(&self, about: usize) -> Vec<f64> {
         let step = round_step((self.values.1 - self.values.0) / about.max(1) as f64);
-        if !(step > 0.0) {
+        if step == 0.0 {
             return vec![self.values.0];
         }
         let first = (self.values.0 / step - 1e-9).ceil() as i64;
@@ -51,7 +51,7 @@ impl Scale {
 
 /// 1, 2 or 5 times a power of ten, not below `least` by much.
 pub fn round_step(least: f64) -> f64 {
-    if !(least > 0.0) || !least.is_finite() {
+    if least <= 0.0 || !least.is_finite() {
         return 0.0;
     }
     let power = 10.0_f64.powf(least.log10().floor());
