@@ -4,7 +4,7 @@ use std::{io::Write, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use infra::telemetry::{self, LogFormat};
-use tenure::{config::Settings, dataset, evaluate, parked, roles, synth, train, up};
+use tenure::{config::Settings, dataset, evaluate, explain, parked, report, roles, synth, train, up};
 
 /// Event-sourced people intelligence.
 #[derive(Parser)]
@@ -39,6 +39,10 @@ enum Role {
     Migrate(Settings),
     /// Trains a model on each tenant's own history, and promotes it if it is better than the shared prior.
     Train(Settings),
+    /// Draws one person's score with what goes along with it.
+    Explain(explain::Arguments),
+    /// Writes a model report (HTML) to look at: the model in use, a version, or the shared prior.
+    Report(report::Arguments),
     /// What could not be processed.
     Parked(parked::Arguments),
     /// Invents data with a known truth, to measure models and machines against.
@@ -71,6 +75,8 @@ fn main() -> ExitCode {
             Role::QueryApi(serve) => roles::query_api(serve).await,
             Role::Migrate(settings) => roles::migrate(settings).await,
             Role::Train(settings) => train::run(settings).await,
+            Role::Explain(arguments) => explain::run(arguments).await,
+            Role::Report(arguments) => report::run(arguments).await,
             Role::Parked(arguments) => parked::run(arguments).await,
             Role::Dataset(arguments) => dataset::run(arguments).await,
             Role::Evaluate(arguments) => evaluate::run(arguments).await,

@@ -16,7 +16,10 @@ use ml_pipeline::{
     prior,
     train::{Options, Progress, TrainingError, adapt, train_on},
 };
-use schemas::codec::{AnyCommand, AnyEvent};
+use schemas::{
+    codec::{AnyCommand, AnyEvent},
+    envelope::StoredEvent,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -207,18 +210,8 @@ pub async fn histories(parts: &Parts, tenant: TenantId) -> Result<(Vec<History>,
         subjects.dedup();
         let keys = parts.keyring.subjects(&subjects).await?;
         for event in page {
-            let mut payload = serde_json::from_slice(&event.data)?;
-            let place = sealing::Place {
-                stream: &event.stream,
-                event_id: event.event_id,
-                schema_version: event.schema_version,
-            };
-            sealing::open_payload(keys.get(&(tenant, event.stream.id)), place, &mut payload);
-            if let AnyEvent::Employee(opened) = AnyEvent::decode(&event.event_type, event.schema_version, payload)? {
-                people.entry(event.stream.id).or_default().push(Recorded {
-                    known_on: event.known_at().date_naive(),
-                    event: opened,
-                });
+            if let Some(recorded) = opened(&event, keys.get(&(tenant, event.stream.id)))? {
+                people.entry(event.stream.id).or_default().push(recorded);
             }
         }
     }
@@ -230,6 +223,29 @@ pub async fn histories(parts: &Parts, tenant: TenantId) -> Result<(Vec<History>,
         })
         .collect();
     Ok((histories, position))
+}
+
+/// An employee's event, opened with the person's key as far as there is one; nothing of other kinds of events.
+///
+/// # Errors
+/// When the event does not read.
+pub fn opened(event: &StoredEvent, key: Option<&sealing::SubjectKey>) -> Result<Option<Recorded>, Failure> {
+    let mut payload = serde_json::from_slice(&event.data)?;
+    let place = sealing::Place {
+        stream: &event.stream,
+        event_id: event.event_id,
+        schema_version: event.schema_version,
+    };
+    sealing::open_payload(key, place, &mut payload);
+    Ok(
+        match AnyEvent::decode(&event.event_type, event.schema_version, payload)? {
+            AnyEvent::Employee(opened) => Some(Recorded {
+                known_on: event.known_at().date_naive(),
+                event: opened,
+            }),
+            AnyEvent::Risk(_) | AnyEvent::Connection(_) | AnyEvent::Tenant(_) => None,
+        },
+    )
 }
 
 /// The card's essentials, for the terminal.

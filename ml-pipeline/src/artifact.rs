@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    features::{self, FEATURE_SET},
+    features::{self, FEATURE_SET, FeatureId},
     metrics::{Bin, Intervals, Recalibration},
     model::{Calibration, Learner, Model, Prediction, probability},
 };
@@ -83,7 +83,6 @@ impl Hazard {
     /// The months ahead. With `parts`, also what they are made of, where that takes long to tell.
     fn months(&self, x: &[f64], on: Date, days: u16, parts: bool) -> Vec<Month> {
         let mut x = x.to_vec();
-        let count = usize::from((days / MONTH_DAYS).max(1));
         let month = |number: usize| {
             features::turn_to(&mut x, on + Days::new(number as u64 * u64::from(MONTH_DAYS)));
             match &self.persistence {
@@ -108,7 +107,29 @@ impl Hazard {
                 }
             }
         };
-        (0..count).map(month).collect()
+        (0..months_in(days)).map(month).collect()
+    }
+
+    /// The probability within `days` of somebody whose monthly log-odds are `average` but for some parts of inputs: what a
+    /// shape comes to. What the date alone decides is so in the first month, and on the average in the others.
+    #[must_use]
+    pub fn of_parts(&self, average: f64, parts: &[(usize, f64)], days: u16) -> f64 {
+        let is_so = |input: usize, month: usize| month == 0 || !FeatureId::at(input).is_some_and(features::is_calendar);
+        let month = |number: usize| {
+            let parts = parts.iter().filter(|(input, _)| is_so(*input, number));
+            match &self.persistence {
+                Persistence::ByInput(months) => {
+                    let stays = months.get(number);
+                    let of = |input: usize| stays.and_then(|stays| stays.get(input)).copied().unwrap_or(1.0);
+                    parts.fold(average, |sum, (input, part)| sum + of(*input) * part)
+                }
+                Persistence::Whole { centre, months } => {
+                    let stays = months.get(number).or(months.last()).copied().unwrap_or(1.0);
+                    centre + stays * (parts.fold(average, |sum, (_, part)| sum + part) - centre)
+                }
+            }
+        };
+        self.over((0..months_in(days)).map(month), days)
     }
 
     /// The probability over months with these log-odds.
@@ -162,6 +183,10 @@ impl Hazard {
         };
         score.probability - self.over(score.months.iter().map(without), score.days)
     }
+}
+
+fn months_in(days: u16) -> usize {
+    usize::from((days / MONTH_DAYS).max(1))
 }
 
 fn by_input(prediction: Prediction, stays: Option<&Vec<f64>>) -> Month {

@@ -1,5 +1,7 @@
 //! The reasons for a score, in words. They say what goes along with the score, never that it is because of it.
 
+pub mod drawing;
+
 use domain::risk::Factor;
 
 use crate::{
@@ -59,7 +61,9 @@ fn shown(contributions: &[(usize, f64)]) -> Vec<(FeatureId, f64)> {
 #[must_use]
 pub fn points(part: f64) -> String {
     let points = part * 100.0;
-    if points.abs() >= 9.95 {
+    if points.abs() < 0.05 {
+        "0.0 points".to_owned()
+    } else if points.abs() >= 9.95 {
         format!("{points:+.0} points")
     } else {
         format!("{points:+.1} points")

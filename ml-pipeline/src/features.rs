@@ -12,7 +12,7 @@ use domain::Date;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-pub use state::{FeatureState, SpellEnd};
+pub use state::{FeatureState, SpellEnd, Unscored};
 
 use state::{Move, Pay};
 use timeline::{Day, day};
@@ -58,6 +58,8 @@ pub struct Feature {
     /// The feature that people are shown instead of this one: several inputs may spell out one thing, such as tenure.
     pub shown_as: &'static str,
     value: fn(&Moment<'_>) -> f64,
+    /// The value by that of the feature that people are shown, if nothing else decides it.
+    view: Option<fn(f64) -> f64>,
     /// The value by the date alone, if nothing else decides it.
     calendar: Option<fn(Date) -> f64>,
     label: fn(f64) -> String,
@@ -68,6 +70,18 @@ impl Feature {
     #[must_use]
     pub fn label(&self, value: f64) -> String {
         (self.label)(value)
+    }
+
+    /// What the feature is about, for the head of a chart, such as "years since the last raise".
+    #[must_use]
+    pub fn title(&self) -> &'static str {
+        words::title(self.name)
+    }
+
+    /// This input's value where the feature that it is shown as has `shown`; nothing if that alone does not decide it.
+    #[must_use]
+    pub fn seen_in(&self, shown: f64) -> Option<f64> {
+        self.view.map(|view| view(shown))
     }
 }
 
@@ -197,6 +211,7 @@ const fn feature(
         expected,
         shown_as: name,
         value,
+        view: None,
         calendar: None,
         label,
     }
@@ -235,6 +250,15 @@ impl Feature {
     const fn part_of(self, name: &'static str) -> Self {
         Self { shown_as: name, ..self }
     }
+
+    /// The same, where that feature's value decides this one.
+    const fn view_of(self, name: &'static str, view: fn(f64) -> f64) -> Self {
+        Self {
+            shown_as: name,
+            view: Some(view),
+            ..self
+        }
+    }
 }
 
 const UP: Option<Direction> = Some(Direction::Up);
@@ -247,26 +271,26 @@ pub static FEATURES: &[Feature] = &[
         "tenure_first_year",
         "0 to 1",
         UP,
-        |m| (-(m.tenure() - 0.6).abs() / 0.35).exp(),
+        |m| first_year(m.tenure()),
         words::unnamed,
     )
-    .part_of("tenure_years"),
+    .view_of("tenure_years", first_year),
     feature(
         "tenure_vesting_first",
         "0 to 1",
         UP,
-        |m| bump(m.tenure(), 1.05),
+        |m| vesting_first(m.tenure()),
         words::unnamed,
     )
-    .part_of("tenure_years"),
+    .view_of("tenure_years", vesting_first),
     feature(
         "tenure_vesting_last",
         "0 to 1",
         UP,
-        |m| bump(m.tenure(), 4.05),
+        |m| vesting_last(m.tenure()),
         words::unnamed,
     )
-    .part_of("tenure_years"),
+    .view_of("tenure_years", vesting_last),
     feature(
         "tenure_log",
         "ln(1 + years)",
@@ -274,7 +298,7 @@ pub static FEATURES: &[Feature] = &[
         |m| m.tenure().ln_1p(),
         words::unnamed,
     )
-    .part_of("tenure_years"),
+    .view_of("tenure_years", f64::ln_1p),
     feature(
         "years_since_raise",
         "years",
@@ -300,10 +324,10 @@ pub static FEATURES: &[Feature] = &[
         "promotion_overdue",
         "years",
         UP,
-        |m| (m.years_since_promotion() - PROMOTION_PATIENCE_YEARS).max(0.0),
+        |m| overdue(m.years_since_promotion()),
         words::unnamed,
     )
-    .part_of("years_since_promotion"),
+    .view_of("years_since_promotion", overdue),
     feature(
         "manager_change_recent",
         "0 to 1",
@@ -319,8 +343,8 @@ pub static FEATURES: &[Feature] = &[
         words::managers,
     ),
     feature("rating", "1 to 5", None, |m| m.rating(), words::rating),
-    feature("rating_top", "flag", UP, |m| flag(m.rating() >= 5.0), words::unnamed).part_of("rating"),
-    feature("rating_low", "flag", UP, |m| flag(m.rating() <= 2.0), words::unnamed).part_of("rating"),
+    feature("rating_top", "flag", UP, |m| is_top(m.rating()), words::unnamed).view_of("rating", is_top),
+    feature("rating_low", "flag", UP, |m| is_low(m.rating()), words::unnamed).view_of("rating", is_low),
     feature(
         "survey_score",
         "0 to 10",
@@ -615,6 +639,31 @@ fn flag(is: bool) -> f64 {
 /// From 1 at once to 1/e after `scale` weeks; 0 if it never happened.
 fn fading(weeks: Option<f64>, scale: f64) -> f64 {
     weeks.map_or(0.0, |weeks| (-weeks / scale).exp())
+}
+
+/// What the first year is like, most of all its seventh month.
+fn first_year(tenure: f64) -> f64 {
+    (-(tenure - 0.6).abs() / 0.35).exp()
+}
+
+fn vesting_first(tenure: f64) -> f64 {
+    bump(tenure, 1.05)
+}
+
+fn vesting_last(tenure: f64) -> f64 {
+    bump(tenure, 4.05)
+}
+
+fn overdue(years: f64) -> f64 {
+    (years - PROMOTION_PATIENCE_YEARS).max(0.0)
+}
+
+fn is_top(rating: f64) -> f64 {
+    flag(rating >= 5.0)
+}
+
+fn is_low(rating: f64) -> f64 {
+    flag(rating <= 2.0)
 }
 
 /// What happens around a date of vesting, some six weeks wide on either side.

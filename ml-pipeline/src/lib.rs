@@ -14,6 +14,8 @@ pub mod statistics;
 
 pub mod artifact;
 pub mod explain;
+pub mod report;
+pub mod shapes;
 pub mod train;
 
 pub mod drift;

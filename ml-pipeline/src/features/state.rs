@@ -117,6 +117,21 @@ pub enum SpellEnd {
     Censored { on: Date },
 }
 
+/// Why somebody is not scored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unscored {
+    /// The record was erased.
+    Erased,
+    /// The person objects to being scored (GDPR art. 21).
+    Objects,
+    /// Gone, or not yet there.
+    NotEmployed,
+    /// Notice was given: there is nothing to predict any more.
+    OnNotice,
+    /// The end of the employment is on record; the first day without it.
+    EndOnRecord { on: Date },
+}
+
 /// All that features, labels and the risk set need to know of one person, bounded in size. Erased people have none: only
 /// the mark that keeps later events out.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -290,9 +305,27 @@ impl FeatureState {
     /// objection to being scored.
     #[must_use]
     pub fn is_at_risk(&self, on: Date) -> bool {
+        self.unscored(on).is_none()
+    }
+
+    /// Why there is nothing to predict on a day; nothing if there is. Of several reasons the one that weighs most.
+    #[must_use]
+    pub fn unscored(&self, on: Date) -> Option<Unscored> {
         let on = day(on);
-        let on_notice = self.notices.at(on).is_some_and(Option::is_some);
-        self.spell_start(on).is_some() && !on_notice && self.planned_end(on).is_none() && !self.objects
+        if self.erased {
+            return Some(Unscored::Erased);
+        }
+        if self.objects {
+            return Some(Unscored::Objects);
+        }
+        if self.spell_start(on).is_none() {
+            return Some(Unscored::NotEmployed);
+        }
+        if self.notices.at(on).is_some_and(Option::is_some) {
+            return Some(Unscored::OnNotice);
+        }
+        self.planned_end(on)
+            .map(|(end, _)| Unscored::EndOnRecord { on: date(end) })
     }
 
     fn planned_end(&self, on: Day) -> Option<(Day, Standing)> {

@@ -464,6 +464,45 @@ fn a_state_is_bounded_and_keeps_the_day_of_hire() {
     assert_eq!(serde_json::from_str::<FeatureState>(&bytes).expect("a state"), full);
 }
 
+#[test]
+fn every_feature_has_a_title_of_its_own() {
+    let mut titles: Vec<&str> = FEATURES.iter().map(Feature::title).collect();
+    assert!(!titles.contains(&words::UNTITLED), "{titles:?}");
+    titles.sort_unstable();
+    titles.dedup();
+    assert_eq!(titles.len(), FEATURES.len());
+}
+
+#[test]
+fn views_are_what_the_shown_value_decides() {
+    let mut events = vec![hired(on(2021, 3, 1))];
+    for (year, rating) in [(2022, 1), (2023, 5), (2024, 3)] {
+        events.push(review(rating.into(), on(year, 1, 10)));
+    }
+    let mut seen = 0;
+    for months in 0..60 {
+        let day = on(2021, 3, 1) + chrono::Months::new(months);
+        let known: Vec<Event> = events
+            .iter()
+            .filter(|event| event.effective_on() <= day)
+            .cloned()
+            .collect();
+        let x = state(&known).vector(day);
+        for (feature, value) in FEATURES.iter().zip(&x.values) {
+            let shown = FeatureId::named(feature.shown_as).expect("a feature");
+            if let Some(view) = feature.seen_in(x.values[shown.index()]) {
+                assert!(
+                    (view - value).abs() < 1e-12,
+                    "{} on {day}: {view} for {value}",
+                    feature.name
+                );
+                seen += 1;
+            }
+        }
+    }
+    assert_eq!(seen, 60 * 7);
+}
+
 fn observation() -> impl Strategy<Value = Event> {
     (0..900_u64, 0..5_u8, 1..5_u8).prop_map(|(days, kind, size)| {
         let day = on(2024, 1, 1) + chrono::Days::new(days);

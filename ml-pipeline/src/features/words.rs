@@ -2,6 +2,46 @@
 
 use super::{MANAGER_WEEKS, PROMOTION_YEARS_CAP, RAISE_YEARS_CAP, RECOGNITION_WEEKS, SURVEY_WEEKS_CAP};
 
+/// What a feature is about, for the head of a chart.
+pub fn title(name: &str) -> &'static str {
+    match name {
+        "tenure_years" => "length of employment",
+        "tenure_first_year" => "nearness to the seventh month",
+        "tenure_vesting_first" => "nearness to the first year's end",
+        "tenure_vesting_last" => "nearness to the fourth year's end",
+        "tenure_log" => "length of employment, as a logarithm",
+        "years_since_raise" => "years since the last raise",
+        "last_raise" => "size of the last raise",
+        "years_since_promotion" => "years since the last promotion",
+        "promotion_overdue" => "years beyond a usual wait for a promotion",
+        "manager_change_recent" => "recent change of manager",
+        "managers" => "managers so far",
+        "rating" => "last review rating",
+        "rating_top" => "highest review rating",
+        "rating_low" => "low review rating",
+        "survey_score" => "last survey score",
+        "survey_trend" => "survey score against the ones before",
+        "survey_weeks" => "weeks since the last survey answer",
+        "absence_days" => "days absent in 26 weeks",
+        "absence_count" => "absences in 26 weeks",
+        "absence_recent" => "recent absences",
+        "overtime_minutes" => "overtime in 13 weeks",
+        "recognition_recent" => "recent recognition by colleagues",
+        "assessment_score" => "last assessment score",
+        "on_leave" => "on leave",
+        "weekly_hours" => "contractual hours a week",
+        "pay_log" => "level of pay",
+        "transfers" => "transfers in a year",
+        "season_january" => "January",
+        "season_december" => "December",
+        "season_after_bonus" => "weeks after bonuses",
+        _ => UNTITLED,
+    }
+}
+
+/// Of a feature that nobody gave a title.
+pub const UNTITLED: &str = "a feature without a title";
+
 /// For inputs that are shown as another one.
 pub fn unnamed(value: f64) -> String {
     known(value, "not on record", |value| format!("{value:.2}"))
