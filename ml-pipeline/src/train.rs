@@ -216,7 +216,7 @@ pub fn train_on(
     } else {
         Origin::Own
     };
-    let card = card(options, dataset, trial.learner, origin, &hazard, evaluation, candidates);
+    let card = card(options, dataset, &hazard, (trial.learner, origin), (evaluation, candidates));
     Artifact::new(card, hazard).map_err(TrainingError::Pack)
 }
 
@@ -256,11 +256,9 @@ pub fn adapt(prior: &Artifact, dataset: &Dataset, options: &Options) -> Result<A
     let card = card(
         options,
         dataset,
-        prior.card.learner,
-        origin,
         &hazard,
-        evaluation,
-        Vec::new(),
+        (prior.card.learner, origin),
+        (evaluation, Vec::new()),
     );
     Artifact::new(card, hazard).map_err(TrainingError::Pack)
 }
@@ -544,11 +542,9 @@ fn importance(hazard: &Hazard, dataset: &Dataset) -> Vec<(String, f64)> {
 fn card(
     options: &Options,
     dataset: &Dataset,
-    learner: Learner,
-    origin: Origin,
     hazard: &Hazard,
-    evaluation: Evaluation,
-    candidates: Vec<Candidate>,
+    (learner, origin): (Learner, Origin),
+    (evaluation, candidates): (Evaluation, Vec<Candidate>),
 ) -> ModelCard {
     let cutoffs = dataset.labelled_cutoffs(Window::Month);
     let used: Vec<FeatureId> = hazard.model.inputs().into_iter().filter_map(FeatureId::at).collect();
