@@ -53,7 +53,7 @@ pub struct Feature {
     /// The stable name: stored in models, scores and cards. Never reuse one with another meaning.
     pub name: &'static str,
     pub unit: &'static str,
-    /// Where the risk goes when the value rises, if that is known beforehand.
+    /// Where the risk may go when the value rises, if that is known beforehand: models are held to it.
     pub expected: Option<Direction>,
     /// The feature that people are shown instead of this one: several inputs may spell out one thing, such as tenure.
     pub shown_as: &'static str,
@@ -194,7 +194,10 @@ impl FeatureState {
 /// All features as the inputs of a model, in order.
 #[must_use]
 pub fn inputs() -> Vec<Input> {
-    let input = |feature: &Feature| Input::numeric(feature.name);
+    let input = |feature: &Feature| Input {
+        expected: feature.expected,
+        ..Input::numeric(feature.name)
+    };
     FEATURES.iter().map(input).collect()
 }
 
@@ -266,11 +269,11 @@ const DOWN: Option<Direction> = Some(Direction::Down);
 
 /// Every model input. Shapes and time constants follow the flight process of prediction.md, section 5.
 pub static FEATURES: &[Feature] = &[
-    feature("tenure_years", "years", DOWN, |m| m.tenure(), words::tenure),
+    feature("tenure_years", "years", None, |m| m.tenure(), words::tenure),
     feature(
         "tenure_first_year",
         "0 to 1",
-        UP,
+        None,
         |m| first_year(m.tenure()),
         words::unnamed,
     )
@@ -278,7 +281,7 @@ pub static FEATURES: &[Feature] = &[
     feature(
         "tenure_vesting_first",
         "0 to 1",
-        UP,
+        None,
         |m| vesting_first(m.tenure()),
         words::unnamed,
     )
@@ -286,7 +289,7 @@ pub static FEATURES: &[Feature] = &[
     feature(
         "tenure_vesting_last",
         "0 to 1",
-        UP,
+        None,
         |m| vesting_last(m.tenure()),
         words::unnamed,
     )
@@ -294,7 +297,7 @@ pub static FEATURES: &[Feature] = &[
     feature(
         "tenure_log",
         "ln(1 + years)",
-        DOWN,
+        None,
         |m| m.tenure().ln_1p(),
         words::unnamed,
     )
@@ -309,7 +312,7 @@ pub static FEATURES: &[Feature] = &[
     feature(
         "last_raise",
         "relative",
-        DOWN,
+        None,
         |m| m.last_raise().map_or(f64::NAN, |(_, size)| size.min(RAISE_CAP)),
         words::last_raise,
     ),
@@ -343,7 +346,7 @@ pub static FEATURES: &[Feature] = &[
         words::managers,
     ),
     feature("rating", "1 to 5", None, |m| m.rating(), words::rating),
-    feature("rating_top", "flag", UP, |m| is_top(m.rating()), words::unnamed).view_of("rating", is_top),
+    feature("rating_top", "flag", None, |m| is_top(m.rating()), words::unnamed).view_of("rating", is_top),
     feature("rating_low", "flag", UP, |m| is_low(m.rating()), words::unnamed).view_of("rating", is_low),
     feature(
         "survey_score",
@@ -355,11 +358,11 @@ pub static FEATURES: &[Feature] = &[
     feature(
         "survey_trend",
         "points",
-        DOWN,
+        None,
         |m| m.survey_trend(),
         words::survey_trend,
     ),
-    feature("survey_weeks", "weeks", UP, |m| m.survey_weeks(), words::survey_weeks),
+    feature("survey_weeks", "weeks", None, |m| m.survey_weeks(), words::survey_weeks),
     feature(
         "absence_days",
         "days in 26 weeks",
@@ -421,21 +424,21 @@ pub static FEATURES: &[Feature] = &[
     feature(
         "pay_log",
         "ln(major units a year, full time)",
-        DOWN,
+        None,
         |m| m.pay_log(),
         words::pay,
     ),
     feature("transfers", "in a year", None, |m| m.transfers(), words::transfers),
-    season("season_january", UP, |date| flag(date.month() == 1), words::january),
+    season("season_january", None, |date| flag(date.month() == 1), words::january),
     season(
         "season_december",
-        DOWN,
+        None,
         |date| flag(date.month() == 12),
         words::december,
     ),
     season(
         "season_after_bonus",
-        UP,
+        None,
         |date| flag((10..=15).contains(&date.iso_week().week())),
         words::after_bonus,
     ),

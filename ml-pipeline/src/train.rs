@@ -216,7 +216,13 @@ pub fn train_on(
     } else {
         Origin::Own
     };
-    let card = card(options, dataset, &hazard, (trial.learner, origin), (evaluation, candidates));
+    let card = card(
+        options,
+        dataset,
+        &hazard,
+        (trial.learner, origin),
+        (evaluation, candidates),
+    );
     Artifact::new(card, hazard).map_err(TrainingError::Pack)
 }
 
@@ -520,14 +526,18 @@ fn shared_prior(options: &Options, test: &Dataset) -> Option<Rival> {
     })
 }
 
-/// How far each feature moves the log-odds on average over the latest rows, most first; what moves nothing is left out.
+/// How far each feature moves the log-odds on average over rows of all months, most first; what moves nothing is left out.
 fn importance(hazard: &Hazard, dataset: &Dataset) -> Vec<(String, f64)> {
     const ROWS: usize = 2_000;
-    let latest = &dataset.rows[dataset.rows.len().saturating_sub(ROWS)..];
+    let sample: Vec<_> = dataset
+        .rows
+        .iter()
+        .step_by(dataset.rows.len().div_ceil(ROWS).max(1))
+        .collect();
     let mut sums = vec![0.0; FEATURES.len()];
-    for row in latest {
+    for row in &sample {
         for (input, part) in hazard.model.predict(&row.x).contributions {
-            sums[input] += part.abs() / latest.len() as f64;
+            sums[input] += part.abs() / sample.len() as f64;
         }
     }
     let named = FEATURES

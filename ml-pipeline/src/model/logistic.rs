@@ -7,7 +7,7 @@ use smartcore::{
 };
 
 use super::{FitError, Prediction, nine_decimals};
-use crate::table::Table;
+use crate::{features::Direction, table::Table};
 
 /// A column that deviates less than this is constant, and dropped.
 const DEVIATION_MIN: f64 = 1e-6;
@@ -74,24 +74,41 @@ impl Logistic {
         if model.terms.is_empty() {
             return Err(FitError::NoColumns);
         }
-        let width = model.terms.len();
-        let mut values = Vec::with_capacity(outcomes.len() * width);
-        for row in 0..outcomes.len() {
+        let labels: Vec<i32> = outcomes.iter().map(|y| i32::from(*y)).collect();
+        // A weight against what is expected is chance or a stand-in for something else: its column goes, until none is left.
+        loop {
+            model.solve(table, &labels)?;
+            let before = model.terms.len();
+            model
+                .terms
+                .retain(|term| !term.is_against(table.inputs[term.input].expected));
+            if model.terms.len() == before {
+                break;
+            }
+            if model.terms.is_empty() {
+                return Err(FitError::NoColumns);
+            }
+        }
+        Ok(model)
+    }
+
+    fn solve(&mut self, table: &Table, labels: &Vec<i32>) -> Result<(), FitError> {
+        let width = self.terms.len();
+        let mut values = Vec::with_capacity(labels.len() * width);
+        for row in 0..labels.len() {
             values.extend(
-                model
-                    .terms
+                self.terms
                     .iter()
                     .map(|term| term.standardised(table.columns[term.input][row])),
             );
         }
         debug_assert!(values.iter().all(|value| value.is_finite()));
-        let labels: Vec<i32> = outcomes.iter().map(|y| i32::from(*y)).collect();
-        let solution = solve(values, outcomes.len(), width, &labels, fitting.alpha)?;
-        for (term, weight) in model.terms.iter_mut().zip(solution.weights) {
+        let solution = solve(values, labels.len(), width, labels, self.alpha)?;
+        for (term, weight) in self.terms.iter_mut().zip(solution.weights) {
             term.weight = nine_decimals(weight);
         }
-        model.intercept = nine_decimals(solution.intercept);
-        Ok(model)
+        self.intercept = nine_decimals(solution.intercept);
+        Ok(())
     }
 
     #[must_use]
@@ -120,6 +137,17 @@ impl Logistic {
 }
 
 impl Term {
+    /// Whether the weight of a value is against what is expected of it.
+    fn is_against(&self, expected: Option<Direction>) -> bool {
+        let is_value = matches!(self.of, TermKind::Value { .. });
+        is_value
+            && match expected {
+                Some(Direction::Up) => self.weight < 0.0,
+                Some(Direction::Down) => self.weight > 0.0,
+                None => false,
+            }
+    }
+
     fn standardised(&self, value: f64) -> f64 {
         let value = match self.of {
             TermKind::Value { least, most } if value.is_finite() => value.clamp(least, most),

@@ -221,6 +221,7 @@ impl Task<'_> {
                     for value in &mut delta {
                         *value *= rate;
                     }
+                    step.hold_to_what_is_expected(&bag.shapes[index], &mut delta);
                     bag.train.add(&train[index], &delta);
                     bag.judge.add_score(&judge[index], &delta);
                     for (value, by) in bag.shapes[index].iter_mut().zip(&delta) {
@@ -602,6 +603,36 @@ impl Step<'_> {
         delta.iter().any(|value| *value != 0.0).then_some(delta)
     }
 
+    /// Bends a step so that the shape with it rises (or falls) where it has to: the nearest such shape over the rows (pool
+    /// adjacent violators). Single steps may go back, or what one input took too much of could never be given to another.
+    fn hold_to_what_is_expected(&self, shape: &[f64], delta: &mut [f64]) {
+        let sign = match self.expected {
+            Some(Direction::Up) => 1.0,
+            Some(Direction::Down) => -1.0,
+            None => return,
+        };
+        // Blocks of bins: sum of values by rows, rows, bins.
+        let mut blocks: Vec<(f64, f64, usize)> = Vec::with_capacity(delta.len());
+        for ((value, by), rows) in shape[1..].iter().zip(&delta[1..]).zip(&self.rows[1..]) {
+            // Bins without rows in this bag weigh next to nothing.
+            let weight = rows.max(1e-6);
+            blocks.push((sign * (value + by) * weight, weight, 1));
+            while let [.., before, last] = blocks[..] {
+                if before.0 / before.1 <= last.0 / last.1 {
+                    break;
+                }
+                blocks.truncate(blocks.len() - 2);
+                blocks.push((before.0 + last.0, before.1 + last.1, before.2 + last.2));
+            }
+        }
+        let held = blocks
+            .into_iter()
+            .flat_map(|(sum, weight, bins)| std::iter::repeat_n(sign * sum / weight, bins));
+        for ((by, value), held) in delta[1..].iter_mut().zip(&shape[1..]).zip(held) {
+            *by = held - value;
+        }
+    }
+
     /// A straight line by least squares.
     fn straight(&self, sums: &[Sums], delta: &mut [f64]) {
         let (mut g, mut gz, mut h, mut hz, mut hzz) = (0.0, 0.0, 0.0, 0.0, 0.0);
@@ -617,10 +648,7 @@ impl Step<'_> {
         if determinant <= 0.0 {
             return;
         }
-        let mut slope = (gz * h - g * hz) / determinant;
-        if against(self.expected, 0.0, slope) {
-            slope = 0.0;
-        }
+        let slope = (gz * h - g * hz) / determinant;
         let level = (g - slope * hz) / h;
         for (value, z) in delta[1..].iter_mut().zip(&self.centres) {
             *value = level + slope * z;
@@ -653,7 +681,7 @@ impl Step<'_> {
                 }
                 let slope = (gu * h0 - all.gradient * hu) / determinant;
                 let gain = slope * slope * determinant / h0;
-                if gain > best.as_ref().map_or(1e-9, |best| best.gain) && !against(self.expected, 0.0, slope) {
+                if gain > best.as_ref().map_or(1e-9, |best| best.gain) {
                     best = Some(Bend {
                         gain,
                         at,
@@ -684,7 +712,7 @@ impl Step<'_> {
         for _ in 0..CUTS_MAX {
             let found = ends
                 .windows(2)
-                .filter_map(|segment| self.cut(sums, segment[0], segment[1], &ends));
+                .filter_map(|segment| self.cut(sums, segment[0], segment[1]));
             let Some((_, at)) = found.max_by(|a, b| a.0.total_cmp(&b.0)) else {
                 break;
             };
@@ -698,20 +726,9 @@ impl Step<'_> {
     }
 
     /// The gain of the best cut of the bins `from..to`, and the first bin behind it.
-    fn cut(&self, sums: &[Sums], from: usize, to: usize, ends: &[usize]) -> Option<(f64, usize)> {
+    fn cut(&self, sums: &[Sums], from: usize, to: usize) -> Option<(f64, usize)> {
         let all = total(&sums[from..to]);
         let all_rows: f64 = self.rows[from..to].iter().sum();
-        let neighbour = |segment: Option<(usize, usize)>| segment.map(|(from, to)| total(&sums[from..to]).step(RIDGE));
-        let before = neighbour(
-            ends.windows(2)
-                .find(|segment| segment[1] == from)
-                .map(|segment| (segment[0], segment[1])),
-        );
-        let after = neighbour(
-            ends.windows(2)
-                .find(|segment| segment[0] == to)
-                .map(|segment| (segment[0], segment[1])),
-        );
         let (mut left, mut rows) = (Sums::default(), 0.0);
         let mut best: Option<(f64, usize)> = None;
         for at in from + 1..to {
@@ -724,15 +741,6 @@ impl Step<'_> {
             let gain = left.gain(RIDGE) + right.gain(RIDGE) - all.gain(RIDGE);
             if best.is_some_and(|(most, _)| gain <= most) || gain <= 1e-9 {
                 continue;
-            }
-            if self.expected.is_some() {
-                let (low, high) = (left.step(RIDGE), right.step(RIDGE));
-                let disordered = against(self.expected, low, high)
-                    || before.is_some_and(|before| against(self.expected, before, low))
-                    || after.is_some_and(|after| against(self.expected, high, after));
-                if disordered {
-                    continue;
-                }
             }
             best = Some((gain, at));
         }

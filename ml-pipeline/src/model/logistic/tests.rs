@@ -175,3 +175,32 @@ proptest! {
         prop_assert!((prediction.probability.ln() - (-prediction.probability).ln_1p() - prediction.log_odds).abs() < 1e-6);
     }
 }
+
+#[test]
+fn a_weight_against_what_is_expected_is_left_out() {
+    let mut random = Random::seeded(12);
+    let (mut columns, mut outcomes) = (vec![Vec::new(), Vec::new()], Vec::new());
+    for _ in 0..2_000 {
+        let (a, b) = (random.normal(), random.normal());
+        columns[0].push(a);
+        columns[1].push(b);
+        outcomes.push(random.happens(crate::model::probability(-1.0 + a + 0.5 * b)));
+    }
+    let mut inputs = vec![crate::table::Input::numeric("a"), crate::table::Input::numeric("b")];
+    let used = |inputs: &[crate::table::Input]| {
+        let table = Table {
+            inputs: inputs.to_vec(),
+            columns: columns.clone(),
+        };
+        let fitting = Fitting {
+            alpha: 1.0,
+            missing_flags: true,
+        };
+        let model = Logistic::fit(&table, &outcomes, &fitting).expect("a model");
+        model.terms.iter().map(|term| term.input).collect::<Vec<_>>()
+    };
+    inputs[1].expected = Some(Direction::Up);
+    assert_eq!(used(&inputs), [0, 1]);
+    inputs[1].expected = Some(Direction::Down);
+    assert_eq!(used(&inputs), [0]);
+}
