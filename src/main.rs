@@ -50,7 +50,7 @@ enum Role {
     /// Writes what models learn from as a Parquet file.
     Dataset(dataset::Arguments),
     /// Compares the models: on each tenant's own history, or on a flat table (CSV) without anything else running.
-    Evaluate(evaluate::Arguments),
+    Evaluate(Box<evaluate::Arguments>),
 }
 
 fn main() -> ExitCode {
@@ -79,7 +79,7 @@ fn main() -> ExitCode {
             Role::Report(arguments) => report::run(arguments).await,
             Role::Parked(arguments) => parked::run(arguments).await,
             Role::Dataset(arguments) => dataset::run(arguments).await,
-            Role::Evaluate(arguments) => evaluate::run(arguments).await,
+            Role::Evaluate(arguments) => evaluate::run(*arguments).await,
             Role::Synth(arguments) => synth::run(&arguments),
         }
     });

@@ -124,12 +124,11 @@ pub async fn evaluate(parts: &Parts, tenant: TenantId) -> Result<Result<Box<Arti
     })
 }
 
+/// What is done with a history; tells how far it is.
+type Work<T> = fn(&[History], &Options, &mut dyn FnMut(Progress)) -> Result<T, Failure>;
+
 /// Does something with a tenant's whole history, and shows how far it is.
-async fn with_history<T: Send + 'static>(
-    parts: &Parts,
-    tenant: TenantId,
-    work: fn(&[History], &Options, &mut dyn FnMut(Progress)) -> Result<T, Failure>,
-) -> Result<T, Failure> {
+async fn with_history<T: Send + 'static>(parts: &Parts, tenant: TenantId, work: Work<T>) -> Result<T, Failure> {
     let (histories, position) = histories(parts, tenant).await?;
     let bar = ProgressBar::new(100).with_style(ProgressStyle::with_template("{msg:>24} {bar:40} {pos}/{len}")?);
     let options = Options {
