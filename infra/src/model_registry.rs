@@ -86,21 +86,23 @@ pub async fn list(connection: &mut Connection, tenant: TenantId) -> Result<Vec<M
     .doing("list models")
 }
 
-/// When a model's predictions were last held against what happened.
+/// When a model's predictions were last held against what happened, and how many there were.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn reported_at(
+pub async fn last_report(
     connection: &mut Connection,
     tenant: TenantId,
     model: &str,
-) -> Result<Option<Timestamp>, DatabaseError> {
-    sqlx::query_scalar("select made_at from model_report where tenant = $1 and model = $2")
-        .bind(Uuid::from(tenant))
-        .bind(model)
-        .fetch_optional(connection)
-        .await
-        .doing("look for a model's report")
+) -> Result<Option<(Timestamp, i64)>, DatabaseError> {
+    sqlx::query_as(
+        "select made_at, coalesce((report #>> '{truth,scores}')::bigint, 0) from model_report where tenant = $1 and model = $2",
+    )
+    .bind(Uuid::from(tenant))
+    .bind(model)
+    .fetch_optional(connection)
+    .await
+    .doing("look for a model's report")
 }
 
 /// Keeps what became of a model's predictions.

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use chrono::Days;
 use domain::{
-    Date,
+    Date, Timestamp,
     id::{EmployeeId, TenantId},
     risk::Band,
 };
@@ -53,10 +53,13 @@ async fn round(scorer: &Scorer) -> Result<(), DatabaseError> {
         let version = artifact.version.clone();
         let reported = database
             .transact(Access::Read, &[tenant], move |connection| {
-                Box::pin(async move { model_registry::reported_at(connection, tenant, &version).await })
+                Box::pin(async move { model_registry::last_report(connection, tenant, &version).await })
             })
             .await?;
-        if reported.is_some_and(|at| (clock::now() - at).num_hours() < REPORT_HOURS_MAX) {
+        // A report on nothing is made anew as soon as there may be something.
+        let is_fresh =
+            |(at, scores): (Timestamp, i64)| scores > 0 && (clock::now() - at).num_hours() < REPORT_HOURS_MAX;
+        if reported.is_some_and(is_fresh) {
             continue;
         }
         let report = report(scorer, tenant, &artifact).await?;
