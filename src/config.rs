@@ -73,6 +73,9 @@ pub struct Settings {
     pub jwt_issuer: Option<String>,
     #[arg(long, env = "TENURE_JWT_AUDIENCE")]
     pub jwt_audience: Option<String>,
+    /// After how many days a tenant's model is trained again by itself; 0 for never.
+    #[arg(long, env = "TENURE_RETRAIN_DAYS", default_value_t = 30)]
+    pub retrain_days: u32,
 }
 
 /// `/var/lib/tenure` for root (the embedded Postgres, which does not run as root, must be able to reach it), else the
@@ -210,6 +213,8 @@ pub struct Parts {
     pub instance: Arc<str>,
     /// Whether tokens are checked with the development secret.
     pub development: bool,
+    /// After how many days a tenant's model is trained again; 0 for never.
+    pub retrain_days: u32,
 }
 
 impl Parts {
@@ -237,6 +242,7 @@ impl Parts {
             verifier,
             http,
             development,
+            retrain_days: settings.retrain_days,
         })
     }
 }

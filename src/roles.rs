@@ -15,6 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     config::{Parts, Settings},
     health::{self, Health},
+    train,
 };
 
 /// What a subcommand can fail with: printed with its causes by `main`.
@@ -168,6 +169,11 @@ pub fn start_projection_workers(parts: &Parts, loops: &Loops) -> Result<(), Fail
     loops
         .tracker
         .spawn(performance::run(scorer.clone(), loops.shutdown.clone()));
+    if parts.retrain_days > 0 {
+        loops
+            .tracker
+            .spawn(train::keep_trained(parts.clone(), loops.shutdown.clone()));
+    }
     loops.keep("scorer", move |shutdown| {
         runner::run(workers.clone(), scorer.clone(), shutdown)
     });

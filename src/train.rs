@@ -1,10 +1,10 @@
 //! `tenure train`: a model from the log's own history.
 
-use std::{collections::BTreeMap, io::Write};
+use std::{collections::BTreeMap, io::Write, time::Duration};
 
 use command_service::intake::{self, Content, Submission};
 use domain::{
-    Kind, StreamId,
+    Kind, StreamId, Timestamp,
     id::{CommandId, EmployeeId, TenantId},
     tenant,
 };
@@ -20,6 +20,7 @@ use schemas::{
     codec::{AnyCommand, AnyEvent},
     envelope::StoredEvent,
 };
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
@@ -65,6 +66,54 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
         }
     }
     parts.bulk.flush().await;
+    Ok(())
+}
+
+/// How often it is looked whose model is due.
+const LOOK_EVERY: Duration = Duration::from_hours(1);
+
+/// Trains models again when they are due, until shut down. A tenant without any model of its own is due at the first look,
+/// which comes an hour after the start: by then an import has usually ended.
+pub async fn keep_trained(parts: Parts, shutdown: CancellationToken) {
+    loop {
+        tokio::select! { () = shutdown.cancelled() => return, () = tokio::time::sleep(LOOK_EVERY) => {} }
+        if let Err(error) = train_due(&parts).await {
+            tracing::warn!(error = %error, "models could not be trained again: {error}");
+        }
+    }
+}
+
+async fn train_due(parts: &Parts) -> Result<(), Failure> {
+    let tenants = parts
+        .database
+        .transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection)))
+        .await?;
+    for tenant in tenants {
+        let models = parts
+            .database
+            .transact(Access::Read, &[tenant], move |connection| {
+                Box::pin(async move { model_registry::list(connection, tenant).await })
+            })
+            .await?;
+        let trained = models
+            .iter()
+            .filter(|model| model.card.is_some())
+            .map(|model| model.created_at)
+            .max();
+        let is_fresh = |at: Timestamp| (clock::now() - at).num_days() < i64::from(parts.retrain_days);
+        if trained.is_some_and(is_fresh) {
+            continue;
+        }
+        match for_tenant(parts, tenant).await? {
+            Trained::Promoted(artifact) | Trained::Adapted(artifact, _) => {
+                tracing::info!(%tenant, model = artifact.version, "{} was trained and promoted", artifact.version);
+            }
+            Trained::Kept(artifact) => {
+                tracing::info!(%tenant, model = artifact.version, "{} was trained and kept beside the one in use", artifact.version);
+            }
+            Trained::Abstained(why) => tracing::info!(%tenant, "no model was trained: {why}"),
+        }
+    }
     Ok(())
 }
 

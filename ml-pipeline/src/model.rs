@@ -17,6 +17,7 @@ pub use calibration::Calibration;
 pub use forest::Forest;
 pub use logistic::Logistic;
 
+use self::tree::Compact;
 use crate::table::Table;
 
 /// A model: what makes log-odds out of a row, and what makes a probability out of them.
@@ -202,15 +203,45 @@ impl Model {
             .step_by(size)
             .map(|from| from..(from + size).min(table.len()))
             .collect();
-        let of = |rows: std::ops::Range<usize>| {
-            let mut x = Vec::with_capacity(table.columns.len());
-            let one = |row: usize| {
-                table.row_into(row, &mut x);
-                self.probability(&x)
-            };
-            rows.map(one).collect::<Vec<f64>>()
+        let compact = match &self.form {
+            Form::Forest(form) => Some(Compact::of(&form.trees)),
+            Form::Boosted(form) => Some(Compact::of(&form.trees)),
+            Form::Logistic(_) | Form::Additive(_) => None,
+        };
+        let of = |rows: std::ops::Range<usize>| match &compact {
+            Some(trees) => self.of_trees(trees, table, rows),
+            None => {
+                let mut x = Vec::with_capacity(table.columns.len());
+                let one = |row: usize| {
+                    table.row_into(row, &mut x);
+                    self.probability(&x)
+                };
+                rows.map(one).collect::<Vec<f64>>()
+            }
         };
         additive::in_threads(threads, parts, of).concat()
+    }
+
+    /// The probabilities of some rows, block by block through all trees.
+    fn of_trees(&self, trees: &Compact<'_>, table: &Table, rows: std::ops::Range<usize>) -> Vec<f64> {
+        const BLOCK: usize = 512;
+        let mut probabilities = Vec::with_capacity(rows.len());
+        let mut block = vec![Vec::with_capacity(table.columns.len()); BLOCK.min(rows.len())];
+        for from in rows.clone().step_by(BLOCK) {
+            let count = BLOCK.min(rows.end - from);
+            for (x, row) in block.iter_mut().zip(from..from + count) {
+                table.row_into(row, x);
+            }
+            let mut sums = vec![0.0; count];
+            trees.add(&block[..count], &mut sums);
+            let log_odds = |sum: f64| match &self.form {
+                Form::Forest(form) => form.log_odds_of_sum(sum),
+                Form::Boosted(form) => form.intercept + sum,
+                Form::Logistic(_) | Form::Additive(_) => f64::NAN, // have no trees
+            };
+            probabilities.extend(sums.into_iter().map(|sum| self.calibration.probability(log_odds(sum))));
+        }
+        probabilities
     }
 
     /// The kind's stable name, with which versions begin.

@@ -72,13 +72,14 @@ impl Forest {
         Ok((Self { trees, margin }, Calibration::fit(&judged)))
     }
 
-    fn share(&self, x: &[f64]) -> f64 {
-        self.trees.iter().map(|tree| tree.value(x)).sum::<f64>() / self.trees.len() as f64
-    }
-
     #[must_use]
     pub fn log_odds(&self, x: &[f64]) -> f64 {
-        log_odds_of(self.share(x), self.margin)
+        self.log_odds_of_sum(self.trees.iter().map(|tree| tree.value(x)).sum())
+    }
+
+    /// The log-odds of the sum of all trees' values.
+    pub(crate) fn log_odds_of_sum(&self, sum: f64) -> f64 {
+        log_odds_of(sum / self.trees.len() as f64, self.margin)
     }
 
     /// The trees' Shapley values add up in shares; here they are stretched by one factor to add up in log-odds.

@@ -41,6 +41,85 @@ pub enum Left {
     OneOf(Vec<usize>),
 }
 
+/// Trees for many rows at once: small nodes in one list, so that a tree stays in the cache while a block of rows goes
+/// through it.
+pub struct Compact<'t> {
+    nodes: Vec<CompactNode<'t>>,
+    /// Where each tree begins.
+    roots: Vec<u32>,
+}
+
+struct CompactNode<'t> {
+    test: Test<'t>,
+    /// Of the table.
+    input: u32,
+    left: u32,
+    right: u32,
+    missing: u32,
+}
+
+enum Test<'t> {
+    Leaf(f64),
+    AtMost(f64),
+    OneOf(&'t [usize]),
+}
+
+impl<'t> Compact<'t> {
+    #[must_use]
+    pub fn of(trees: &'t [Tree]) -> Self {
+        let (mut nodes, mut roots) = (Vec::new(), Vec::with_capacity(trees.len()));
+        for tree in trees {
+            let root = nodes.len() as u32;
+            roots.push(root);
+            nodes.extend(tree.nodes.iter().map(|node| match &node.split {
+                None => CompactNode {
+                    test: Test::Leaf(node.value),
+                    input: 0,
+                    left: 0,
+                    right: 0,
+                    missing: 0,
+                },
+                Some(split) => {
+                    let (left, right) = (root + split.left as u32, root + split.right as u32);
+                    CompactNode {
+                        test: match &split.goes_left {
+                            Left::AtMost(most) => Test::AtMost(*most),
+                            Left::OneOf(categories) => Test::OneOf(categories),
+                        },
+                        input: split.input as u32,
+                        left,
+                        right,
+                        missing: if split.missing_left { left } else { right },
+                    }
+                }
+            }));
+        }
+        Self { nodes, roots }
+    }
+
+    /// Adds every tree's value of each row to its sum, tree by tree.
+    pub fn add(&self, rows: &[Vec<f64>], sums: &mut [f64]) {
+        for root in &self.roots {
+            for (x, sum) in rows.iter().zip(sums.iter_mut()) {
+                let mut node = &self.nodes[*root as usize];
+                *sum += loop {
+                    let value = x[node.input as usize];
+                    let left = match node.test {
+                        Test::Leaf(value) => break value,
+                        _ if !value.is_finite() => {
+                            node = &self.nodes[node.missing as usize];
+                            continue;
+                        }
+                        Test::AtMost(most) => value <= most,
+                        Test::OneOf(categories) => value >= 0.0 && categories.binary_search(&(value as usize)).is_ok(),
+                    };
+                    node = &self.nodes[if left { node.left } else { node.right } as usize];
+                };
+            }
+        }
+    }
+}
+
 impl Split {
     #[must_use]
     pub fn child(&self, x: &[f64]) -> usize {

@@ -259,3 +259,22 @@ fn strange_values_make_no_learner_panic() {
         }
     }
 }
+
+#[test]
+fn many_rows_at_once_get_what_each_gets_alone() {
+    let (learnt, later) = (rows(1_500, 3), rows(1_200, 4));
+    for learner in Learner::ALL {
+        let model = fit(learner, &learnt);
+        let together = model.probabilities(&later.0, 2);
+        let mut x = Vec::new();
+        for (row, found) in together.iter().enumerate() {
+            later.0.row_into(row, &mut x);
+            let alone = model.probability(&x);
+            assert!(
+                (found - alone).abs() < 1e-12,
+                "{found} is not {alone} in row {row} of {}",
+                learner.name()
+            );
+        }
+    }
+}
