@@ -225,7 +225,7 @@ fn introduce(out: &mut dyn Write, read: &Read) -> std::io::Result<()> {
     let rate = 100.0 * positives as f64 / rows as f64;
     writeln!(
         out,
-        "{rows} rows, {} columns; the outcome is {:?} in {positives} ({rate:.1} %)",
+        "{rows} rows, columns to learn from: {}; the outcome is {:?} in {positives} ({rate:.1} %)",
         read.table.inputs.len(),
         read.positive,
     )?;

@@ -40,6 +40,8 @@ const ALPHAS: [f64; 4] = [3.0, 10.0, 30.0, 100.0];
 const LOGISTIC_ROWS_MAX: usize = 60_000;
 /// The most rows for kinds of models that are only tried to see what the others cost.
 const FOREST_ROWS_MAX: usize = 20_000;
+/// What a model for other companies does not look at: a level of pay is in one currency, and raises are given by one policy.
+const COMPANY_SPECIFIC: [&str; 2] = ["pay_log", "last_raise"];
 /// A single feature that tells who leaves next month this well knows of it.
 pub const LEAK_AUC: f64 = 0.95;
 /// How many exits' worth of doubt there is that a company is like the pool: with as many of its own, its own rate counts half.
@@ -55,7 +57,7 @@ pub struct Options {
     pub trained_at: Timestamp,
     pub code_version: String,
     /// Whether the model is for other companies than the one that the histories are from: then it ignores what depends on
-    /// the company, which are currencies and which values are missing.
+    /// the company, which are `COMPANY_SPECIFIC` features and which values are missing.
     pub pooled_prior: bool,
     pub seed: u64,
     pub threads: usize,
@@ -90,8 +92,8 @@ impl Options {
     }
 
     fn exclusions(&self) -> Vec<FeatureId> {
-        let company_specific = FeatureId::named("pay_log").filter(|_| self.pooled_prior);
-        company_specific.into_iter().collect()
+        let company_specific = COMPANY_SPECIFIC.iter().filter(|_| self.pooled_prior);
+        company_specific.filter_map(|name| FeatureId::named(name)).collect()
     }
 }
 

@@ -260,16 +260,6 @@ fn infer(raw: &Raw, options: &ReadOptions) -> Result<Inferred, TableError> {
             Err(reason) => inferred.excluded.push((name.clone(), reason.to_owned())),
         }
     }
-    if inferred.kept.is_empty() {
-        let reason = |(name, reason): &(String, String)| format!("{name} ({reason})");
-        let reasons: Vec<String> = inferred.excluded.iter().map(reason).collect();
-        return Err(TableError::NoInputs {
-            reasons: match reasons.is_empty() {
-                true => "there is none but those that were named".to_owned(),
-                false => reasons.join(", "),
-            },
-        });
-    }
     Ok(inferred)
 }
 
@@ -363,6 +353,17 @@ fn encode(raw: &Raw, options: &ReadOptions, inferred: Inferred) -> Result<Read, 
     let have = positives.min(rows.len() - positives);
     if have < OUTCOMES_MIN {
         return Err(TableError::TooFewOutcomes { have });
+    }
+    // The label comes first: what is wrong with it is what people have to mend.
+    if inferred.kept.is_empty() {
+        let reason = |(name, reason): &(String, String)| format!("{name} ({reason})");
+        let reasons: Vec<String> = inferred.excluded.iter().map(reason).collect();
+        return Err(TableError::NoInputs {
+            reasons: match reasons.is_empty() {
+                true => "there is none but those that were named".to_owned(),
+                false => reasons.join(", "),
+            },
+        });
     }
     let mut table = Table::default();
     for (column, input) in inferred.kept {
