@@ -123,6 +123,7 @@ impl Stage {
             jwks_url: None,
             jwt_issuer: None,
             jwt_audience: None,
+            retrain_days: 0,
         };
         let master = settings.master().expect("a master key");
         let postgres = EmbeddedPostgres::start(&folder.path().join("postgres"), &master)
