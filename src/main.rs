@@ -83,6 +83,8 @@ fn main() -> ExitCode {
             Role::Synth(arguments) => synth::run(&arguments),
         }
     });
+    // Training that is under way is not waited for: the next start begins it again.
+    runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(error.as_ref()),

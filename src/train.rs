@@ -1,6 +1,10 @@
 //! `tenure train`: a model from the log's own history.
 
-use std::{collections::BTreeMap, io::Write, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::Write,
+    time::Duration,
+};
 
 use command_service::intake::{self, Content, Submission};
 use domain::{
@@ -9,7 +13,14 @@ use domain::{
     tenant,
 };
 use indicatif::{ProgressBar, ProgressStyle};
-use infra::{clock, database::Access, event_log::EventLog, model_registry, route, sealing};
+use infra::{
+    clock,
+    database::Access,
+    event_log::EventLog,
+    model_registry::{self, ModelRow},
+    read_model::settings,
+    route, sealing,
+};
 use ml_pipeline::{
     artifact::Artifact,
     dataset::{Dataset, History, Recorded},
@@ -40,7 +51,7 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
         .await?;
     let mut out = std::io::stdout();
     for tenant in tenants {
-        match for_tenant(&parts, tenant).await? {
+        match for_tenant(&parts, tenant, Promotion::IfBetter).await? {
             Trained::Promoted(artifact) => writeln!(
                 out,
                 "{tenant}: {} trained and promoted\n{}",
@@ -74,47 +85,86 @@ const LOOK_EVERY: Duration = Duration::from_hours(1);
 
 /// Trains models again when they are due, until shut down. A tenant without any model of its own is due at the first look,
 /// which comes an hour after the start: by then an import has usually ended.
+///
+/// A model of the tenant's own that is in use stays in use: the new one is its challenger, and somebody who may promotes it.
 pub async fn keep_trained(parts: Parts, shutdown: CancellationToken) {
+    let mut tried: HashMap<TenantId, Timestamp> = HashMap::new();
     loop {
         tokio::select! { () = shutdown.cancelled() => return, () = tokio::time::sleep(LOOK_EVERY) => {} }
-        if let Err(error) = train_due(&parts).await {
-            tracing::warn!(error = %error, "models could not be trained again: {error}");
+        let tenants = parts
+            .database
+            .transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection)))
+            .await;
+        for tenant in tenants.unwrap_or_default() {
+            // One tenant's trouble is not the next one's, and is not met again every hour.
+            let lately = tried.get(&tenant).is_some_and(|at| (clock::now() - *at).num_days() < 1);
+            if lately || shutdown.is_cancelled() {
+                continue;
+            }
+            match train_if_due(&parts, tenant).await {
+                Ok(false) => {}
+                Ok(true) => _ = tried.insert(tenant, clock::now()),
+                Err(error) => {
+                    tried.insert(tenant, clock::now());
+                    tracing::warn!(%tenant, error = %error, "a model could not be trained again: {error}");
+                }
+            }
         }
     }
 }
 
-async fn train_due(parts: &Parts) -> Result<(), Failure> {
-    let tenants = parts
+/// Trains a tenant's model if the last one is too old. Tells whether it was.
+async fn train_if_due(parts: &Parts, tenant: TenantId) -> Result<bool, Failure> {
+    let (settings, models) = parts
         .database
-        .transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection)))
-        .await?;
-    for tenant in tenants {
-        let models = parts
-            .database
-            .transact(Access::Read, &[tenant], move |connection| {
-                Box::pin(async move { model_registry::list(connection, tenant).await })
+        .transact(Access::Read, &[tenant], move |connection| {
+            Box::pin(async move {
+                let settings = settings::load(connection, tenant).await?;
+                Ok((settings, model_registry::list(connection, tenant).await?))
             })
-            .await?;
-        let trained = models
-            .iter()
-            .filter(|model| model.card.is_some())
-            .map(|model| model.created_at)
-            .max();
-        let is_fresh = |at: Timestamp| (clock::now() - at).num_days() < i64::from(parts.retrain_days);
-        if trained.is_some_and(is_fresh) {
-            continue;
-        }
-        match for_tenant(parts, tenant).await? {
-            Trained::Promoted(artifact) | Trained::Adapted(artifact, _) => {
-                tracing::info!(%tenant, model = artifact.version, "{} was trained and promoted", artifact.version);
-            }
-            Trained::Kept(artifact) => {
-                tracing::info!(%tenant, model = artifact.version, "{} was trained and kept beside the one in use", artifact.version);
-            }
-            Trained::Abstained(why) => tracing::info!(%tenant, "no model was trained: {why}"),
-        }
+        })
+        .await?;
+    if !is_due(&models, clock::now(), parts.retrain_days) {
+        return Ok(false);
     }
-    Ok(())
+    let in_use = settings.and_then(|settings| settings.model);
+    let promotion = if has_own(&models, in_use.as_deref()) {
+        Promotion::ByAuthor
+    } else {
+        Promotion::IfBetter
+    };
+    let trained = for_tenant(parts, tenant, promotion).await?;
+    match &trained {
+        Trained::Promoted(artifact) | Trained::Adapted(artifact, _) | Trained::Kept(artifact) => {
+            tracing::info!(%tenant, model = artifact.version, ?promotion, "{} was trained", artifact.version);
+        }
+        Trained::Abstained(why) => tracing::info!(%tenant, "no model was trained: {why}"),
+    }
+    Ok(true)
+}
+
+/// Whether the newest model is too old, or there is none.
+fn is_due(models: &[ModelRow], now: Timestamp, retrain_days: u32) -> bool {
+    let trained = models.iter().filter(|model| model.card.is_some());
+    let newest = trained.map(|model| model.created_at).max();
+    newest.is_none_or(|at| (now - at).num_days() >= i64::from(retrain_days))
+}
+
+/// Whether the version in use was learnt from the tenant's own history, or is one that nothing is known of.
+fn has_own(models: &[ModelRow], in_use: Option<&str>) -> bool {
+    let Some(version) = in_use else { return false };
+    let row = models.iter().find(|model| model.version == version);
+    let origin = row.and_then(|row| row.card.as_ref()?.0.pointer("/origin/kind")?.as_str());
+    origin != Some("adapted")
+}
+
+/// When a trained model comes into use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Promotion {
+    /// At once, if it is better than the shared prior.
+    IfBetter,
+    /// When somebody promotes it.
+    ByAuthor,
 }
 
 /// What training came to.
@@ -128,11 +178,11 @@ pub enum Trained {
     Abstained(TrainingError),
 }
 
-/// Trains on one tenant's history, stores the model with its card, and promotes it if it is better than the shared prior.
+/// Trains on one tenant's history, stores the model with its card, and promotes it as `promotion` says.
 ///
 /// # Errors
 /// When the log cannot be read, a feature knows the future, or the model cannot be stored.
-pub async fn for_tenant(parts: &Parts, tenant: TenantId) -> Result<Trained, Failure> {
+pub async fn for_tenant(parts: &Parts, tenant: TenantId, promotion: Promotion) -> Result<Trained, Failure> {
     let trained = with_history(parts, tenant, own_or_adapted).await?;
     let artifact = match &trained {
         Trained::Promoted(artifact) | Trained::Kept(artifact) | Trained::Adapted(artifact, _) => artifact,
@@ -155,7 +205,7 @@ pub async fn for_tenant(parts: &Parts, tenant: TenantId) -> Result<Trained, Fail
             })
         })
         .await?;
-    if !matches!(trained, Trained::Kept(_)) {
+    if promotion == Promotion::IfBetter && !matches!(trained, Trained::Kept(_)) {
         promote(parts, tenant, &artifact.version).await?;
     }
     Ok(trained)
@@ -342,4 +392,39 @@ pub fn summary(artifact: &Artifact) -> String {
         ));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn model(version: &str, origin: &str, days_old: i64) -> ModelRow {
+        ModelRow {
+            version: version.to_owned(),
+            created_at: Timestamp::UNIX_EPOCH - chrono::Duration::days(days_old),
+            card: Some(json!({"origin": {"kind": origin}}).into()),
+            report: None,
+            reported_at: None,
+        }
+    }
+
+    #[test]
+    fn the_newest_model_decides_when_training_is_due() {
+        let now = Timestamp::UNIX_EPOCH;
+        assert!(is_due(&[], now, 30));
+        assert!(is_due(&[model("a", "own", 31), model("b", "own", 30)], now, 30));
+        assert!(!is_due(&[model("a", "own", 31), model("b", "own", 29)], now, 30));
+        let mut report_on_the_prior = model("prior", "pooled", 0);
+        report_on_the_prior.card = None;
+        assert!(is_due(&[report_on_the_prior], now, 30), "a report is no model");
+    }
+
+    #[test]
+    fn no_schedule_replaces_a_model_that_somebody_chose() {
+        let models = [model("mine", "own", 40), model("small", "adapted", 40)];
+        assert!(has_own(&models, Some("mine")) && has_own(&models, Some("of another build")));
+        assert!(!has_own(&models, Some("small")) && !has_own(&models, None));
+    }
 }

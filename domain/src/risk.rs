@@ -52,10 +52,6 @@ pub struct Assessment {
     pub scored_at: Timestamp,
     pub horizon_days: u16,
     pub band: Band,
-    /// The digest of the model's inputs: the same inputs, model and day give the same score. None in scores that were made
-    /// before digests were.
-    #[serde(default)]
-    pub vector: Option<String>,
     pub score: Personal<Score>,
 }
 
@@ -67,6 +63,10 @@ pub struct Score {
     pub probability: f64,
     /// The largest contributions, largest first.
     pub factors: Vec<Factor>,
+    /// The digest of the model's inputs: the same inputs, model and day give the same score. Personal as they are, for
+    /// whoever guesses them could confirm the guess. None in scores that were made before digests were.
+    #[serde(default)]
+    pub vector: Option<String>,
 }
 
 /// How much one feature moves a score away from the base, in log-odds.
@@ -231,10 +231,10 @@ mod tests {
             scored_at: Timestamp::UNIX_EPOCH,
             horizon_days: 180,
             band,
-            vector: None,
             score: Personal::Open(Score {
                 probability,
                 factors: vec![],
+                vector: None,
             }),
         }
     }

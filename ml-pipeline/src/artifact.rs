@@ -355,7 +355,7 @@ pub enum ArtifactError {
     Read(#[source] serde_json::Error),
     #[error("the model cannot be written")]
     Write(#[source] serde_json::Error),
-    #[error("the model file has format {found}, and this build reads format {FORMAT}")]
+    #[error("the model file has format {found}, and this build reads format {FORMAT}: train it again")]
     Format { found: u32 },
     #[error("the model file was changed or damaged: its checksum should be {expected} and is {found}")]
     Checksum { expected: String, found: String },

@@ -77,6 +77,8 @@ impl Whom {
 
 /// A model and the bands to sort its probabilities into.
 struct Scoring {
+    /// The version that the settings name; the artifact is another one where that does not read.
+    asked: Option<String>,
     artifact: Arc<Artifact>,
     bands: Bands,
 }
@@ -116,8 +118,9 @@ impl Scorer {
         let bands = settings
             .as_ref()
             .map_or_else(Bands::default, |settings| settings.bands.0);
-        let artifact = match settings.and_then(|settings| settings.model) {
-            Some(version) => match model_registry::load(connection, tenant, &version).await? {
+        let asked = settings.and_then(|settings| settings.model);
+        let artifact = match &asked {
+            Some(version) => match model_registry::load(connection, tenant, version).await? {
                 Some(bytes) => match std::str::from_utf8(&bytes).ok().map(Artifact::from_json) {
                     Some(Ok(artifact)) => Arc::new(artifact),
                     Some(Err(_)) | None => {
@@ -132,7 +135,7 @@ impl Scorer {
             },
             None => Arc::clone(&self.prior),
         };
-        let scoring = Arc::new(Scoring { artifact, bands });
+        let scoring = Arc::new(Scoring { asked, artifact, bands });
         self.scoring
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -283,15 +286,11 @@ impl Projection for Scorer {
                     })
                     .await?;
                 let Some(settings) = settings else { continue };
-                let wanted = (
-                    settings.model.unwrap_or_else(|| self.prior.version.clone()),
-                    settings.bands.0,
-                );
                 let today = clock::today();
                 let used = self.remembered(tenant);
                 let is_new = used
                     .as_ref()
-                    .is_none_or(|used| (used.artifact.version.as_str(), used.bands) != (wanted.0.as_str(), wanted.1));
+                    .is_none_or(|used| (&used.asked, used.bands) != (&settings.model, settings.bands.0));
                 if is_new {
                     self.scoring
                         .lock()
@@ -299,7 +298,7 @@ impl Projection for Scorer {
                         .remove(&tenant);
                 }
                 // At first sight of a tenant in this process, only people with another model's or day's score are scored anew.
-                let whom = if used.is_some_and(|used| used.bands != wanted.1) {
+                let whom = if used.is_some_and(|used| used.bands != settings.bands.0) {
                     Whom::Everybody
                 } else {
                     Whom::Outdated { today }
@@ -453,11 +452,11 @@ fn without_factors(assessment: &Assessment) -> Assessment {
     let probability = assessment.score.open().map(|score| score.probability);
     Assessment {
         model: assessment.model.clone(),
-        vector: None,
         score: probability.map_or(Personal::Unreadable, |probability| {
             Personal::Open(Score {
                 probability,
                 factors: Vec::new(),
+                vector: None,
             })
         }),
         ..*assessment
@@ -509,10 +508,10 @@ impl Round {
             scored_at: at,
             horizon_days,
             band,
-            vector: Some(digest),
             score: Personal::Open(Score {
                 probability: prediction.probability,
                 factors,
+                vector: Some(digest),
             }),
         };
         if memory.told.as_ref().is_none_or(|last| risk::is_news(last, &assessment)) {
@@ -583,5 +582,35 @@ impl Round {
             risk_table::announce(connection, tenant, &employees).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outdated_are_scores_of_another_model_or_day_and_missing_ones() {
+        let today = Date::from_ymd_opt(2026, 11, 21).expect("a day");
+        let row = |model: &str, days_ago: u64| RiskRow {
+            tenant: Uuid::nil(),
+            employee: Uuid::nil(),
+            probability: 0.1,
+            horizon_days: 180,
+            band: "LOW".to_owned(),
+            factors: risk_table::json(vec![]),
+            model: model.to_owned(),
+            scored_at: (today - chrono::Days::new(days_ago))
+                .and_time(chrono::NaiveTime::MIN)
+                .and_utc(),
+            position: 1,
+            vector: None,
+        };
+        let outdated = Whom::Outdated { today };
+        assert!(!outdated.holds(Some(&row("m1", 0)), "m1"));
+        assert!(outdated.holds(Some(&row("m1", 1)), "m1"), "time alone has moved it");
+        assert!(outdated.holds(Some(&row("m0", 0)), "m1"));
+        assert!(outdated.holds(None, "m1"));
+        assert!(Whom::Everybody.holds(Some(&row("m1", 0)), "m1"));
     }
 }

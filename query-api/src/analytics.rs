@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
 use domain::policy::Permission;
@@ -15,25 +15,13 @@ use serde_json::json;
 use crate::{Inner, access::Viewer, error::Problem};
 
 /// Figures over everybody, no names: for whoever may see aggregates.
-pub async fn model_performance(State(api): State<Arc<Inner>>, headers: HeaderMap) -> Response {
-    match answer(&api, &headers).await {
-        Ok(response) | Err(response) => response,
-    }
-}
-
-async fn answer(api: &Inner, headers: &HeaderMap) -> Result<Response, Response> {
+pub async fn model_performance(State(api): State<Arc<Inner>>, headers: HeaderMap) -> Result<Response, Problem> {
     let authorization = headers
         .get(header::AUTHORIZATION)
         .map(|value| value.to_str().unwrap_or_default());
-    let refused = |problem: Problem| problem.into_response();
-    let actor = api
-        .verifier
-        .actor(authorization)
-        .await
-        .map_err(|error| refused(error.into()))?;
-    let viewer = Viewer(actor);
+    let viewer = Viewer(api.verifier.actor(authorization).await?);
     if !viewer.may(Permission::SeeAggregates) {
-        return Err(StatusCode::FORBIDDEN.into_response());
+        return Err(Problem::Forbidden);
     }
     let tenant = viewer.0.tenant;
     let read = api.store.read(tenant, move |connection| {
@@ -44,7 +32,7 @@ async fn answer(api: &Inner, headers: &HeaderMap) -> Result<Response, Response> 
     });
     let (settings, rows) = read.await.map_err(|error| {
         tracing::error!(%error, "model performance could not be read: {error}");
-        StatusCode::SERVICE_UNAVAILABLE.into_response()
+        Problem::Unavailable
     })?;
     let models: Vec<_> = rows
         .into_iter()

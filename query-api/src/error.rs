@@ -160,6 +160,12 @@ pub enum Problem {
     /// 503
     #[error("{0}")]
     NoKeys(AuthError),
+    /// 403
+    #[error("your role may not see this")]
+    Forbidden,
+    /// 503
+    #[error("the database does not answer: try again")]
+    Unavailable,
     /// 400
     #[error("{0}")]
     BadRequest(String),
@@ -191,6 +197,8 @@ impl IntoResponse for Problem {
         let (status, title) = match &self {
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "Not authenticated"),
             Self::NoKeys(_) => (StatusCode::SERVICE_UNAVAILABLE, "Tokens cannot be checked now"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "Not allowed"),
+            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "Cannot be read now"),
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "Not a GraphQL request"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "Not by this method"),
             Self::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, "No acceptable media type"),
@@ -205,7 +213,12 @@ impl IntoResponse for Problem {
             Self::Unauthorized(_) => Some((header::WWW_AUTHENTICATE, "Bearer")),
             Self::NoKeys(_) => Some((header::RETRY_AFTER, "5")),
             Self::MethodNotAllowed => Some((header::ALLOW, "POST")),
-            Self::BadRequest(_) | Self::NotAcceptable | Self::TooLarge | Self::UnsupportedMediaType => None,
+            Self::Forbidden
+            | Self::Unavailable
+            | Self::BadRequest(_)
+            | Self::NotAcceptable
+            | Self::TooLarge
+            | Self::UnsupportedMediaType => None,
         };
         if let Some((name, value)) = extra {
             response.headers_mut().insert(name, HeaderValue::from_static(value));

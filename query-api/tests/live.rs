@@ -16,6 +16,7 @@ use infra::{
     checkpoint, clock,
     database::{Access, Database, migrate},
     embedded::EmbeddedPostgres,
+    model_registry::{self, NewModel},
     read_model::{employee, employee::EmployeeRow, risk, risk::RiskRow, settings, stats, timeline},
     sealing::{self, Keyring, MasterKey, Place},
 };
@@ -833,4 +834,54 @@ async fn a_page_with_everything_on_it_is_answered() {
     );
     let answer = live.ask(Role::HrManager, "{ employees(first: 10, filter: {search: \"person\"}) { nodes { team(first: 5) { nodes { id risk { band } } } } } }").await;
     assert!(answer.get("errors").is_none(), "{answer}");
+}
+
+/// Every role, and nobody, at the one question that is not GraphQL.
+#[tokio::test]
+async fn model_performance_is_for_those_who_may_see_aggregates() {
+    let Some(live) = Live::start().await else { return };
+    let tenant = live.tenant;
+    live.write(move |connection| {
+        Box::pin(async move {
+            let model = NewModel {
+                version: "m1",
+                artifact: b"opaque",
+                card: json!({"learner": "additive"}),
+                created_at: Timestamp::UNIX_EPOCH,
+            };
+            model_registry::store(connection, tenant, model).await?;
+            let report = json!({"words": ["as predicted"], "truth": {"scores": 7}});
+            model_registry::report(connection, tenant, "m1", Timestamp::UNIX_EPOCH, report).await?;
+            assert_eq!(
+                model_registry::last_report(connection, tenant, "m1").await?,
+                Some((Timestamp::UNIX_EPOCH, 7))
+            );
+            Ok(())
+        })
+    })
+    .await;
+    let url = format!("http://{}/analytics/model-performance", live.address);
+    for role in Role::ALL {
+        let answer = live
+            .http
+            .get(&url)
+            .bearer_auth(live.token(role))
+            .send()
+            .await
+            .expect("an answer");
+        if role == Role::StoreManager {
+            assert_eq!(answer.status(), 403);
+            continue;
+        }
+        assert_eq!(answer.status(), 200, "{role:?}");
+        let body: Value = answer.json().await.expect("json");
+        assert_eq!(body["models"][0]["version"], "m1");
+        assert_eq!(body["models"][0]["performance"]["words"][0], "as predicted");
+        let graph = live.ask(role, "{ models { version kind findings inUse } }").await;
+        let model = json!({"version": "m1", "kind": "additive", "findings": ["as predicted"], "inUse": false});
+        assert_eq!(graph["data"]["models"], json!([model]));
+    }
+    let answer = live.http.get(&url).send().await.expect("an answer");
+    assert_eq!(answer.status(), 401);
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
 }

@@ -8,15 +8,15 @@ type Upcaster = fn(Value) -> Value;
 /// Every change that was ever made to a stored payload: `(event type, from version, how)`. Append only.
 const UPCASTERS: &[(&str, i16, Upcaster)] = &[
     // Scores say what they were made from.
-    ("risk.risk-assessed", 1, |payload| with(payload, "vector", Value::Null)),
+    ("risk.risk-assessed", 1, |mut payload| {
+        // A score that can no longer be opened has nothing to add to.
+        let score = payload.pointer_mut("/score/$personal").and_then(Value::as_object_mut);
+        if let Some(score) = score {
+            score.insert("vector".to_owned(), Value::Null);
+        }
+        payload
+    }),
 ];
-
-fn with(mut payload: Value, member: &str, value: Value) -> Value {
-    if let Some(members) = payload.as_object_mut() {
-        members.insert(member.to_owned(), value);
-    }
-    payload
-}
 
 /// The newest version of an event type: 1, and one more for each upcaster.
 #[must_use]

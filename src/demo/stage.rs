@@ -26,7 +26,7 @@ use super::{
 use crate::{
     config::{Parts, write_private},
     roles::{Failure, Loops},
-    train::{self, Trained},
+    train::{self, Promotion, Trained},
 };
 
 /// How many people the simulated company employs unless said otherwise.
@@ -122,7 +122,7 @@ pub async fn run(scene: Scene<'_>) -> Result<(), Failure> {
         import(parts, tenant, &vendor).await?;
         customer.load(tenant, connection, talent).await?;
         writeln!(out, "demo: training a model on {YEARS} years of history")?;
-        match train::for_tenant(parts, tenant).await? {
+        match train::for_tenant(parts, tenant, Promotion::IfBetter).await? {
             Trained::Promoted(artifact) => writeln!(
                 out,
                 "demo: {} promoted\n{}",

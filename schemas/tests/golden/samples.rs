@@ -219,9 +219,9 @@ fn next_risk(event: Option<&risk::Event>) -> Option<risk::Event> {
             scored_at: "2026-03-01T12:34:56.789012Z".parse::<Timestamp>().expect("a moment"),
             horizon_days: 180,
             band: Band::Medium,
-            vector: Some("0f1e2d3c4b5a69788796a5b4c3d2e1f0".into()),
             score: Personal::Open(Score {
                 probability: 0.1875,
+                vector: Some("0f1e2d3c4b5a69788796a5b4c3d2e1f0".into()),
                 factors: vec![
                     Factor {
                         feature: "months_since_raise".into(),
