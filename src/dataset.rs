@@ -50,7 +50,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         arguments.out.display(),
         dataset.rows.len(),
         dataset.people(Window::Month),
-        dataset.leavers(Window::Month),
+        dataset.cases(Window::Month),
     )?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use command_service::intake::{self, Content, Submission};
 use domain::{
     Kind, StreamId, Timestamp,
     id::{CommandId, EmployeeId, TenantId},
-    tenant,
+    program, tenant,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use infra::{
@@ -18,12 +18,15 @@ use infra::{
     database::Access,
     event_log::EventLog,
     model_registry::{self, ModelRow},
-    read_model::settings,
+    read_model::{
+        readiness::{self, ProgramRow},
+        settings,
+    },
     route, sealing,
 };
 use ml_pipeline::{
     artifact::Artifact,
-    dataset::{Dataset, History, Recorded},
+    dataset::{Dataset, History, Recorded, Target},
     prior,
     train::{Options, Progress, TrainingError, adapt, train_on},
 };
@@ -51,33 +54,42 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
         .await?;
     let mut out = std::io::stdout();
     for tenant in tenants {
-        match for_tenant(&parts, tenant, Promotion::IfBetter).await? {
-            Trained::Promoted(artifact) => writeln!(
-                out,
-                "{tenant}: {} trained and promoted\n{}",
-                artifact.version,
-                summary(&artifact)
-            )?,
-            Trained::Kept(artifact) => writeln!(
-                out,
-                "{tenant}: {} trained and kept in the registry; the shared prior does as well and stays in use\n{}",
-                artifact.version,
-                summary(&artifact)
-            )?,
-            Trained::Adapted(artifact, why) => writeln!(
-                out,
-                "{tenant}: {} promoted: the shared prior at this company's own level\n  no model of its own: {why}\n{}",
-                artifact.version,
-                summary(&artifact)
-            )?,
-            Trained::Abstained(why) => writeln!(
-                out,
-                "{tenant}: no model of its own, the shared prior stays in use: {why}"
-            )?,
+        let (_, programs, _) = known(&parts, tenant).await?;
+        let due = Due { risk: true, programs };
+        for (question, trained) in for_tenant(&parts, tenant, Promotion::IfBetter, due).await? {
+            writeln!(out, "{tenant}: {}", told(&question, &trained))?;
         }
     }
     parts.bulk.flush().await;
     Ok(())
+}
+
+/// What became of a question, in words.
+#[must_use]
+pub fn told(question: &Question, trained: &Trained) -> String {
+    let (of, otherwise) = match question {
+        Question::Risk => ("flight risk".to_owned(), "the shared prior stays in use"),
+        Question::Program(program) => (
+            format!("readiness for {}", program.name),
+            "what was in use stays in use, if there was a model",
+        ),
+    };
+    match trained {
+        Trained::Promoted(artifact) => {
+            format!("{of}: {} trained and promoted\n{}", artifact.version, summary(artifact))
+        }
+        Trained::Kept(artifact) => format!(
+            "{of}: {} trained and kept in the registry, but not shown to be better; {otherwise}\n{}",
+            artifact.version,
+            summary(artifact)
+        ),
+        Trained::Adapted(artifact, why) => format!(
+            "{of}: {} promoted: a model of more people, at the level here\n  no model of its own: {why}\n{}",
+            artifact.version,
+            summary(artifact)
+        ),
+        Trained::Abstained(why) => format!("{of}: no model of its own, {otherwise}: {why}"),
+    }
 }
 
 /// How often it is looked whose model is due.
@@ -101,7 +113,7 @@ pub async fn keep_trained(parts: Parts, shutdown: CancellationToken) {
             if lately || shutdown.is_cancelled() {
                 continue;
             }
-            match train_if_due(&parts, tenant).await {
+            match train_if_due(&parts, tenant, clock::now()).await {
                 Ok(false) => {}
                 Ok(true) => _ = tried.insert(tenant, clock::now()),
                 Err(error) => {
@@ -113,40 +125,54 @@ pub async fn keep_trained(parts: Parts, shutdown: CancellationToken) {
     }
 }
 
-/// Trains a tenant's model if the last one is too old. Tells whether it was.
-async fn train_if_due(parts: &Parts, tenant: TenantId) -> Result<bool, Failure> {
-    let (settings, models) = parts
-        .database
-        .transact(Access::Read, &[tenant], move |connection| {
-            Box::pin(async move {
-                let settings = settings::load(connection, tenant).await?;
-                Ok((settings, model_registry::list(connection, tenant).await?))
-            })
-        })
-        .await?;
-    if !is_due(&models, clock::now(), parts.retrain_days) {
+/// Trains those of a tenant's models that are too old at `now`, or not there. Tells whether there were any.
+///
+/// # Errors
+/// As [`for_tenant`].
+pub async fn train_if_due(parts: &Parts, tenant: TenantId, now: Timestamp) -> Result<bool, Failure> {
+    let (_, programs, models) = known(parts, tenant).await?;
+    let due = Due {
+        risk: is_due(&models, None, now, parts.retrain_days),
+        programs: programs
+            .into_iter()
+            .filter(|program| is_due(&models, Some(&program.name), now, parts.retrain_days))
+            .collect(),
+    };
+    if !due.risk && due.programs.is_empty() {
         return Ok(false);
     }
-    let in_use = settings.and_then(|settings| settings.model);
-    let promotion = if has_own(&models, in_use.as_deref()) {
-        Promotion::ByAuthor
-    } else {
-        Promotion::IfBetter
-    };
-    let trained = for_tenant(parts, tenant, promotion).await?;
-    match &trained {
-        Trained::Promoted(artifact) | Trained::Adapted(artifact, _) | Trained::Kept(artifact) => {
-            tracing::info!(%tenant, model = artifact.version, ?promotion, "{} was trained", artifact.version);
-        }
-        Trained::Abstained(why) => tracing::info!(%tenant, "no model was trained: {why}"),
+    for (question, trained) in for_tenant(parts, tenant, Promotion::UnlessOwn, due).await? {
+        tracing::info!(%tenant, "{}", told(&question, &trained));
     }
     Ok(true)
 }
 
-/// Whether the newest model is too old, or there is none.
-fn is_due(models: &[ModelRow], now: Timestamp, retrain_days: u32) -> bool {
-    let trained = models.iter().filter(|model| model.card.is_some());
-    let newest = trained.map(|model| model.created_at).max();
+/// The version in use for the flight risk, the open programs, and the registry's models.
+async fn known(
+    parts: &Parts,
+    tenant: TenantId,
+) -> Result<(Option<String>, Vec<ProgramRow>, Vec<ModelRow>), Failure> {
+    let (settings, mut programs, models) = parts
+        .database
+        .transact(Access::Read, &[tenant], move |connection| {
+            Box::pin(async move {
+                let settings = settings::load(connection, tenant).await?;
+                let programs = readiness::programs(connection, tenant).await?;
+                Ok((settings, programs, model_registry::list(connection, tenant).await?))
+            })
+        })
+        .await?;
+    programs.retain(ProgramRow::is_open);
+    Ok((settings.and_then(|settings| settings.model), programs, models))
+}
+
+/// Whether the newest model for a question (a program's name; none: the flight risk) is too old, or there is none.
+fn is_due(models: &[ModelRow], program: Option<&str>, now: Timestamp, retrain_days: u32) -> bool {
+    let answers = |model: &&ModelRow| {
+        let card = model.card.as_ref();
+        card.is_some_and(|card| card.0.pointer("/target/name").and_then(|name| name.as_str()) == program)
+    };
+    let newest = models.iter().filter(answers).map(|model| model.created_at).max();
     newest.is_none_or(|at| (now - at).num_days() >= i64::from(retrain_days))
 }
 
@@ -161,33 +187,85 @@ fn has_own(models: &[ModelRow], in_use: Option<&str>) -> bool {
 /// When a trained model comes into use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Promotion {
-    /// At once, if it is better than the shared prior.
+    /// At once, if it is better than what there is for everybody: the shared prior, or the plain rate.
     IfBetter,
-    /// When somebody promotes it.
-    ByAuthor,
+    /// The same, but where a model of the tenant's own is in use, somebody who may has to promote it.
+    UnlessOwn,
+}
+
+/// What is to be trained.
+pub struct Due {
+    pub risk: bool,
+    pub programs: Vec<ProgramRow>,
+}
+
+/// What a model answers.
+#[derive(Debug, Clone)]
+pub enum Question {
+    Risk,
+    Program(ProgramRow),
 }
 
 /// What training came to.
 pub enum Trained {
-    /// Better than the shared prior on later months than it learnt from: people see its scores from now on.
+    /// Better than what there is for everybody, on later months than it learnt from: people see its scores from now on.
     Promoted(Box<Artifact>),
     Kept(Box<Artifact>),
-    /// Too little history for a model of its own: the shared prior at the company's own level.
+    /// Too little history for a model of its own: the shared prior (or the model of all programs) at the level here.
     Adapted(Box<Artifact>, TrainingError),
     /// Too little history even for that.
     Abstained(TrainingError),
 }
 
-/// Trains on one tenant's history, stores the model with its card, and promotes it as `promotion` says.
+impl Trained {
+    fn artifact(&self) -> Option<&Artifact> {
+        match self {
+            Self::Promoted(artifact) | Self::Kept(artifact) | Self::Adapted(artifact, _) => Some(artifact),
+            Self::Abstained(_) => None,
+        }
+    }
+}
+
+/// Trains on one tenant's history, stores the models with their cards, and promotes them as `promotion` says.
 ///
 /// # Errors
-/// When the log cannot be read, a feature knows the future, or the model cannot be stored.
-pub async fn for_tenant(parts: &Parts, tenant: TenantId, promotion: Promotion) -> Result<Trained, Failure> {
-    let trained = with_history(parts, tenant, own_or_adapted).await?;
-    let artifact = match &trained {
-        Trained::Promoted(artifact) | Trained::Kept(artifact) | Trained::Adapted(artifact, _) => artifact,
-        Trained::Abstained(_) => return Ok(trained),
-    };
+/// When the log cannot be read, a feature knows the future, or a model cannot be stored.
+pub async fn for_tenant(
+    parts: &Parts,
+    tenant: TenantId,
+    promotion: Promotion,
+    due: Due,
+) -> Result<Vec<(Question, Trained)>, Failure> {
+    let (in_use, _, models) = known(parts, tenant).await?;
+    let (all, of_all) = with_history(parts, tenant, move |histories, options, show| {
+        let mut all = Vec::new();
+        if due.risk {
+            all.push((Question::Risk, own_or_adapted(histories, options, show)?));
+        }
+        let (programs, of_all) = for_programs(histories, options, &due.programs, show)?;
+        all.extend(programs);
+        Ok((all, of_all))
+    })
+    .await?;
+    if let Some(artifact) = of_all {
+        store(parts, tenant, &artifact).await?; // what adapted models name as their origin
+    }
+    for (question, trained) in &all {
+        let Some(artifact) = trained.artifact() else { continue };
+        store(parts, tenant, artifact).await?;
+        let in_use = match question {
+            Question::Risk => in_use.as_deref(),
+            Question::Program(program) => program.model.as_deref(),
+        };
+        let stays = promotion == Promotion::UnlessOwn && has_own(&models, in_use);
+        if !stays && !matches!(trained, Trained::Kept(_)) {
+            promote(parts, tenant, question, &artifact.version).await?;
+        }
+    }
+    Ok(all)
+}
+
+async fn store(parts: &Parts, tenant: TenantId, artifact: &Artifact) -> Result<(), Failure> {
     let bytes = artifact.to_json()?.into_bytes();
     let (version, created_at) = (artifact.version.clone(), artifact.card.trained_at);
     let card = serde_json::to_value(&artifact.card)?;
@@ -205,13 +283,10 @@ pub async fn for_tenant(parts: &Parts, tenant: TenantId, promotion: Promotion) -
             })
         })
         .await?;
-    if promotion == Promotion::IfBetter && !matches!(trained, Trained::Kept(_)) {
-        promote(parts, tenant, &artifact.version).await?;
-    }
-    Ok(trained)
+    Ok(())
 }
 
-/// The model that [`for_tenant`] would train, with its card: nothing is stored or promoted.
+/// The model of the flight risk that [`for_tenant`] would train, with its card: nothing is stored or promoted.
 ///
 /// # Errors
 /// When the log cannot be read, a feature knows the future, or a model cannot be fitted.
@@ -223,11 +298,12 @@ pub async fn evaluate(parts: &Parts, tenant: TenantId) -> Result<Result<Box<Arti
     })
 }
 
-/// What is done with a history; tells how far it is.
-type Work<T> = fn(&[History], &Options, &mut dyn FnMut(Progress)) -> Result<T, Failure>;
-
 /// Does something with a tenant's whole history, and shows how far it is.
-async fn with_history<T: Send + 'static>(parts: &Parts, tenant: TenantId, work: Work<T>) -> Result<T, Failure> {
+async fn with_history<T: Send + 'static>(
+    parts: &Parts,
+    tenant: TenantId,
+    work: impl FnOnce(&[History], &Options, &mut dyn FnMut(Progress)) -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
     let (histories, position) = histories(parts, tenant).await?;
     let bar = ProgressBar::new(100).with_style(ProgressStyle::with_template("{msg:>24} {bar:40} {pos}/{len}")?);
     let options = Options {
@@ -254,10 +330,7 @@ fn own_or_adapted(
     options: &Options,
     show: &mut dyn FnMut(Progress),
 ) -> Result<Trained, Failure> {
-    let total = histories.len();
-    let dataset = Dataset::build(histories, options.today, &mut |done| {
-        show(Progress::Histories { done, total });
-    });
+    let dataset = rows(Target::Notice, histories, options, show);
     let why = match train_on(&dataset, options, show) {
         Ok(artifact) if artifact.card.evaluation.beats_shared_prior() && artifact.card.evaluation.beats_base_rate() => {
             return Ok(Trained::Promoted(Box::new(artifact)));
@@ -266,7 +339,72 @@ fn own_or_adapted(
         Err(why) if why.is_abstention() => why,
         Err(error) => return Err(error.into()),
     };
-    match adapt(&prior::prior()?, &dataset, options) {
+    adapted(&prior::prior()?, &dataset, options, why)
+}
+
+/// Models of career programs: each of its own where there is enough history, else that of all of them at its level. With the
+/// model of all of them, if it was needed and there is one.
+fn for_programs(
+    histories: &[History],
+    options: &Options,
+    programs: &[ProgramRow],
+    show: &mut dyn FnMut(Progress),
+) -> Result<(Vec<(Question, Trained)>, Option<Artifact>), Failure> {
+    let mut all = Vec::new();
+    let mut of_all = None;
+    for program in programs {
+        let target = Target::Promotion {
+            name: program.name.clone(),
+            paths: vec![program.path()],
+        };
+        let dataset = rows(target, histories, options, show);
+        let trained = match train_on(&dataset, options, show) {
+            Ok(artifact) if artifact.card.evaluation.beats_base_rate() => Trained::Promoted(Box::new(artifact)),
+            Ok(artifact) => Trained::Kept(Box::new(artifact)),
+            Err(why) if why.is_abstention() => {
+                let of_all = match &of_all {
+                    Some(known) => known,
+                    None => of_all.insert(model_of_all(histories, options, programs, show)?),
+                };
+                match of_all {
+                    Some(model) => adapted(model, &dataset, options, why)?,
+                    None => Trained::Abstained(why),
+                }
+            }
+            Err(error) => return Err(error.into()),
+        };
+        all.push((Question::Program(program.clone()), trained));
+    }
+    Ok((all, of_all.flatten()))
+}
+
+/// One model of all programs together; nothing if that is too little as well, or no better than the plain rate.
+fn model_of_all(
+    histories: &[History],
+    options: &Options,
+    programs: &[ProgramRow],
+    show: &mut dyn FnMut(Progress),
+) -> Result<Option<Artifact>, Failure> {
+    let target = Target::Promotion {
+        name: "all programs".to_owned(),
+        paths: programs.iter().map(ProgramRow::path).collect(),
+    };
+    match train_on(&rows(target, histories, options, show), options, show) {
+        Ok(artifact) => Ok(Some(artifact).filter(|artifact| artifact.card.evaluation.beats_base_rate())),
+        Err(why) if why.is_abstention() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn rows(target: Target, histories: &[History], options: &Options, show: &mut dyn FnMut(Progress)) -> Dataset {
+    let total = histories.len();
+    Dataset::of(target, histories, options.today, &mut |done| {
+        show(Progress::Histories { done, total });
+    })
+}
+
+fn adapted(from: &Artifact, dataset: &Dataset, options: &Options, why: TrainingError) -> Result<Trained, Failure> {
+    match adapt(from, dataset, options) {
         Ok(artifact) => Ok(Trained::Adapted(Box::new(artifact), why)),
         Err(not_even) if not_even.is_abstention() => Ok(Trained::Abstained(not_even)),
         Err(error) => Err(error.into()),
@@ -274,21 +412,28 @@ fn own_or_adapted(
 }
 
 /// Makes a model of the registry the one whose scores people see.
-async fn promote(parts: &Parts, tenant: TenantId, version: &str) -> Result<(), Failure> {
-    let command = tenant::Command::PromoteModel {
-        model: version.to_owned(),
-        on: clock::today(),
+async fn promote(parts: &Parts, tenant: TenantId, question: &Question, version: &str) -> Result<(), Failure> {
+    let (model, on) = (version.to_owned(), clock::today());
+    let (stream, command) = match question {
+        Question::Risk => (
+            StreamId::new(tenant, Kind::Tenant, tenant),
+            AnyCommand::Tenant(tenant::Command::PromoteModel { model, on }),
+        ),
+        Question::Program(row) => (
+            StreamId::new(tenant, Kind::Program, row.id),
+            AnyCommand::Program(program::Command::PromoteModel { model, on }),
+        ),
     };
-    let id = CommandId::derive(tenant, "train", version);
+    let id = CommandId::derive(tenant, "train", &format!("{stream}|{version}"));
     let submission = Submission {
         id,
-        stream: StreamId::new(tenant, Kind::Tenant, tenant),
+        stream,
         actor: "tenure:train".to_owned(),
         correlation: id.uuid(),
         traceparent: None,
         backfill: false,
         fingerprint: None,
-        content: Content::Command(Box::new(AnyCommand::Tenant(command))),
+        content: Content::Command(Box::new(command)),
     };
     intake::submit(&parts.bulk, &parts.keyring, vec![submission]).await?;
     Ok(())
@@ -341,7 +486,7 @@ pub fn opened(event: &StoredEvent, key: Option<&sealing::SubjectKey>) -> Result<
                 known_on: event.known_at().date_naive(),
                 event: opened,
             }),
-            AnyEvent::Risk(_) | AnyEvent::Connection(_) | AnyEvent::Tenant(_) => None,
+            AnyEvent::Risk(_) | AnyEvent::Connection(_) | AnyEvent::Tenant(_) | AnyEvent::Program(_) => None,
         },
     )
 }
@@ -353,10 +498,10 @@ pub fn summary(artifact: &Artifact) -> String {
     let evaluation = &card.evaluation;
     let figure = |figure: Option<f64>| figure.map_or_else(|| "-".to_owned(), |figure| format!("{figure:.4}"));
     let mut text = format!(
-        "  {} months of {} people, {} who left; {} to {}, log position {}\n  forward in time from {}: AUC {}{}, Brier {:.4} (base rate {:.4}), lift at 10 % {}, observed/expected {}",
+        "  {} months of {} people, it came to {}; {} to {}, log position {}\n  forward in time from {}: AUC {}{}, Brier {:.4} (base rate {:.4}), lift at 10 % {}, observed/expected {}",
         card.data.rows,
         card.data.people,
-        card.data.leavers,
+        card.data.cases,
         card.data.first_cutoff,
         card.data.last_cutoff,
         card.data.log_position,
@@ -413,12 +558,24 @@ mod tests {
     #[test]
     fn the_newest_model_decides_when_training_is_due() {
         let now = Timestamp::UNIX_EPOCH;
-        assert!(is_due(&[], now, 30));
-        assert!(is_due(&[model("a", "own", 31), model("b", "own", 30)], now, 30));
-        assert!(!is_due(&[model("a", "own", 31), model("b", "own", 29)], now, 30));
+        let due = |models: &[ModelRow]| is_due(models, None, now, 30);
+        assert!(due(&[]));
+        assert!(due(&[model("a", "own", 31), model("b", "own", 30)]));
+        assert!(!due(&[model("a", "own", 31), model("b", "own", 29)]));
         let mut report_on_the_prior = model("prior", "pooled", 0);
         report_on_the_prior.card = None;
-        assert!(is_due(&[report_on_the_prior], now, 30), "a report is no model");
+        assert!(due(&[report_on_the_prior]), "a report is no model");
+    }
+
+    #[test]
+    fn each_question_has_its_own_schedule() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut ladder = model("c", "own", 1);
+        ladder.card = Some(json!({"origin": {"kind": "own"}, "target": {"kind": "promotion", "name": "Ladder"}}).into());
+        let models = [model("a", "own", 31), ladder];
+        assert!(is_due(&models, None, now, 30));
+        assert!(!is_due(&models, Some("Ladder"), now, 30));
+        assert!(is_due(&models, Some("Other"), now, 30));
     }
 
     #[test]

@@ -50,6 +50,7 @@ pub fn router(service: CommandService) -> Router {
         webhooks::receive,
         commands::employee_command,
         commands::tenant_command,
+        commands::program_command,
         commands::status,
         integrations::connect_bamboohr
     ),

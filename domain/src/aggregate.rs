@@ -42,11 +42,12 @@ pub enum Kind {
     Risk,
     Connection,
     Tenant,
+    Program,
 }
 
 impl Kind {
     /// Every kind, for enumeration in tests and set-up.
-    pub const ALL: [Self; 4] = [Self::Employee, Self::Risk, Self::Connection, Self::Tenant];
+    pub const ALL: [Self; 5] = [Self::Employee, Self::Risk, Self::Connection, Self::Tenant, Self::Program];
 
     /// The kind's stable name, as stored.
     #[must_use]
@@ -56,6 +57,7 @@ impl Kind {
             Self::Risk => "risk",
             Self::Connection => "connection",
             Self::Tenant => "tenant",
+            Self::Program => "program",
         }
     }
 }

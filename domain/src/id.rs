@@ -62,6 +62,10 @@ id!(
     EmployeeId
 );
 id!(
+    /// One career program of a tenant.
+    ProgramId
+);
+id!(
     /// One stored event. Derived from what caused it, so that the same input twice is one event.
     EventId
 );
@@ -88,6 +92,14 @@ impl ConnectionId {
     #[must_use]
     pub fn derive(tenant: TenantId, vendor: &str, account: &str) -> Self {
         Self(derived(&["connection", &tenant.to_string(), vendor, account]))
+    }
+}
+
+impl ProgramId {
+    /// The id of the program that a tenant's set-up calls `key`: set up twice, it is one program.
+    #[must_use]
+    pub fn derive(tenant: TenantId, key: &str) -> Self {
+        Self(derived(&["program", &tenant.to_string(), key]))
     }
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     employee,
     id::{EmployeeId, TenantId},
-    risk,
+    program, risk,
 };
 
 /// The smallest group whose aggregate an executive or analyst sees.
@@ -66,6 +66,8 @@ pub enum Permission {
     ManageConnections,
     ManageModels,
     ManageTenant,
+    /// Define and close career programs.
+    ManagePrograms,
     /// Objections and erasure.
     ManagePrivacy,
     /// Say that a fact was recorded in the past (imports of history).
@@ -73,7 +75,7 @@ pub enum Permission {
 }
 
 impl Permission {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::SeeEmployees,
         Self::SeeNames,
         Self::SeeContacts,
@@ -87,6 +89,7 @@ impl Permission {
         Self::ManageConnections,
         Self::ManageModels,
         Self::ManageTenant,
+        Self::ManagePrograms,
         Self::ManagePrivacy,
         Self::Backfill,
     ];
@@ -180,8 +183,17 @@ pub const fn for_employee_command(command: &employee::Command) -> Option<Permiss
 #[must_use]
 pub const fn for_risk_command(command: &risk::Command) -> Option<Permission> {
     match command {
-        risk::Command::Assess(_) => None,
+        risk::Command::Assess(_) | risk::Command::AssessReadiness(_) => None,
         risk::Command::ReviewRisk(_) => Some(Permission::ReviewRisk),
+    }
+}
+
+/// What it takes to send a command about a career program.
+#[must_use]
+pub const fn for_program_command(command: &program::Command) -> Permission {
+    match command {
+        program::Command::Define { .. } | program::Command::Close { .. } => Permission::ManagePrograms,
+        program::Command::PromoteModel { .. } => Permission::ManageModels,
     }
 }
 
@@ -205,11 +217,11 @@ mod tests {
         assert_eq!(
             table,
             [
-                "xxxxx..xxx..... store_manager",
-                "xxxxxxxxxxx..x. hr_manager",
-                ".....x......... executive",
-                "x...xx.....x... analyst",
-                "xxxxxxxxxxxxxxx admin",
+                "xxxxx..xxx...... store_manager",
+                "xxxxxxxxxxx..xx. hr_manager",
+                ".....x.......... executive",
+                "x...xx.....x.... analyst",
+                "xxxxxxxxxxxxxxxx admin",
             ]
         );
     }

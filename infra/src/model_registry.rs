@@ -53,6 +53,25 @@ pub async fn load(
         .doing("load a model")
 }
 
+/// What a version of the registry predicts, by the kind of target on its card; nothing if there is no such version.
+///
+/// # Errors
+/// When the database fails.
+pub async fn target(
+    connection: &mut Connection,
+    tenant: TenantId,
+    version: &str,
+) -> Result<Option<String>, DatabaseError> {
+    sqlx::query_scalar(
+        "select coalesce(card #>> '{target,kind}', 'notice') from model_version where tenant = $1 and version = $2",
+    )
+    .bind(Uuid::from(tenant))
+    .bind(version)
+    .fetch_optional(connection)
+    .await
+    .doing("look for a model")
+}
+
 /// A model of the registry, without its artifact.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
 pub struct ModelRow {

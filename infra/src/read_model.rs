@@ -4,6 +4,7 @@
 
 pub mod employee;
 pub mod query;
+pub mod readiness;
 pub mod risk;
 pub mod settings;
 pub mod stats;

@@ -8,13 +8,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
+    dataset::Target,
     features::{self, FEATURE_SET, FeatureId},
     metrics::{Bin, Intervals, Recalibration},
     model::{Calibration, Learner, Model, Prediction, probability},
 };
 
 /// The number of this format.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 /// How much of the checksum is part of a version, in hexadecimal digits.
 const VERSION_DIGITS: usize = 8;
 /// What a month counts for in horizons, in days.
@@ -29,12 +30,12 @@ pub struct Artifact {
     pub hazard: Hazard,
 }
 
-/// The chance to give notice within the next month (a discrete-time hazard; Singer and Willett, 1993), and what it comes to
+/// The chance that what is predicted (for a flight risk: notice) comes within the next month (a discrete-time hazard; Singer and Willett, 1993), and what it comes to
 /// over longer times.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hazard {
-    /// Of notice within a month.
+    /// Of the event within a month.
     pub model: Model,
     /// What is added to the log-odds for one company, where the model was learnt from others.
     pub shift: f64,
@@ -73,7 +74,7 @@ struct Month {
 }
 
 impl Hazard {
-    /// The probability of notice within `days` after a day: `1 - prod (1 - h)` over its months, calibrated as measured.
+    /// The probability of the event within `days` after a day: `1 - prod (1 - h)` over its months, calibrated as measured.
     #[must_use]
     pub fn probability(&self, x: &[f64], on: Date, days: u16) -> f64 {
         let months = self.months(x, on, days, false);
@@ -203,7 +204,7 @@ fn by_input(prediction: Prediction, stays: Option<&Vec<f64>>) -> Month {
 /// A probability within a horizon, with its parts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HazardScore {
-    /// Of voluntary notice within the horizon.
+    /// Of the event within the horizon.
     pub probability: f64,
     /// The mean log-odds of the months' hazards: `base` plus all contributions.
     pub log_odds: f64,
@@ -225,6 +226,7 @@ pub(crate) fn log_odds_of(p: f64) -> f64 {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelCard {
+    pub target: Target,
     pub learner: Learner,
     /// The set of feature definitions that the model was trained on ([`FEATURE_SET`]).
     pub feature_set: u32,
@@ -239,6 +241,8 @@ pub struct ModelCard {
     pub label: String,
     /// How far ahead scores look, unless asked otherwise.
     pub horizon_days: u16,
+    /// The rate of the event within the horizon, over all rows that the model was fitted to and whose outcome is known.
+    pub usual: f64,
     /// Where chance comes in: bags, held-out rows, resampling.
     pub seed: u64,
     pub evaluation: Evaluation,
@@ -258,7 +262,7 @@ pub enum Origin {
     Pooled,
     /// The company's own.
     Own,
-    /// Another model, with its level moved to the company's own rate of exits.
+    /// Another model, with its level moved to the rate of the company (or of one career program).
     Adapted { from: String },
 }
 
@@ -276,7 +280,8 @@ pub struct DataWindow {
     pub rows: usize,
     pub positives: usize,
     pub people: usize,
-    pub leavers: usize,
+    /// People to whom the event came.
+    pub cases: usize,
 }
 
 /// How well a model that saw only the past predicted what came after. The model on the card was then fitted again to
@@ -298,7 +303,7 @@ pub struct Evaluation {
     pub log_loss: f64,
     /// Over ten bins of equal mass.
     pub calibration_error: f64,
-    /// The rate of exits in the top tenth over the rate in all.
+    /// The rate of events in the top tenth over the rate in all.
     pub lift_top_tenth: Option<f64>,
     /// 1 is calibrated in the large.
     pub observed_over_expected: Option<f64>,
@@ -335,7 +340,7 @@ pub struct Candidate {
 }
 
 impl Evaluation {
-    /// Whether the model knows more than the rate of exits.
+    /// Whether the model knows more than the rate of the event.
     #[must_use]
     pub fn beats_base_rate(&self) -> bool {
         self.brier < self.brier_base_rate
@@ -469,7 +474,7 @@ impl Artifact {
 }
 
 fn inputs() -> Vec<String> {
-    features::inputs().into_iter().map(|input| input.name).collect()
+    features::inputs(false).into_iter().map(|input| input.name).collect()
 }
 
 fn version(content: &Content, checksum: &str) -> String {
@@ -522,8 +527,8 @@ mod tests {
     fn every_damage_is_told_apart() {
         let version = prior::prior().expect("the committed prior").version;
         assert!(matches!(
-            damaged("\"format\": 2", "\"format\": 3"),
-            Err(ArtifactError::Format { found: 3 })
+            damaged("\"format\": 3", "\"format\": 4"),
+            Err(ArtifactError::Format { found: 4 })
         ));
         assert!(matches!(
             damaged("\"horizon_days\": 180", "\"horizon_days\": 90"),

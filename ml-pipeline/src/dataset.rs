@@ -1,7 +1,8 @@
 //! Histories as rows to learn from: what was known at each cut-off, and what happened after it.
 
 use chrono::{Datelike, Days, Months};
-use domain::{Date, employee::Event, id::EmployeeId};
+use domain::{Date, employee::Event, id::EmployeeId, program::Path};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     features::{self, FEATURES, FeatureId, FeatureState, SpellEnd},
@@ -25,6 +26,34 @@ pub struct History {
     pub events: Vec<Recorded>,
 }
 
+/// What is predicted.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Target {
+    /// Notice of leaving of one's own will.
+    #[default]
+    Notice,
+    /// Moving up in a career program (or in any of several), for those who stay.
+    Promotion { name: String, paths: Vec<Path> },
+}
+
+impl Target {
+    /// Whether there is anything to predict about a person on a day, and how the spell ends that lasts then: by path for
+    /// promotions, since somebody may be a candidate of several.
+    fn spells<'a>(&'a self, then: &'a FeatureState, now: &'a FeatureState, on: Date) -> Vec<SpellEnd> {
+        match self {
+            Self::Notice => {
+                let at_risk = then.is_at_risk(on).then(|| now.end_after(on));
+                at_risk.into_iter().collect()
+            }
+            Self::Promotion { paths, .. } => {
+                let candidate = paths.iter().filter(|path| then.is_candidate(on, path));
+                candidate.map(|path| now.promotion_after(on, path)).collect()
+            }
+        }
+    }
+}
+
 /// One person at one cut-off.
 #[derive(Debug, Clone)]
 pub struct Row {
@@ -32,14 +61,14 @@ pub struct Row {
     pub cutoff: Date,
     /// The values of all [`crate::FEATURES`], as they were known at the cut-off.
     pub x: Vec<f64>,
-    /// How the employment ended later, as far as is known now.
+    /// How the spell ended later, as far as is known now.
     pub end: SpellEnd,
 }
 
-/// A time after a cut-off in which somebody leaves or does not.
+/// A time after a cut-off in which what is predicted comes or does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Window {
-    /// Up to and including the next cut-off: what models learn. Every exit is in the window of one row.
+    /// Up to and including the next cut-off: what models learn. Every event is in the window of one row.
     Month,
     /// So many days: what scores are about.
     Days(u16),
@@ -60,31 +89,41 @@ impl Window {
 /// Rows in order of cut-off, then of the histories.
 #[derive(Debug, Clone, Default)]
 pub struct Dataset {
+    pub target: Target,
     pub rows: Vec<Row>,
     /// The last day that the histories tell of.
     pub known_until: Date,
 }
 
 impl Dataset {
-    /// Rows for every month and every person at risk in it. `known_until` is the last day that the histories tell of;
+    /// Rows about leaving, for every month and every person at risk in it. `known_until` is the last day that the histories tell of;
     /// `progress` is told how many histories are done.
     ///
     /// People whose record was erased, or who object to being scored now, are left out altogether.
     pub fn build(histories: &[History], known_until: Date, progress: &mut dyn FnMut(usize)) -> Self {
+        Self::of(Target::Notice, histories, known_until, progress)
+    }
+
+    /// The same for any target.
+    pub fn of(target: Target, histories: &[History], known_until: Date, progress: &mut dyn FnMut(usize)) -> Self {
         let cutoffs = cutoffs(histories, known_until);
         let mut rows = Vec::new();
         for (done, history) in histories.iter().enumerate() {
             if done % 256 == 0 {
                 progress(done);
             }
-            rows_of(history, &cutoffs, known_until, &mut rows);
+            rows_of(&target, history, &cutoffs, known_until, &mut rows);
         }
         progress(histories.len());
         rows.sort_by_key(|row| row.cutoff); // stable: histories keep their order
-        Self { rows, known_until }
+        Self {
+            target,
+            rows,
+            known_until,
+        }
     }
 
-    /// Whether the person gave notice in the window; nothing if that is not known (yet).
+    /// Whether what is predicted came in the window; nothing if that is not known (yet).
     #[must_use]
     pub fn outcome(&self, row: &Row, window: Window) -> Option<bool> {
         label_of(row.end, window.end(row.cutoff), self.known_until)
@@ -102,6 +141,7 @@ impl Dataset {
     #[must_use]
     pub fn before(&self, day: Date) -> Self {
         Self {
+            target: self.target.clone(),
             rows: self.rows.iter().filter(|row| row.cutoff < day).cloned().collect(),
             known_until: self.known_until.min(day),
         }
@@ -111,6 +151,7 @@ impl Dataset {
     #[must_use]
     pub fn from(&self, day: Date) -> Self {
         Self {
+            target: self.target.clone(),
             rows: self.rows.iter().filter(|row| row.cutoff >= day).cloned().collect(),
             known_until: self.known_until,
         }
@@ -120,7 +161,7 @@ impl Dataset {
     #[must_use]
     pub fn table(&self, window: Window, exclusions: &[FeatureId]) -> (Table, Vec<bool>) {
         let mut table = Table {
-            inputs: features::inputs(),
+            inputs: features::inputs(self.target == Target::Notice),
             columns: vec![Vec::with_capacity(self.rows.len()); FEATURES.len()],
         };
         let mut outcomes = Vec::with_capacity(self.rows.len());
@@ -147,9 +188,9 @@ impl Dataset {
         distinct(self.labelled(window).map(|(row, _)| row.employee))
     }
 
-    /// How many of them left. One exit makes several positive rows where windows overlap.
+    /// To how many of them it came. One event makes several positive rows where windows overlap.
     #[must_use]
-    pub fn leavers(&self, window: Window) -> usize {
+    pub fn cases(&self, window: Window) -> usize {
         distinct(self.labelled(window).filter(|(_, y)| *y).map(|(row, _)| row.employee))
     }
 }
@@ -181,7 +222,7 @@ fn cutoffs(histories: &[History], known_until: Date) -> Vec<Date> {
     cutoffs
 }
 
-fn rows_of(history: &History, cutoffs: &[Date], known_until: Date, rows: &mut Vec<Row>) {
+fn rows_of(target: &Target, history: &History, cutoffs: &[Date], known_until: Date, rows: &mut Vec<Row>) {
     let latest = fold(history, |_| true);
     if latest.is_erased() || latest.objects() {
         return;
@@ -190,15 +231,14 @@ fn rows_of(history: &History, cutoffs: &[Date], known_until: Date, rows: &mut Ve
     let mut replay = Replay::new(history);
     for &cutoff in cutoffs {
         let state = replay.known_on(cutoff);
-        if !state.is_at_risk(cutoff) {
-            continue;
+        for end in target.spells(state, &outcome, cutoff) {
+            rows.push(Row {
+                employee: history.employee,
+                cutoff,
+                x: state.vector(cutoff).values,
+                end,
+            });
         }
-        rows.push(Row {
-            employee: history.employee,
-            cutoff,
-            x: state.vector(cutoff).values,
-            end: outcome.end_after(cutoff),
-        });
     }
 }
 
@@ -248,17 +288,17 @@ impl<'a> Replay<'a> {
     }
 }
 
-/// Whether notice came by the end of a window. Unknown while the window is open, for positives as for negatives, or only they
-/// would be counted; unknown too for those who went for another reason before. The one rule for what a model learns from and
+/// Whether the event came by the end of a window. Unknown while the window is open, for positives as for negatives, or only they
+/// would be counted; unknown too for those whose spell ended otherwise before. The one rule for what a model learns from and
 /// what its scores in use are held against.
 pub(crate) fn label_of(next_end: SpellEnd, window_end: Date, known_until: Date) -> Option<bool> {
     if window_end > known_until {
         return None;
     }
     match next_end {
-        SpellEnd::Left { on } if on <= window_end => Some(true),
+        SpellEnd::Event { on } if on <= window_end => Some(true),
         SpellEnd::Censored { on } if on <= window_end => None,
-        SpellEnd::Open | SpellEnd::Left { .. } | SpellEnd::Censored { .. } => Some(false),
+        SpellEnd::Open | SpellEnd::Event { .. } | SpellEnd::Censored { .. } => Some(false),
     }
 }
 

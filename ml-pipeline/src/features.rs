@@ -21,13 +21,13 @@ use crate::table::Input;
 
 /// The number of this set of definitions. Raise it with every change of a definition or of [`FeatureState`]: models trained
 /// on another set are refused, and stored states must be folded again.
-pub const FEATURE_SET: u32 = 1;
+pub const FEATURE_SET: u32 = 2;
 
 /// What full time means when a source gives no hours, in hours a week.
 pub const FULL_TIME_HOURS: f64 = 40.0;
 /// From here on, a longer wait for a raise says nothing more, in years.
 pub const RAISE_YEARS_CAP: f64 = 3.0;
-/// The same for a promotion.
+/// The same for a promotion, and for the time in one job.
 pub const PROMOTION_YEARS_CAP: f64 = 5.5;
 /// The wait for a promotion that nobody minds, in years.
 pub const PROMOTION_PATIENCE_YEARS: f64 = 1.5;
@@ -53,7 +53,7 @@ pub struct Feature {
     /// The stable name: stored in models, scores and cards. Never reuse one with another meaning.
     pub name: &'static str,
     pub unit: &'static str,
-    /// Where the risk may go when the value rises, if that is known beforehand: models are held to it.
+    /// Where the flight risk may go when the value rises, if that is known beforehand: models of it are held to it.
     pub expected: Option<Direction>,
     /// The feature that people are shown instead of this one: several inputs may spell out one thing, such as tenure.
     pub shown_as: &'static str,
@@ -191,11 +191,11 @@ impl FeatureState {
     }
 }
 
-/// All features as the inputs of a model, in order.
+/// All features as the inputs of a model, in order. `directions`: whether a model is held to where the flight risk may go.
 #[must_use]
-pub fn inputs() -> Vec<Input> {
+pub fn inputs(directions: bool) -> Vec<Input> {
     let input = |feature: &Feature| Input {
-        expected: feature.expected,
+        expected: feature.expected.filter(|_| directions),
         ..Input::numeric(feature.name)
     };
     FEATURES.iter().map(input).collect()
@@ -332,6 +332,13 @@ pub static FEATURES: &[Feature] = &[
     )
     .view_of("years_since_promotion", overdue),
     feature(
+        "years_in_role",
+        "years",
+        None,
+        |m| m.years_in_role(),
+        words::years_in_role,
+    ),
+    feature(
         "manager_change_recent",
         "0 to 1",
         UP,
@@ -408,6 +415,13 @@ pub static FEATURES: &[Feature] = &[
         words::assessment_score,
     ),
     feature(
+        "assessment_count",
+        "assessments in 26 weeks",
+        None,
+        |m| m.assessment_count(),
+        words::assessment_count,
+    ),
+    feature(
         "on_leave",
         "flag",
         None,
@@ -429,6 +443,7 @@ pub static FEATURES: &[Feature] = &[
         words::pay,
     ),
     feature("transfers", "in a year", None, |m| m.transfers(), words::transfers),
+    season("month", None, |date| f64::from(date.month()), words::month),
     season("season_january", None, |date| flag(date.month() == 1), words::january),
     season(
         "season_december",
@@ -530,6 +545,16 @@ impl Moment<'_> {
         self.years_since(last).min(PROMOTION_YEARS_CAP)
     }
 
+    /// Since the job title last became what it is; a job from before this employment counts from its first day.
+    fn years_in_role(&self) -> f64 {
+        let titles = self.state.titles.until(self.on);
+        let Some((_, Some(now))) = titles.last() else { return f64::NAN };
+        let same = titles.iter().rev().take_while(|(_, title)| title.as_ref() == Some(now));
+        same.last().map_or(f64::NAN, |(since, _)| {
+            self.years_since((*since).max(self.since)).min(PROMOTION_YEARS_CAP)
+        })
+    }
+
     fn transfers(&self) -> f64 {
         self.moves(Move::Transfer, self.within(365)).count() as f64
     }
@@ -616,6 +641,11 @@ impl Moment<'_> {
             .between(self.since, self.on)
             .last()
             .map(|(day, ())| self.weeks_since(*day))
+    }
+
+    fn assessment_count(&self) -> f64 {
+        let lately = self.state.assessments.between(self.within(HALF_YEAR_DAYS), self.on);
+        lately.len() as f64
     }
 
     fn assessment_score(&self) -> f64 {

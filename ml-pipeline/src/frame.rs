@@ -27,7 +27,7 @@ pub enum FrameError {
 ///
 /// - `employee`: the id, which is a pseudonym; `cutoff`: the date as of which everything was known;
 /// - every feature of [`FEATURES`] by its name, as a floating-point number; null where it is missing;
-/// - `left_within_month`, and `left_within_90_days`, `_180_days`, `_360_days`: whether notice of voluntary leaving came in
+/// - `left_within_month`, and `left_within_90_days`, `_180_days`, `_365_days`: whether notice of voluntary leaving came in
 ///   that time; null where that is not known (yet), because the window is open or the person went for another reason.
 ///
 /// # Errors

@@ -148,6 +148,22 @@ pub fn prediction_error(truth: &Truth) -> Option<f64> {
     }
 }
 
+/// The share of ripe predictions that were on the right side: in the band `called` and it came, or in another one and it did
+/// not. Nothing before enough is ripe, overall and in that band. Where what is predicted is rare, to say that it never comes
+/// is right mostly: read it beside the figures by band.
+#[must_use]
+pub fn accuracy(truth: &Truth, called: &str) -> Option<f64> {
+    let observed = |record: &Record| match &record.finding {
+        Finding::Measured(measures) => Some(measures.observed),
+        Finding::NotEnoughRipe { .. } => (record.ripe == 0).then_some(0),
+    };
+    let all = &truth.overall;
+    let called = &truth.bands.iter().find(|band| band.band == called)?.record;
+    let (came, right) = (observed(all)?, observed(called)?);
+    let wrong = (called.ripe - right) + (came - right);
+    (all.ripe > 0).then(|| 1.0 - wrong as f64 / all.ripe as f64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,7 +185,7 @@ mod tests {
     }
 
     fn reported(by: f64) -> UseReport {
-        let truth = outcomes::truth(&[], |_, _| outcomes::Outcome::Unknown, on(2026, 1, 1));
+        let truth = outcomes::truth(&[], &[], |_, _| None, on(2026, 1, 1));
         report(
             "m1",
             Timestamp::UNIX_EPOCH,
@@ -187,6 +203,31 @@ mod tests {
         let names: Vec<&str> = moved.drift.iter().map(|moved| moved.feature.as_str()).collect();
         assert_eq!(names, ["tenure_years"]);
         assert!(moved.words[1].contains("tenure_years"));
+    }
+
+    #[test]
+    fn accuracy_counts_both_sides() {
+        // Of 40 who were called ready 30 made it, of 60 others 12.
+        let scores: Vec<outcomes::Scored> = (0..100u32)
+            .map(|number| outcomes::Scored {
+                employee: format!("00000000-0000-0000-0000-{number:012}").parse().expect("an id"),
+                probability: if number < 40 { 0.6 } else { 0.1 },
+                band: if number < 40 { "READY" } else { "EARLY" }.to_owned(),
+                scored_on: on(2025, 1, 1),
+                horizon_days: 180,
+            })
+            .collect();
+        let made_it: Vec<_> = scores[..30].iter().chain(&scores[88..]).map(|one| one.employee).collect();
+        let outcome = |employee, _| {
+            Some(if made_it.contains(&employee) {
+                crate::features::SpellEnd::Event { on: on(2025, 3, 1) }
+            } else {
+                crate::features::SpellEnd::Open
+            })
+        };
+        let truth = |until| outcomes::truth(&scores, &["EARLY", "READY"], outcome, until);
+        assert_eq!(accuracy(&truth(on(2026, 1, 1)), "READY"), Some(0.78));
+        assert_eq!(accuracy(&truth(on(2025, 2, 1)), "READY"), None, "nothing is ripe");
     }
 
     #[test]

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::{Date, id::EmployeeId, risk::Band};
+use domain::{Date, id::EmployeeId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -25,46 +25,22 @@ pub const RIPE_MIN: usize = 30;
 /// The fewest for deciles: ten people in each.
 pub const DECILES_RIPE_MIN: usize = 100;
 /// The fewest leavers, and the fewest stayers, for what tells them apart (AUC, lift): as for a model's test
-/// ([`crate::train::TEST_LEAVERS_MIN`]).
-pub const OUTCOMES_MIN: usize = crate::train::TEST_LEAVERS_MIN;
+/// ([`crate::train::TEST_CASES_MIN`]).
+pub const OUTCOMES_MIN: usize = crate::train::TEST_CASES_MIN;
 /// The share of people with the highest scores that the lift is about.
 pub const LIFT_SHARE: f64 = 0.1;
 
 /// A score as it was shown.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scored {
     pub employee: EmployeeId,
-    /// Of leaving within the horizon, from 0 to 1.
+    /// Of what is predicted within the horizon, from 0 to 1.
     pub probability: f64,
-    /// As it was shown; the thresholds may have changed since.
-    pub band: Band,
+    /// The name of the band (or level) as it was shown; the thresholds may have changed since.
+    pub band: String,
     pub scored_on: Date,
     pub horizon_days: u16,
-}
-
-/// What is known of a person after a day on which they were scored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Outcome {
-    /// Still here on the last day that is known.
-    StillHere,
-    /// Gave notice of their own will (or left without one) on this day.
-    Left { on: Date },
-    /// Gone for another reason, so that nobody knows whether they would have left.
-    Censored { on: Date },
-    /// Nothing can be said: the record was erased, or is not there.
-    Unknown,
-}
-
-impl From<SpellEnd> for Outcome {
-    fn from(end: SpellEnd) -> Self {
-        match end {
-            SpellEnd::Open => Self::StillHere,
-            SpellEnd::Left { on } => Self::Left { on },
-            SpellEnd::Censored { on } => Self::Censored { on },
-        }
-    }
 }
 
 /// How predictions compare with what happened.
@@ -78,7 +54,7 @@ pub struct Truth {
     /// Of them, those left out because their window overlaps with that of an earlier score of the same person.
     pub overlapping: usize,
     pub overall: Record,
-    /// One for each band, from low to critical, also where nobody is in it.
+    /// One for each band (or level), lowest first, also where nobody is in it.
     pub bands: Vec<BandRecord>,
 }
 
@@ -86,7 +62,7 @@ pub struct Truth {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BandRecord {
-    pub band: Band,
+    pub band: String,
     pub record: Record,
 }
 
@@ -159,40 +135,46 @@ pub enum Reading {
     FewerLeft,
 }
 
-/// Holds predictions against outcomes. `outcome` tells what is known of a person after the day of a score, as
-/// [`crate::FeatureState::end_after`] does; a person who came back has another outcome after each return. `known_until` is the
+/// Holds predictions against outcomes. `bands` are the names to tell apart, lowest first. `outcome` tells what is known of a
+/// person after the day of a score, as [`crate::FeatureState::end_after`] does (nothing for a record that was erased or is not
+/// there); a person who came back has another outcome after each return. `known_until` is the
 /// last day that the outcomes tell of.
 ///
 /// Give the scores of one model for a verdict on that model: windows are made not to overlap among the scores that are given.
 /// Probabilities that are not finite numbers are not scores. The order of the scores does not matter, but for several of one
 /// person on one day, of which the first counts.
 #[must_use]
-pub fn truth(scores: &[Scored], outcome: impl Fn(EmployeeId, Date) -> Outcome, known_until: Date) -> Truth {
+pub fn truth(
+    scores: &[Scored],
+    bands: &[&str],
+    outcome: impl Fn(EmployeeId, Date) -> Option<SpellEnd>,
+    known_until: Date,
+) -> Truth {
     let scores: Vec<Scored> = scores
         .iter()
-        .copied()
         .filter(|score| score.probability.is_finite())
+        .cloned()
         .collect();
     let apart = without_overlap(&scores);
     let told: Vec<(Scored, Told)> = apart
         .iter()
         .map(|score| {
             (
-                *score,
+                score.clone(),
                 tell(score, outcome(score.employee, score.scored_on), known_until),
             )
         })
         .collect();
-    let band = |band: Band| BandRecord {
-        band,
-        record: record(told.iter().filter(|(score, _)| score.band == band)),
+    let band = |band: &&str| BandRecord {
+        band: (*band).to_owned(),
+        record: record(told.iter().filter(|(score, _)| score.band == **band)),
     };
     Truth {
         known_until,
         scores: scores.len(),
         overlapping: scores.len() - apart.len(),
         overall: record(told.iter()),
-        bands: Band::ALL.into_iter().map(band).collect(),
+        bands: bands.iter().map(band).collect(),
     }
 }
 
@@ -200,7 +182,7 @@ pub fn truth(scores: &[Scored], outcome: impl Fn(EmployeeId, Date) -> Outcome, k
 fn without_overlap(scores: &[Scored]) -> Vec<Scored> {
     let mut by_person: BTreeMap<EmployeeId, Vec<Scored>> = BTreeMap::new();
     for score in scores {
-        by_person.entry(score.employee).or_default().push(*score);
+        by_person.entry(score.employee).or_default().push(score.clone());
     }
     let mut apart = Vec::new();
     for mut of_one in by_person.into_values() {
@@ -227,17 +209,15 @@ enum Told {
     Stayed,
 }
 
-fn tell(score: &Scored, outcome: Outcome, known_until: Date) -> Told {
+fn tell(score: &Scored, outcome: Option<SpellEnd>, known_until: Date) -> Told {
     if Window::Days(score.horizon_days).end(score.scored_on) > known_until {
         return Told::Unripe;
     }
     let end = match outcome {
-        Outcome::Unknown => return Told::Unknown,
+        None => return Told::Unknown,
         // Decided before the score and learnt of after it: there was nothing left to predict.
-        Outcome::Left { on } if on <= score.scored_on => return Told::Unknown,
-        Outcome::Left { on } => SpellEnd::Left { on },
-        Outcome::Censored { on } => SpellEnd::Censored { on },
-        Outcome::StillHere => SpellEnd::Open,
+        Some(SpellEnd::Event { on }) if on <= score.scored_on => return Told::Unknown,
+        Some(end) => end,
     };
     match label_of(end, Window::Days(score.horizon_days).end(score.scored_on), known_until) {
         Some(true) => Told::Left,

@@ -180,7 +180,7 @@ fn head(report: &Report<'_>) -> String {
         alarm(&card.evaluation),
         card.horizon_days,
         thousands(data.people),
-        thousands(data.leavers),
+        thousands(data.cases),
         data.first_cutoff,
         data.known_until,
         good(&card.evaluation),
@@ -822,7 +822,7 @@ fn provenance(artifact: &Artifact) -> String {
                 thousands(data.rows),
                 thousands(data.people),
                 thousands(data.positives),
-                thousands(data.leavers)
+                thousands(data.cases)
             ),
         ),
         ("tested from", card.evaluation.test_from.to_string()),

@@ -9,7 +9,7 @@ use crate::{
         Artifact, ArtifactError, Candidate, DataWindow, Evaluation, Hazard, Horizon, ModelCard, Origin, Rival,
         log_odds_of,
     },
-    dataset::{Dataset, History, Window},
+    dataset::{Dataset, History, Target, Window},
     features::{FEATURE_SET, FEATURES, FeatureId},
     metrics::{self, Judged},
     model::{Calibration, FitError, Fitting, Learner, Model, nine_decimals},
@@ -21,17 +21,17 @@ use crate::{
 /// How far ahead a score looks, in days, unless told otherwise.
 pub const HORIZON_DAYS: u16 = 180;
 /// The horizons that every model is calibrated for.
-pub const HORIZONS_DAYS: [u16; 3] = [90, HORIZON_DAYS, 360];
+pub const HORIZONS_DAYS: [u16; 3] = [90, HORIZON_DAYS, 365];
 /// The fewest people to learn from. Below, the shared prior is better (prediction.md, section 0, point 7).
 pub const PEOPLE_MIN: usize = 200;
-/// The fewest of them who left.
-pub const LEAVERS_MIN: usize = 50;
+/// The fewest of them to whom what is predicted came.
+pub const CASES_MIN: usize = 50;
 /// The fewest months of people to adapt the shared prior's level with.
 pub const ADAPT_MONTHS_MIN: usize = 100;
-/// The fewest leavers on either side of a test forward in time.
-pub const TRAIN_LEAVERS_MIN: usize = 25;
-/// The fewest leavers in the part that is tested on.
-pub const TEST_LEAVERS_MIN: usize = 10;
+/// The fewest of these in the part that is learnt from, for a test forward in time.
+pub const TRAIN_CASES_MIN: usize = 25;
+/// The fewest in the part that is tested on.
+pub const TEST_CASES_MIN: usize = 10;
 /// The share of the cut-offs that is tested on, at most.
 const TEST_SHARE: f64 = 0.3;
 /// The penalties of the logistic regression to choose from.
@@ -42,10 +42,10 @@ const LOGISTIC_ROWS_MAX: usize = 60_000;
 const FOREST_ROWS_MAX: usize = 20_000;
 /// What a model for other companies does not look at: a level of pay is in one currency, and raises are given by one policy.
 const COMPANY_SPECIFIC: [&str; 2] = ["pay_log", "last_raise"];
-/// A single feature that tells who leaves next month this well knows of it.
+/// A single feature that tells what comes next month this well knows of it.
 pub const LEAK_AUC: f64 = 0.95;
-/// How many exits' worth of doubt there is that a company is like the pool: with as many of its own, its own rate counts half.
-const DOUBT_EXITS: f64 = 10.0;
+/// How many events' worth of doubt there is that a company is like the pool: with as many of its own, its own rate counts half.
+const DOUBT_EVENTS: f64 = 10.0;
 
 /// How to train.
 #[derive(Debug, Clone)]
@@ -109,11 +109,11 @@ pub enum Progress {
 pub enum TrainingError {
     #[error("there are {have} people with a known outcome, and it takes at least {PEOPLE_MIN} to learn from")]
     TooFewPeople { have: usize },
-    #[error("{have} people left of their own will in a known month, and it takes at least {LEAVERS_MIN} to learn from")]
-    TooFewLeavers { have: usize },
+    #[error("what is predicted came to {have} people in a known month, and it takes at least {CASES_MIN} to learn from")]
+    TooFewCases { have: usize },
     #[error(
-        "the history is too short to test a model on later months than it learnt from: that takes {TRAIN_LEAVERS_MIN} leavers \
-         in an earlier part, and {TEST_LEAVERS_MIN} in a later one whose windows of {horizon_days} days are over"
+        "the history is too short to test a model on later months than it learnt from: that takes {TRAIN_CASES_MIN} people to \
+         whom what is predicted came in an earlier part, and {TEST_CASES_MIN} in a later one whose windows of {horizon_days} days are over"
     )]
     HistoryTooShort { horizon_days: u16 },
     #[error(
@@ -121,8 +121,9 @@ pub enum TrainingError {
     )]
     NotEnoughHistory { have: usize },
     #[error(
-        "{feature} alone tells who leaves within the month with an AUC of {auc:.3}: that is too good to be true. Something that \
-         is recorded because somebody leaves reaches it before the notice does; no model is trained until it does not"
+        "{feature} alone tells what comes within the month with an AUC of {auc:.3}: that is too good to be true. Something that \
+         is recorded because it comes (an off-boarding task, a new job's pay) reaches the feature first; no model is trained until \
+         it does not"
     )]
     Leak { feature: &'static str, auc: f64 },
     #[error("the model could not be fitted")]
@@ -137,7 +138,7 @@ impl TrainingError {
     pub const fn is_abstention(&self) -> bool {
         match self {
             Self::TooFewPeople { .. }
-            | Self::TooFewLeavers { .. }
+            | Self::TooFewCases { .. }
             | Self::HistoryTooShort { .. }
             | Self::NotEnoughHistory { .. } => true,
             Self::Leak { .. } | Self::Fit(_) | Self::Pack(_) => false,
@@ -174,12 +175,12 @@ pub fn train_on(
     options: &Options,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Artifact, TrainingError> {
-    let (people, leavers) = (dataset.people(Window::Month), dataset.leavers(Window::Month));
+    let (people, cases) = (dataset.people(Window::Month), dataset.cases(Window::Month));
     if people < PEOPLE_MIN {
         return Err(TrainingError::TooFewPeople { have: people });
     }
-    if leavers < LEAVERS_MIN {
-        return Err(TrainingError::TooFewLeavers { have: leavers });
+    if cases < CASES_MIN {
+        return Err(TrainingError::TooFewCases { have: cases });
     }
     refuse_leaks(dataset)?;
     let horizon_days = options.horizon_days;
@@ -228,9 +229,9 @@ pub fn train_on(
     Artifact::new(card, hazard).map_err(TrainingError::Pack)
 }
 
-/// The shared prior with its level moved to a company's own rate of exits, as far as its history speaks: for companies that
-/// are too small for a model of their own. The rate of observed to expected exits is shrunk towards one (the posterior mean
-/// of a rate under a gamma prior worth `DOUBT_EXITS` exits).
+/// Another model (the shared prior; the model of all career programs) with its level moved to a company's (or one program's)
+/// own rate, as far as its history speaks: for those too small for a model of their own. The rate of observed to expected events is shrunk towards one (the posterior mean
+/// of a rate under a gamma prior worth `DOUBT_EVENTS` events).
 ///
 /// # Errors
 /// When there is too little history even for that.
@@ -252,7 +253,7 @@ pub fn adapt(prior: &Artifact, dataset: &Dataset, options: &Options) -> Result<A
     let observed = months.iter().filter(|(_, y)| *y).count() as f64;
     let expected: f64 = months.iter().map(|(p, _)| p).sum();
     let hazard = Hazard {
-        shift: nine_decimals(((observed + DOUBT_EXITS) / (expected + DOUBT_EXITS)).ln()),
+        shift: nine_decimals(((observed + DOUBT_EVENTS) / (expected + DOUBT_EVENTS)).ln()),
         ..prior.hazard.clone()
     };
     // Judged by the same rows that moved its level: there are no others. The card says so.
@@ -271,7 +272,7 @@ pub fn adapt(prior: &Artifact, dataset: &Dataset, options: &Options) -> Result<A
     Artifact::new(card, hazard).map_err(TrainingError::Pack)
 }
 
-/// No feature may know by itself who leaves next.
+/// No feature may know by itself to whom it comes next.
 fn refuse_leaks(dataset: &Dataset) -> Result<(), TrainingError> {
     let (table, outcomes) = dataset.table(Window::Month, &[]);
     for ((input, values), feature) in table.inputs.iter().zip(&table.columns).zip(FEATURES) {
@@ -368,12 +369,12 @@ fn calibrate(hazard: &Hazard, later: &Dataset) -> Vec<Horizon> {
 /// months may be others than the last.
 fn level(judged: &[(f64, bool)]) -> Calibration {
     let positives = judged.iter().filter(|(_, y)| *y).count() as f64;
-    if positives < TEST_LEAVERS_MIN as f64 {
+    if positives < TEST_CASES_MIN as f64 {
         return Calibration::None;
     }
     match Calibration::platt(judged) {
         Calibration::Platt { slope, intercept } => {
-            let trust = positives / (positives + 10.0 * DOUBT_EXITS);
+            let trust = positives / (positives + 10.0 * DOUBT_EVENTS);
             Calibration::Platt {
                 slope: nine_decimals(1.0 + trust * (slope - 1.0)),
                 intercept: nine_decimals(trust * intercept),
@@ -445,7 +446,7 @@ fn forward(dataset: &Dataset, horizon_days: u16) -> Option<(Dataset, Dataset)> {
         .map(|count| cutoffs[cutoffs.len() - count])
         .map(|from| (dataset.before(from), dataset.from(from)))
         .find(|(train, test)| {
-            train.leavers(Window::Month) >= TRAIN_LEAVERS_MIN && test.leavers(window) >= TEST_LEAVERS_MIN
+            train.cases(Window::Month) >= TRAIN_CASES_MIN && test.cases(window) >= TEST_CASES_MIN
         })
 }
 
@@ -517,9 +518,10 @@ pub fn evaluate(hazard: &Hazard, train: &Dataset, test: &Dataset, options: &Opti
     }
 }
 
-/// The shared prior on the same rows, if it looks as far ahead.
+/// The shared prior on the same rows, where it answers the same question.
 fn shared_prior(options: &Options, test: &Dataset) -> Option<Rival> {
-    let prior = prior::prior().ok().filter(|_| !options.pooled_prior)?;
+    let is_ours = !options.pooled_prior && test.target == Target::Notice;
+    let prior = prior::prior().ok().filter(|_| is_ours)?;
     let judged = judge(&prior.hazard, test, options.horizon_days);
     Some(Rival {
         version: prior.version,
@@ -562,6 +564,8 @@ fn card(
     let used: Vec<FeatureId> = hazard.model.inputs().into_iter().filter_map(FeatureId::at).collect();
     let names = |of: &mut dyn Iterator<Item = FeatureId>| of.map(String::from).collect();
     ModelCard {
+        target: dataset.target.clone(),
+        usual: usual(dataset, options.horizon_days),
         learner,
         feature_set: FEATURE_SET,
         trained_at: options.trained_at,
@@ -574,19 +578,14 @@ fn card(
             rows: dataset.labelled(Window::Month).count(),
             positives: dataset.labelled(Window::Month).filter(|(_, y)| *y).count(),
             people: dataset.people(Window::Month),
-            leavers: dataset.leavers(Window::Month),
+            cases: dataset.cases(Window::Month),
         },
         features: names(&mut used.iter().copied()),
         exclusions: names(&mut FeatureId::all().filter(|id| !used.contains(id))),
-        label: format!(
-            "voluntary notice (or, without one on record, voluntary exit), learnt month by month, told for {} days after the \
-             cut-off; other exits censor; windows that are still open are unknown; on notice, not employed or objecting: not at \
-             risk",
-            options.horizon_days
-        ),
+        label: label(&dataset.target, options.horizon_days),
         horizon_days: options.horizon_days,
         seed: options.seed,
-        limits: limits(&origin, &evaluation, &candidates),
+        limits: limits(&dataset.target, &origin, &evaluation, &candidates),
         importance: importance(hazard, dataset),
         origin,
         evaluation,
@@ -594,17 +593,49 @@ fn card(
     }
 }
 
-fn limits(origin: &Origin, evaluation: &Evaluation, candidates: &[Candidate]) -> Vec<String> {
+/// The rate of the event within the horizon.
+fn usual(dataset: &Dataset, horizon_days: u16) -> f64 {
+    let (mut n, mut came) = (0usize, 0usize);
+    for (_, y) in dataset.labelled(Window::Days(horizon_days)) {
+        n += 1;
+        came += usize::from(y);
+    }
+    nine_decimals(came as f64 / n.max(1) as f64)
+}
+
+fn label(target: &Target, horizon_days: u16) -> String {
+    match target {
+        Target::Notice => format!(
+            "voluntary notice (or, without one on record, voluntary exit), learnt month by month, told for {horizon_days} days \
+             after the cut-off; other exits censor; windows that are still open are unknown; on notice, not employed or \
+             objecting: not at risk"
+        ),
+        Target::Promotion { name, .. } => format!(
+            "a job title that {name} leads to, for those who have one that it starts from, learnt month by month, told for \
+             {horizon_days} days after the cut-off; notice, exits and moves to other jobs censor; windows that are still open are \
+             unknown; on notice, not employed or objecting: no candidate"
+        ),
+    }
+}
+
+fn limits(target: &Target, origin: &Origin, evaluation: &Evaluation, candidates: &[Candidate]) -> Vec<String> {
     let mut limits = vec![
         "A score is a probability for people like this one, not knowledge of this person; contributions tell what goes along \
          with it, not why."
             .to_owned(),
         "Protected attributes are never inputs; what goes along with them may be (pay, hours, leave): look at the fairness report."
             .to_owned(),
-        "One exit counts at every cut-off that has it in its window, so test rows are not independent; the intervals draw people, \
+        "One event counts at every cut-off that has it in its window, so test rows are not independent; the intervals draw people, \
          not rows, for that reason."
             .to_owned(),
     ];
+    if matches!(target, Target::Promotion { .. }) {
+        limits.push(
+            "It has learnt who was promoted here, which is not who deserved to be: where promotions were unfair, it repeats that. \
+             No decision on a promotion may rest on it alone."
+                .to_owned(),
+        );
+    }
     match origin {
         Origin::Pooled => limits.push(
             "Trained on invented histories, not on any company's: it ranks by common patterns, and its level is that of some \
@@ -612,8 +643,8 @@ fn limits(origin: &Origin, evaluation: &Evaluation, candidates: &[Candidate]) ->
                 .to_owned(),
         ),
         Origin::Adapted { from } => limits.push(format!(
-            "There is too little history for a model of this company's own: this is {from}, with its level moved to this \
-             company's rate of exits. It was judged by the months that moved it."
+            "There is too little history for a model of its own: this is {from}, with its level moved to the rate here. It was \
+             judged by the months that moved it."
         )),
         Origin::Own => {}
     }
@@ -632,7 +663,7 @@ fn limits(origin: &Origin, evaluation: &Evaluation, candidates: &[Candidate]) ->
     if !evaluation.beats_base_rate() {
         let constant = evaluation.brier_base_rate;
         limits.push(format!(
-            "Forward in time it was no better than the plain rate of exits (Brier {constant:.4}): do not promote it."
+            "Forward in time it was no better than the plain rate (Brier {constant:.4}): do not promote it."
         ));
     }
     if let Some(prior) = evaluation

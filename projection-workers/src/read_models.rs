@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use domain::{Date, Kind, StreamId, connection, employee, id::TenantId, risk, tenant};
+use domain::{Date, Kind, StreamId, connection, employee, id::TenantId, program, risk, tenant};
 use futures_util::future::BoxFuture;
 use infra::{
     clock,
@@ -16,6 +16,7 @@ use infra::{
     read_model::{
         self,
         employee::{self as employee_table, EmployeeRow, Status},
+        readiness::{self, ProgramRow, ReadinessHistoryRow},
         risk::{self as risk_table, RiskHistoryRow},
         settings::{self, ConnectionRow, SettingsRow},
         stats::{self, Changes, Counts},
@@ -93,6 +94,7 @@ impl Projection for ReadModels {
             self.growth.events.fetch_add(events.len() as u64, Ordering::Relaxed);
             let mut people = People::load(connection, events).await?;
             let mut history = Vec::new();
+            let mut readiness_history = Vec::new();
             let mut timelines = Vec::new();
             let mut erased = Vec::new();
             for opened in events {
@@ -108,16 +110,20 @@ impl Projection for ReadModels {
                     AnyEvent::Risk(event) => {
                         timelines.push(timeline_row(opened));
                         history.extend(history_row(opened, event));
+                        readiness_history.extend(readiness_row(opened, event));
                     }
                     AnyEvent::Tenant(event) => tenant_settings(connection, opened, event).await?,
                     AnyEvent::Connection(event) => connection_row(connection, opened, event).await?,
+                    AnyEvent::Program(event) => program_row(connection, opened, event).await?,
                 }
             }
             people.store(connection, clock::today()).await?;
             timeline::add(connection, &timelines).await?;
             risk_table::add_history(connection, &history).await?;
+            readiness::add_history(connection, &readiness_history).await?;
             if !erased.is_empty() {
                 risk_table::clear_history(connection, &erased).await?;
+                readiness::clear_history(connection, &erased).await?;
             }
             Ok(())
         })
@@ -540,8 +546,62 @@ fn history_row(opened: &Opened, event: &risk::Event) -> Option<RiskHistoryRow> {
                 scored_position: assessment.position,
             })
         }
-        risk::Event::HumanReviewRecorded(_) => None,
+        risk::Event::ReadinessAssessed(_) | risk::Event::HumanReviewRecorded(_) => None,
     }
+}
+
+fn readiness_row(opened: &Opened, event: &risk::Event) -> Option<ReadinessHistoryRow> {
+    match event {
+        risk::Event::ReadinessAssessed(assessed) => Some(ReadinessHistoryRow {
+            tenant: opened.stored.stream.tenant.into(),
+            employee: opened.stored.stream.id,
+            position: opened.stored.position,
+            program: assessed.program.into(),
+            probability: assessed.score.open().map(|score| score.probability),
+            horizon_days: i16::try_from(assessed.horizon_days).unwrap_or(i16::MAX),
+            level: assessed.level.name().to_owned(),
+            model: assessed.model.clone(),
+            scored_at: assessed.scored_at,
+        }),
+        risk::Event::RiskAssessed(_) | risk::Event::HumanReviewRecorded(_) => None,
+    }
+}
+
+async fn program_row(
+    connection: &mut Connection,
+    opened: &Opened,
+    event: &program::Event,
+) -> Result<(), DatabaseError> {
+    let stream = opened.stored.stream;
+    let known = readiness::load_program(connection, stream.tenant, stream.id).await?;
+    let mut row = known.unwrap_or_else(|| ProgramRow {
+        tenant: stream.tenant.into(),
+        id: stream.id,
+        name: String::new(),
+        titles_from: Vec::new(),
+        titles_to: Vec::new(),
+        status: readiness::CLOSED.to_owned(),
+        model: None,
+        position: 0,
+    });
+    match event {
+        program::Event::Defined { name, path, .. } => {
+            if !row.is_open() || row.path() != *path {
+                row.model = None; // as the aggregate has it
+            }
+            name.clone_into(&mut row.name);
+            row.titles_from.clone_from(&path.from);
+            row.titles_to.clone_from(&path.to);
+            readiness::OPEN.clone_into(&mut row.status);
+        }
+        program::Event::Closed { .. } => {
+            readiness::CLOSED.clone_into(&mut row.status);
+            row.model = None;
+        }
+        program::Event::ModelPromoted { model, .. } => row.model = Some(model.clone()),
+    }
+    row.position = opened.stored.position;
+    readiness::upsert_program(connection, &row).await
 }
 
 async fn tenant_settings(
@@ -626,7 +686,7 @@ mod tests {
             let event = AnyEvent::decode(event_type, version.parse().ok()?, payload).expect("an event");
             match event {
                 AnyEvent::Employee(event) => Some((name.to_owned(), event)),
-                AnyEvent::Risk(_) | AnyEvent::Connection(_) | AnyEvent::Tenant(_) => None,
+                AnyEvent::Risk(_) | AnyEvent::Connection(_) | AnyEvent::Tenant(_) | AnyEvent::Program(_) => None,
             }
         });
         samples.collect()

@@ -4,31 +4,38 @@
 //! position, the model and the day on which the last of them was recorded: the same again gives the same bytes.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
 use domain::{
     Date, Kind, Personal, StreamId, Timestamp, employee,
-    id::{CommandId, TenantId},
-    risk::{self, Assessment, Factor, Score},
+    id::{CommandId, ProgramId, TenantId},
+    program::Path,
+    risk::{self, Assessment, Factor, Level, Readiness, Score},
     tenant::Bands,
 };
 use futures_util::future::BoxFuture;
 use infra::{
     clock,
     database::{Access, Connection, Database, DatabaseError},
-    model_registry,
+    event_log, model_registry,
     outbox::{self, Outgoing},
     read_model::{
+        readiness::{self, ProgramRow, ReadinessRow},
         risk::{self as risk_table, FeatureStateRow, RiskRow},
         settings,
     },
     route,
-    sealing::{Keyring, SealingError, SubjectKey},
+    sealing::{Keyring, Place, SealingError, SubjectKey, open_payload},
 };
-use ml_pipeline::{artifact::Artifact, explain, features::FeatureState, prior};
+use ml_pipeline::{
+    artifact::Artifact,
+    explain,
+    features::{FEATURE_SET, FeatureState, FeatureVector},
+    prior,
+};
 use schemas::codec::{AnyCommand, AnyEvent};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -75,20 +82,48 @@ impl Whom {
     }
 }
 
-/// A model and the bands to sort its probabilities into.
+/// A model and the bands to sort its probabilities into, and the models of the career programs.
 struct Scoring {
     /// The version that the settings name; the artifact is another one where that does not read.
     asked: Option<String>,
     artifact: Arc<Artifact>,
     bands: Bands,
+    /// All programs as they were when this was read; those that are scored are in `ready`.
+    programs: Vec<ProgramRow>,
+    ready: Vec<Ready>,
+}
+
+/// A career program that has a model.
+#[derive(Clone)]
+pub struct Ready {
+    pub program: ProgramId,
+    pub path: Path,
+    pub artifact: Arc<Artifact>,
 }
 
 /// What the scorer remembers of a person, sealed with the person's key.
-#[derive(Clone, Serialize, Deserialize, Default)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Memory {
+    /// The set of feature definitions that `features` was folded by.
+    #[serde(default)]
+    set: u32,
     features: FeatureState,
     /// The last score that was sent to history.
     told: Option<Assessment>,
+    /// The same, by program.
+    #[serde(default)]
+    told_readiness: BTreeMap<ProgramId, Readiness>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            set: FEATURE_SET,
+            features: FeatureState::default(),
+            told: None,
+            told_readiness: BTreeMap::new(),
+        }
+    }
 }
 
 impl Scorer {
@@ -120,22 +155,30 @@ impl Scorer {
             .map_or_else(Bands::default, |settings| settings.bands.0);
         let asked = settings.and_then(|settings| settings.model);
         let artifact = match &asked {
-            Some(version) => match model_registry::load(connection, tenant, version).await? {
-                Some(bytes) => match std::str::from_utf8(&bytes).ok().map(Artifact::from_json) {
-                    Some(Ok(artifact)) => Arc::new(artifact),
-                    Some(Err(_)) | None => {
-                        tracing::error!(%tenant, version, "the model {version} does not read: the shared prior is used");
-                        Arc::clone(&self.prior)
-                    }
-                },
-                None => {
-                    tracing::error!(%tenant, version, "the model {version} is not in the registry: the shared prior is used");
-                    Arc::clone(&self.prior)
-                }
-            },
-            None => Arc::clone(&self.prior),
+            Some(version) => stored(connection, tenant, version).await?,
+            None => None,
         };
-        let scoring = Arc::new(Scoring { asked, artifact, bands });
+        let artifact = artifact.unwrap_or_else(|| Arc::clone(&self.prior));
+        let programs = readiness::programs(connection, tenant).await?;
+        let mut ready = Vec::new();
+        for program in programs.iter().filter(|program| program.is_open()) {
+            let Some(version) = &program.model else { continue };
+            // Of a model that does not read there are no scores: there is no shared one to fall back on.
+            if let Some(artifact) = stored(connection, tenant, version).await? {
+                ready.push(Ready {
+                    program: ProgramId::from_uuid(program.id),
+                    path: program.path(),
+                    artifact,
+                });
+            }
+        }
+        let scoring = Arc::new(Scoring {
+            asked,
+            artifact,
+            bands,
+            programs,
+            ready,
+        });
         self.scoring
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -149,6 +192,25 @@ impl Scorer {
             .unwrap_or_else(PoisonError::into_inner)
             .get(&tenant)
             .cloned()
+    }
+}
+
+/// A model of the registry; nothing (and an error in the log) if it is not there or does not read.
+async fn stored(
+    connection: &mut Connection,
+    tenant: TenantId,
+    version: &str,
+) -> Result<Option<Arc<Artifact>>, DatabaseError> {
+    let Some(bytes) = model_registry::load(connection, tenant, version).await? else {
+        tracing::error!(%tenant, version, "the model {version} is not in the registry: it is not used");
+        return Ok(None);
+    };
+    match std::str::from_utf8(&bytes).ok().map(Artifact::from_json) {
+        Some(Ok(artifact)) => Ok(Some(Arc::new(artifact))),
+        Some(Err(_)) | None => {
+            tracing::error!(%tenant, version, "the model {version} does not read: it is not used");
+            Ok(None)
+        }
     }
 }
 
@@ -179,6 +241,19 @@ impl Scorer {
             .await
     }
 
+    /// The career programs that a tenant's people are scored for.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn programs(&self, tenant: TenantId) -> Result<Vec<Ready>, DatabaseError> {
+        let scorer = self.clone();
+        self.database
+            .transact(Access::Read, &[tenant], move |connection| {
+                Box::pin(async move { Ok(scorer.scoring(connection, tenant).await?.ready.clone()) })
+            })
+            .await
+    }
+
     /// What is remembered of a tenant's people after `after`.
     ///
     /// # Errors
@@ -191,12 +266,15 @@ impl Scorer {
                     let rows = risk_table::page_states(connection, tenant, after, limit).await?;
                     let ids: Vec<(TenantId, Uuid)> = rows.iter().map(|row| (tenant, row.employee)).collect();
                     let keys = scorer.keyring.subjects(&ids).await.map_err(unavailable)?;
+                    let mut people = Vec::with_capacity(rows.len());
+                    for row in &rows {
+                        if let Some(memory) = recall(connection, &keys, row).await? {
+                            people.push((row.employee, memory.features));
+                        }
+                    }
                     Ok(People {
                         last: rows.last().map(|row| row.employee),
-                        people: rows
-                            .into_iter()
-                            .filter_map(|row| Some((row.employee, recall(&keys, &row)?.features)))
-                            .collect(),
+                        people,
                     })
                 })
             })
@@ -279,18 +357,28 @@ impl Projection for Scorer {
                 .transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection)))
                 .await?;
             for tenant in tenants {
-                let settings = self
+                let used = self.remembered(tenant);
+                let first_sight = used.is_none();
+                let (settings, programs, scored_for) = self
                     .database
                     .transact(Access::Read, &[tenant], move |connection| {
-                        Box::pin(settings::load(connection, tenant))
+                        Box::pin(async move {
+                            let settings = settings::load(connection, tenant).await?;
+                            let programs = readiness::programs(connection, tenant).await?;
+                            let scored_for = if first_sight {
+                                readiness::scored_for(connection, tenant).await?
+                            } else {
+                                BTreeSet::new()
+                            };
+                            Ok((settings, programs, scored_for))
+                        })
                     })
                     .await?;
                 let Some(settings) = settings else { continue };
                 let today = clock::today();
-                let used = self.remembered(tenant);
-                let is_new = used
-                    .as_ref()
-                    .is_none_or(|used| (&used.asked, used.bands) != (&settings.model, settings.bands.0));
+                let is_new = used.as_ref().is_none_or(|used| {
+                    (&used.asked, used.bands, &used.programs) != (&settings.model, settings.bands.0, &programs)
+                });
                 if is_new {
                     self.scoring
                         .lock()
@@ -298,7 +386,11 @@ impl Projection for Scorer {
                         .remove(&tenant);
                 }
                 // At first sight of a tenant in this process, only people with another model's or day's score are scored anew.
-                let whom = if used.is_some_and(|used| used.bands != settings.bands.0) {
+                let all = match used {
+                    Some(used) => used.bands != settings.bands.0 || used.programs != programs,
+                    None => scored_for != wanted(&programs),
+                };
+                let whom = if all {
                     Whom::Everybody
                 } else {
                     Whom::Outdated { today }
@@ -407,7 +499,7 @@ impl Scorer {
         let mut memories = HashMap::with_capacity(rows.len());
         for row in rows {
             let who = (TenantId::from_uuid(row.tenant), row.employee);
-            if let Some(memory) = recall(keys, &row) {
+            if let Some(memory) = recall(connection, keys, &row).await? {
                 memories.insert(who, (memory, row.position));
             }
         }
@@ -415,11 +507,45 @@ impl Scorer {
     }
 }
 
-/// A sealed memory, opened; nothing if its key is gone.
-fn recall(keys: &HashMap<(TenantId, Uuid), SubjectKey>, row: &FeatureStateRow) -> Option<Memory> {
+/// The programs that people are to be scored for, with the model of each.
+fn wanted(programs: &[ProgramRow]) -> BTreeSet<(Uuid, String)> {
+    let open = programs.iter().filter(|program| program.is_open());
+    open.filter_map(|program| Some((program.id, program.model.clone()?)))
+        .collect()
+}
+
+/// A sealed memory, opened; nothing if its key is gone. One that was folded by other definitions is folded again from the log,
+/// as far as it had come.
+async fn recall(
+    connection: &mut Connection,
+    keys: &HashMap<(TenantId, Uuid), SubjectKey>,
+    row: &FeatureStateRow,
+) -> Result<Option<Memory>, DatabaseError> {
     let who = (TenantId::from_uuid(row.tenant), row.employee);
-    let plain = keys.get(&who)?.open_bytes(&place(who), &row.state).ok()?;
-    serde_json::from_slice(&plain).ok()
+    let Some(key) = keys.get(&who) else { return Ok(None) };
+    let Ok(plain) = key.open_bytes(&place(who), &row.state) else { return Ok(None) };
+    if let Ok(memory) = serde_json::from_slice::<Memory>(&plain)
+        && memory.set == FEATURE_SET
+    {
+        return Ok(Some(memory));
+    }
+    let mut memory = Memory::default();
+    let stream = StreamId::new(who.0, Kind::Employee, who.1);
+    let events = event_log::read_streams(connection, &[stream]).await?;
+    for event in events.iter().filter(|event| event.position <= row.position) {
+        let mut payload = serde_json::from_slice(&event.data).map_err(|_| DatabaseError::Corrupt("event"))?;
+        let at = Place {
+            stream: &stream,
+            event_id: event.event_id,
+            schema_version: event.schema_version,
+        };
+        open_payload(Some(key), at, &mut payload);
+        // What does not read was parked when it was first met; the fold goes on without it, as it did then.
+        if let Ok(AnyEvent::Employee(event)) = AnyEvent::decode(&event.event_type, event.schema_version, payload) {
+            memory.features.apply(&event);
+        }
+    }
+    Ok(Some(memory))
 }
 
 fn place((tenant, employee): (TenantId, Uuid)) -> String {
@@ -448,19 +574,32 @@ struct Who<'k> {
 }
 
 /// What has to be remembered of a score to tell whether the next is news.
-fn without_factors(assessment: &Assessment) -> Assessment {
-    let probability = assessment.score.open().map(|score| score.probability);
-    Assessment {
-        model: assessment.model.clone(),
-        score: probability.map_or(Personal::Unreadable, |probability| {
-            Personal::Open(Score {
-                probability,
-                factors: Vec::new(),
-                vector: None,
-            })
-        }),
-        ..*assessment
-    }
+fn without_factors(score: &Personal<Score>) -> Personal<Score> {
+    let probability = score.open().map(|score| score.probability);
+    probability.map_or(Personal::Unreadable, |probability| {
+        Personal::Open(Score {
+            probability,
+            factors: Vec::new(),
+            vector: None,
+        })
+    })
+}
+
+fn readiness_row(who: &Who<'_>, assessed: &Readiness) -> Option<ReadinessRow> {
+    let score = assessed.score.open()?;
+    Some(ReadinessRow {
+        tenant: who.tenant.into(),
+        employee: who.employee,
+        program: assessed.program.into(),
+        probability: score.probability,
+        horizon_days: i16::try_from(assessed.horizon_days).unwrap_or(i16::MAX),
+        level: assessed.level.name().to_owned(),
+        factors: risk_table::json(score.factors.clone()),
+        model: assessed.model.clone(),
+        scored_at: assessed.scored_at,
+        position: assessed.position,
+        vector: score.vector.clone()?,
+    })
 }
 
 /// Everything that one transaction writes.
@@ -468,6 +607,9 @@ fn without_factors(assessment: &Assessment) -> Assessment {
 struct Round {
     memories: Vec<FeatureStateRow>,
     risks: Vec<RiskRow>,
+    /// Whose readiness is what `readiness` says, and nothing else.
+    candidates: Vec<(TenantId, Uuid)>,
+    readiness: Vec<ReadinessRow>,
     /// No longer scored: gone, on notice, objecting.
     unscored: Vec<(TenantId, Uuid)>,
     forget: Vec<(TenantId, Uuid)>,
@@ -479,6 +621,9 @@ impl Round {
     fn score(&mut self, scoring: &Scoring, who: &Who<'_>, memory: &mut Memory, at: Timestamp, correlation: Uuid) {
         let started = Instant::now();
         let on: Date = at.date_naive();
+        if !scoring.programs.is_empty() {
+            self.candidates.push((who.tenant, who.employee));
+        }
         if !memory.features.is_at_risk(on) || who.key.is_none() {
             self.unscored.push((who.tenant, who.employee));
             return;
@@ -515,7 +660,11 @@ impl Round {
             }),
         };
         if memory.told.as_ref().is_none_or(|last| risk::is_news(last, &assessment)) {
-            memory.told = Some(without_factors(&assessment));
+            memory.told = Some(Assessment {
+                model: assessment.model.clone(),
+                score: without_factors(&assessment.score),
+                ..assessment
+            });
             let id = CommandId::derive(
                 who.tenant,
                 ACTOR,
@@ -529,7 +678,60 @@ impl Round {
                 correlation,
             ));
         }
+        for ready in &scoring.ready {
+            if memory.features.is_candidate(on, &ready.path) {
+                self.score_readiness(ready, who, memory, (&vector, at, correlation));
+            }
+        }
         metrics::histogram!("tenure_scoring_seconds").record(started.elapsed().as_secs_f64());
+    }
+
+    fn score_readiness(
+        &mut self,
+        ready: &Ready,
+        who: &Who<'_>,
+        memory: &mut Memory,
+        (vector, at, correlation): (&FeatureVector, Timestamp, Uuid),
+    ) {
+        let artifact = &ready.artifact;
+        let prediction = artifact.score(&vector.values, at.date_naive());
+        let assessed = Readiness {
+            program: ready.program,
+            model: artifact.version.clone(),
+            position: who.position,
+            scored_at: at,
+            horizon_days: artifact.card.horizon_days,
+            level: Level::of(prediction.probability, artifact.card.usual),
+            score: Personal::Open(Score {
+                probability: prediction.probability,
+                factors: explain::factors(&artifact.hazard, &prediction, vector, FACTORS_MAX),
+                vector: Some(vector.digest()),
+            }),
+        };
+        self.readiness.extend(readiness_row(who, &assessed));
+        let last = memory.told_readiness.get(&ready.program);
+        if last.is_none_or(|last| risk::is_readiness_news(last, &assessed)) {
+            let told = Readiness {
+                model: assessed.model.clone(),
+                score: without_factors(&assessed.score),
+                ..assessed
+            };
+            memory.told_readiness.insert(ready.program, told);
+            let key = format!(
+                "{}|{}|{}|{}|{}",
+                who.employee,
+                ready.program,
+                assessed.model,
+                who.position,
+                assessed.level.name()
+            );
+            self.news.push((
+                CommandId::derive(who.tenant, ACTOR, &key),
+                StreamId::new(who.tenant, Kind::Risk, who.employee),
+                AnyCommand::Risk(risk::Command::AssessReadiness(assessed)),
+                correlation,
+            ));
+        }
     }
 
     fn remember(&mut self, who: &Who<'_>, memory: &Memory) -> Result<(), DatabaseError> {
@@ -550,6 +752,10 @@ impl Round {
     async fn store(self, connection: &mut Connection, keyring: &Keyring) -> Result<(), DatabaseError> {
         risk_table::upsert_states(connection, &self.memories).await?;
         risk_table::upsert(connection, &self.risks).await?;
+        let touched: Vec<(TenantId, Uuid)> = self.candidates.iter().chain(&self.forget).copied().collect();
+        if !touched.is_empty() {
+            readiness::replace(connection, &touched, &self.readiness).await?;
+        }
         let gone: Vec<(TenantId, Uuid)> = self.unscored.iter().chain(&self.forget).copied().collect();
         if !gone.is_empty() {
             risk_table::remove(connection, &gone).await?;

@@ -9,7 +9,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use domain::policy::Permission;
-use infra::{model_registry, read_model::settings};
+use infra::{
+    model_registry,
+    read_model::{readiness, settings},
+};
 use serde_json::json;
 
 use crate::{Inner, access::Viewer, error::Problem};
@@ -27,10 +30,11 @@ pub async fn model_performance(State(api): State<Arc<Inner>>, headers: HeaderMap
     let read = api.store.read(tenant, move |connection| {
         Box::pin(async move {
             let settings = settings::load(connection, tenant).await?;
-            Ok((settings, model_registry::list(connection, tenant).await?))
+            let programs = readiness::programs(connection, tenant).await?;
+            Ok((settings, programs, model_registry::list(connection, tenant).await?))
         })
     });
-    let (settings, rows) = read.await.map_err(|error| {
+    let (settings, programs, rows) = read.await.map_err(|error| {
         tracing::error!(%error, "model performance could not be read: {error}");
         Problem::Unavailable
     })?;
@@ -48,5 +52,10 @@ pub async fn model_performance(State(api): State<Arc<Inner>>, headers: HeaderMap
         .collect();
     let in_use = settings.and_then(|settings| settings.model);
     let headers = [(header::CACHE_CONTROL, "no-store")];
-    Ok((headers, Json(json!({"inUse": in_use, "models": models}))).into_response())
+    let programs: Vec<_> = programs
+        .into_iter()
+        .map(|program| json!({"id": program.id, "name": program.name, "status": program.status, "inUse": program.model}))
+        .collect();
+    let answer = json!({"inUse": in_use, "programs": programs, "models": models});
+    Ok((headers, Json(answer)).into_response())
 }

@@ -5,6 +5,7 @@ mod flat;
 mod heads;
 mod models;
 mod overview;
+mod program;
 mod query;
 mod risk;
 mod scalar;

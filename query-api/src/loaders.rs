@@ -1,12 +1,13 @@
 //! Batched reads for what hangs on many employees at once. Made anew for each request; keys contain the tenant.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use async_graphql::dataloader::{DataLoader, Loader};
-use domain::id::{EmployeeId, TenantId};
+use domain::id::{EmployeeId, ProgramId, TenantId};
 use infra::read_model::{
     employee::{self, EmployeeRow},
     query::{self, FoundRow, TeamPage},
+    readiness::{self, ProgramRow, ReadinessRow},
     risk::{self, RiskRow},
 };
 use uuid::Uuid;
@@ -17,6 +18,8 @@ use crate::{error::SharedError, store::Store};
 pub struct Loaders {
     pub people: DataLoader<People>,
     pub risks: DataLoader<Risks>,
+    pub readiness: DataLoader<Readiness>,
+    pub programs: DataLoader<Programs>,
     pub teams: DataLoader<Teams>,
 }
 
@@ -25,6 +28,8 @@ impl Loaders {
         Self {
             people: DataLoader::new(People(store.clone()), tokio::spawn),
             risks: DataLoader::new(Risks(store.clone()), tokio::spawn),
+            readiness: DataLoader::new(Readiness(store.clone()), tokio::spawn),
+            programs: DataLoader::new(Programs(store.clone()), tokio::spawn),
             teams: DataLoader::new(Teams(store.clone()), tokio::spawn),
         }
     }
@@ -75,6 +80,59 @@ impl Loader<PersonKey> for Risks {
             found.extend(
                 rows.into_iter()
                     .map(|row| ((tenant, EmployeeId::from_uuid(row.employee)), row)),
+            );
+        }
+        Ok(found)
+    }
+}
+
+pub struct Readiness(Store);
+
+impl Loader<PersonKey> for Readiness {
+    type Value = Vec<ReadinessRow>;
+    type Error = SharedError;
+
+    async fn load(&self, keys: &[PersonKey]) -> Result<HashMap<PersonKey, Vec<ReadinessRow>>, SharedError> {
+        let mut found: HashMap<PersonKey, Vec<ReadinessRow>> = HashMap::with_capacity(keys.len());
+        for (tenant, keys) in by_tenant(keys) {
+            let rows = self
+                .0
+                .read(tenant, move |connection| {
+                    Box::pin(async move { readiness::load(connection, &keys).await })
+                })
+                .await?;
+            for row in rows {
+                let key = (tenant, EmployeeId::from_uuid(row.employee));
+                found.entry(key).or_default().push(row);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// A tenant has a few programs: all of them are read at once.
+pub struct Programs(Store);
+
+impl Loader<(TenantId, ProgramId)> for Programs {
+    type Value = ProgramRow;
+    type Error = SharedError;
+
+    async fn load(
+        &self,
+        keys: &[(TenantId, ProgramId)],
+    ) -> Result<HashMap<(TenantId, ProgramId), ProgramRow>, SharedError> {
+        let tenants: BTreeSet<TenantId> = keys.iter().map(|(tenant, _)| *tenant).collect();
+        let mut found = HashMap::new();
+        for tenant in tenants {
+            let rows = self
+                .0
+                .read(tenant, move |connection| {
+                    Box::pin(async move { readiness::programs(connection, tenant).await })
+                })
+                .await?;
+            found.extend(
+                rows.into_iter()
+                    .map(|row| ((tenant, ProgramId::from_uuid(row.id)), row)),
             );
         }
         Ok(found)

@@ -4,7 +4,7 @@
 //! which every personal value carries a marker (see [`domain::personal`]). Sealing replaces the markers before anything is
 //! stored.
 
-use domain::{Kind, connection, employee, risk, tenant};
+use domain::{Kind, connection, employee, program, risk, tenant};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -21,6 +21,7 @@ pub enum AnyEvent {
     Risk(risk::Event),
     Connection(connection::Event),
     Tenant(tenant::Event),
+    Program(program::Event),
 }
 
 /// Any command to any aggregate, as it travels in `tenure.intake`.
@@ -31,6 +32,7 @@ pub enum AnyCommand {
     Risk(risk::Command),
     Connection(connection::Command),
     Tenant(tenant::Command),
+    Program(program::Command),
 }
 
 impl AnyCommand {
@@ -42,6 +44,7 @@ impl AnyCommand {
             Self::Risk(_) => Kind::Risk,
             Self::Connection(_) => Kind::Connection,
             Self::Tenant(_) => Kind::Tenant,
+            Self::Program(_) => Kind::Program,
         }
     }
 }
@@ -80,6 +83,7 @@ impl AnyEvent {
             Self::Risk(_) => Kind::Risk,
             Self::Connection(_) => Kind::Connection,
             Self::Tenant(_) => Kind::Tenant,
+            Self::Program(_) => Kind::Program,
         }
     }
 
@@ -91,6 +95,7 @@ impl AnyEvent {
             Self::Risk(event) => event.effective_on(),
             Self::Connection(event) => event.effective_on(),
             Self::Tenant(event) => event.effective_on(),
+            Self::Program(event) => event.effective_on(),
         }
     }
 
@@ -102,6 +107,7 @@ impl AnyEvent {
             Self::Risk(event) => serde_json::to_value(event),
             Self::Connection(event) => serde_json::to_value(event),
             Self::Tenant(event) => serde_json::to_value(event),
+            Self::Program(event) => serde_json::to_value(event),
         };
         let mut tagged = tagged.map_err(CodecError::Encode)?;
         let name = tagged.get("type").and_then(Value::as_str).unwrap_or_default();
@@ -136,6 +142,7 @@ impl AnyEvent {
             Kind::Risk => serde_json::from_value(tagged).map(Self::Risk),
             Kind::Connection => serde_json::from_value(tagged).map(Self::Connection),
             Kind::Tenant => serde_json::from_value(tagged).map(Self::Tenant),
+            Kind::Program => serde_json::from_value(tagged).map(Self::Program),
         };
         event.map_err(|cause| CodecError::BadPayload {
             event_type: event_type.to_owned(),

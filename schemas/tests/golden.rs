@@ -14,7 +14,7 @@ use std::{
 use domain::{
     connection, employee,
     personal::{OPEN_MARKER, UNREADABLE_MARKER},
-    risk, tenant,
+    program, risk, tenant,
 };
 use schemas::{codec::AnyEvent, upcast::newest_version};
 use serde::de::DeserializeOwned;
@@ -90,6 +90,7 @@ fn all_types() -> BTreeSet<String> {
     types.extend(variants::<risk::Event>("risk"));
     types.extend(variants::<connection::Event>("connection"));
     types.extend(variants::<tenant::Event>("tenant"));
+    types.extend(variants::<program::Event>("program"));
     types
 }
 

@@ -11,10 +11,14 @@ use std::{
 };
 
 use chrono::NaiveDate;
-use domain::id::{ConnectionId, EmployeeId, TenantId};
+use domain::id::{ConnectionId, EmployeeId, ProgramId, TenantId};
 use futures_util::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
-use infra::{clock, completion, database::Access};
+use infra::{
+    clock, completion,
+    database::Access,
+    read_model::readiness::{self, ProgramRow},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -26,7 +30,7 @@ use super::{
 use crate::{
     config::{Parts, write_private},
     roles::{Failure, Loops},
-    train::{self, Promotion, Trained},
+    train::{self, Due, Promotion},
 };
 
 /// How many people the simulated company employs unless said otherwise.
@@ -37,6 +41,17 @@ const SEED: u64 = 42;
 const PACE: Duration = Duration::from_millis(700);
 /// Commands that are sent at once while talent records are loaded.
 const COMMANDS_IN_FLIGHT: usize = 64;
+/// The career programs: a name, the job titles that it starts from, and those that it leads to.
+const PROGRAMS: [(&str, &[&str], &[&str]); 3] = [
+    ("Cashier to Supervisor", &["Cashier"], &["Supervisor"]),
+    (
+        "Sales to Lead",
+        &["Sales Associate", "Senior Sales Associate"],
+        &["Sales Lead"],
+    ),
+    ("Stock to Inventory", &["Stock Associate"], &["Inventory Specialist"]),
+];
+const PROGRAMS_TIMEOUT: Duration = Duration::from_mins(1);
 const STAGE_FILE: &str = "demo.json";
 const DIARY_FILE: &str = "demo-diary.txt";
 
@@ -121,26 +136,12 @@ pub async fn run(scene: Scene<'_>) -> Result<(), Failure> {
     if !stage.complete {
         import(parts, tenant, &vendor).await?;
         customer.load(tenant, connection, talent).await?;
-        writeln!(out, "demo: training a model on {YEARS} years of history")?;
-        match train::for_tenant(parts, tenant, Promotion::IfBetter).await? {
-            Trained::Promoted(artifact) => writeln!(
-                out,
-                "demo: {} promoted\n{}",
-                artifact.version,
-                train::summary(&artifact)
-            )?,
-            Trained::Kept(artifact) => writeln!(
-                out,
-                "demo: {} trained; the shared prior does as well and stays in use\n{}",
-                artifact.version,
-                train::summary(&artifact)
-            )?,
-            Trained::Adapted(artifact, why) => writeln!(
-                out,
-                "demo: {} promoted: the shared prior at this company's own level ({why})",
-                artifact.version
-            )?,
-            Trained::Abstained(why) => writeln!(out, "demo: the shared prior stays in use: {why}")?,
+        customer.define_programs(tenant).await?;
+        let programs = programs(parts, tenant).await?;
+        writeln!(out, "demo: training models on {YEARS} years of history")?;
+        let due = Due { risk: true, programs };
+        for (question, trained) in train::for_tenant(parts, tenant, Promotion::IfBetter, due).await? {
+            writeln!(out, "demo: {}", train::told(&question, &trained))?;
         }
         stage.complete = true;
         write_private(&file, &serde_json::to_string(&stage)?)?;
@@ -202,6 +203,26 @@ async fn import(parts: &Parts, tenant: TenantId, vendor: &SimulatedBambooHr) -> 
     Ok(())
 }
 
+/// The programs, once they are where training looks for them.
+async fn programs(parts: &Parts, tenant: TenantId) -> Result<Vec<ProgramRow>, Failure> {
+    let deadline = tokio::time::Instant::now() + PROGRAMS_TIMEOUT;
+    loop {
+        let found = parts
+            .database
+            .transact(Access::Read, &[tenant], move |connection| {
+                Box::pin(readiness::programs(connection, tenant))
+            })
+            .await?;
+        if found.len() >= PROGRAMS.len() {
+            return Ok(found);
+        }
+        if tokio::time::Instant::now() > deadline {
+            return Err("the demo's career programs did not reach the read models: see the log above".into());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 /// Does what a customer's administrator would do.
 struct Customer {
     http: reqwest::Client,
@@ -228,6 +249,25 @@ impl Customer {
             .and_then(Value::as_str)
             .unwrap_or_default()
             .parse()?)
+    }
+
+    async fn define_programs(&self, tenant: TenantId) -> Result<(), Failure> {
+        for (name, from, to) in PROGRAMS {
+            let id = ProgramId::derive(tenant, name);
+            let body = json!({"name": name, "path": {"from": from, "to": to}, "on": clock::today()});
+            let response = self
+                .http
+                .post(format!("{}/v1/programs/{id}/define", self.url))
+                .bearer_auth(&self.token)
+                .header("idempotency-key", format!("demo-program-{name}"))
+                .json(&body)
+                .send()
+                .await?;
+            if !response.status().is_success() {
+                return Err(format!("the demo could not define {name}: {}", response.text().await?).into());
+            }
+        }
+        Ok(())
     }
 
     /// Sends the talent records as backdated commands: each counts once, however often this is interrupted.

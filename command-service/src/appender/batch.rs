@@ -510,7 +510,11 @@ fn follow(header: &IntakeHeader, event: &AnyEvent, writes: &mut Writes) {
             domain::id::ConnectionId::from_uuid(header.stream.id),
             header.stream.tenant,
         )),
-        AnyEvent::Employee(_) | AnyEvent::Risk(_) | AnyEvent::Connection(_) | AnyEvent::Tenant(_) => {}
+        AnyEvent::Employee(_)
+        | AnyEvent::Risk(_)
+        | AnyEvent::Connection(_)
+        | AnyEvent::Tenant(_)
+        | AnyEvent::Program(_) => {}
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use domain::{Aggregate, Date, Kind, StreamId, connection::Connection, employee::Employee, risk::Risk, tenant::Tenant};
+use domain::{Aggregate, Date, Kind, StreamId, connection::Connection, employee::Employee, program::Program, risk::Risk, tenant::Tenant};
 use infra::{
     database::{Access, Database},
     event_log,
@@ -25,6 +25,7 @@ pub enum AnyState {
     Risk(Risk),
     Connection(Connection),
     Tenant(Tenant),
+    Program(Program),
 }
 
 impl AnyState {
@@ -34,6 +35,7 @@ impl AnyState {
             Kind::Risk => Self::Risk(Risk::default()),
             Kind::Connection => Self::Connection(Connection::default()),
             Kind::Tenant => Self::Tenant(Tenant::default()),
+            Kind::Program => Self::Program(Program::default()),
         }
     }
 
@@ -50,6 +52,9 @@ impl AnyState {
             (Self::Tenant(state), AnyCommand::Tenant(command)) => {
                 decided(state.decide(command, today), AnyEvent::Tenant)
             }
+            (Self::Program(state), AnyCommand::Program(command)) => {
+                decided(state.decide(command, today), AnyEvent::Program)
+            }
             (_, _) => Err("this command is for another kind of stream".to_owned()),
         }
     }
@@ -60,6 +65,7 @@ impl AnyState {
             (Self::Risk(state), AnyEvent::Risk(event)) => Self::Risk(state.evolve(event)),
             (Self::Connection(state), AnyEvent::Connection(event)) => Self::Connection(state.evolve(event)),
             (Self::Tenant(state), AnyEvent::Tenant(event)) => Self::Tenant(state.evolve(event)),
+            (Self::Program(state), AnyEvent::Program(event)) => Self::Program(state.evolve(event)),
             (state, _) => state,
         }
     }

@@ -1,4 +1,5 @@
-//! Users' commands: `POST /v1/employees/{id}/{command}`, `POST /v1/tenant/{command}`, `GET /v1/commands/{id}`.
+//! Users' commands: `POST /v1/employees/{id}/{command}`, `POST /v1/tenant/{command}`,
+//! `POST /v1/programs/{id}/{command}`, `GET /v1/commands/{id}`.
 
 use std::time::{Duration, Instant};
 
@@ -12,12 +13,13 @@ use axum::{
 };
 use domain::{
     Kind, StreamId,
-    id::{CommandId, EmployeeId},
+    id::{CommandId, EmployeeId, ProgramId, TenantId},
     policy::{self, Actor, Permission, Reach},
 };
 use infra::{
     clock,
     database::Access,
+    model_registry,
     outcome::{self, Outcome, Verdict},
 };
 use schemas::{codec::AnyCommand, topics};
@@ -45,6 +47,7 @@ pub fn router() -> Router<CommandService> {
     Router::new()
         .route("/v1/employees/{id}/{command}", post(employee_command))
         .route("/v1/tenant/{command}", post(tenant_command))
+        .route("/v1/programs/{id}/{command}", post(program_command))
         .route("/v1/commands/{id}", get(status))
 }
 
@@ -164,7 +167,77 @@ pub async fn tenant_command(
             domain::tenant::Command::PromoteModel { .. } => Permission::ManageModels,
         },
     )?;
+    if let domain::tenant::Command::PromoteModel { model, .. } = tenant {
+        in_registry(&service, actor.tenant, model, "notice").await?;
+    }
     let stream = StreamId::new(actor.tenant, Kind::Tenant, actor.tenant);
+    send(&service, &actor, &headers, stream, command).await
+}
+
+/// Only a model that is there, and that answers the question, can be promoted: scores would stop, or be about something else.
+async fn in_registry(
+    service: &CommandService,
+    tenant: TenantId,
+    version: &str,
+    target: &str,
+) -> Result<(), Problem> {
+    let wanted = version.to_owned();
+    let found = service
+        .database
+        .transact(Access::Read, &[tenant], move |connection| {
+            Box::pin(async move { model_registry::target(connection, tenant, &wanted).await })
+        })
+        .await
+        .map_err(|error| Problem::internal(&error))?;
+    match found {
+        Some(found) if found == target => Ok(()),
+        Some(found) => Err(Problem::bad_request(format!(
+            "the model {version} tells {found}, and what is asked for is {target}: GraphQL `models` lists each with its target"
+        ))),
+        None => Err(Problem::bad_request(format!(
+            "there is no model {version} in the registry: GraphQL `models` lists those that there are"
+        ))),
+    }
+}
+
+/// Defines, changes or closes a career program: `define` (`name`, `path` with the job titles `from` and `to`), `close`, or
+/// `promote-model`. The id is yours to choose: a UUID.
+#[utoipa::path(
+    post, path = "/v1/programs/{id}/{command}",
+    params(
+        ("id" = String, Path, description = "The program"),
+        ("command" = String, Path),
+        ("Idempotency-Key" = String, Header),
+    ),
+    request_body(content = Object),
+    responses(
+        (status = 200, body = CommandAnswer),
+        (status = 202, body = CommandAnswer),
+        (status = 400, body = inline(super::ProblemDocument)),
+        (status = 403, body = inline(super::ProblemDocument)),
+        (status = 409, body = inline(super::ProblemDocument), description = "A rule was broken; nothing changed"),
+    ),
+    security(("bearer" = []))
+)]
+pub async fn program_command(
+    State(service): State<CommandService>,
+    Path((id, name)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let actor = super::actor(&service.verifier, &headers).await?;
+    let program: ProgramId = id
+        .parse()
+        .map_err(|_| Problem::bad_request("a program's id is a UUID, such as 7d9f3c1e-2f4b-4c7a-9e55-0d1b2c3a4f5e"))?;
+    let command = command(Kind::Program, &name, fields(body).await?)?;
+    let AnyCommand::Program(wanted) = &command else {
+        return Err(unknown_command(&name));
+    };
+    require(&actor, policy::for_program_command(wanted))?;
+    if let domain::program::Command::PromoteModel { model, .. } = wanted {
+        in_registry(&service, actor.tenant, model, "promotion").await?;
+    }
+    let stream = StreamId::new(actor.tenant, Kind::Program, program);
     send(&service, &actor, &headers, stream, command).await
 }
 

@@ -1,7 +1,7 @@
 use domain::{
     Personal,
     employee::{
-        Absence, Contact, Ended, Ending, Erasure, GiveNotice, Hired, Job, Name, Objection, Review, Voluntariness,
+        Absence, Contact, Ended, Ending, Erasure, GiveNotice, Hired, Job, Moved, Name, Objection, Review, Voluntariness,
     },
 };
 
@@ -296,4 +296,101 @@ fn months_before_the_first_known_exit_teach_nothing() {
     assert_eq!(dataset.rows.first().map(|row| row.cutoff), Some(on(2023, 2, 1)));
     let nobody_left = Dataset::build(&[history(vec![hired(on(2003, 5, 1))])], until(), &mut |_| {});
     assert!(nobody_left.rows.is_empty());
+}
+
+/// A career program from Cashier to Supervisor.
+fn ladder() -> Path {
+    Path {
+        from: vec!["Cashier".to_owned(), "Senior Cashier".to_owned()],
+        to: vec!["Supervisor".to_owned()],
+    }
+}
+
+fn titled(title: &str) -> Job {
+    Job {
+        title: Some(title.to_owned()),
+        ..Job::default()
+    }
+}
+
+fn hired_as(title: &str, day: Date) -> Recorded {
+    let Recorded { known_on, event } = hired(day);
+    match event {
+        Event::Hired(hired) => known(
+            known_on,
+            Event::Hired(Hired {
+                job: titled(title),
+                ..hired
+            }),
+        ),
+        other => known(known_on, other),
+    }
+}
+
+fn becomes(title: &str, day: Date) -> Recorded {
+    let moved = Moved {
+        from: Job::default(),
+        to: titled(title),
+        on: day,
+    };
+    known(day, Event::Promoted(moved))
+}
+
+fn candidates(events: Vec<Recorded>) -> Dataset {
+    let target = Target::Promotion {
+        name: "Ladder".to_owned(),
+        paths: vec![ladder()],
+    };
+    Dataset::of(target, &[history(events), stranger()], until(), &mut |_| {})
+}
+
+#[test]
+fn candidates_are_those_in_a_job_that_the_program_starts_from() {
+    let dataset = candidates(vec![
+        hired_as("Trainee", on(2023, 2, 1)),
+        becomes("Cashier", on(2024, 1, 15)),
+        becomes("senior cashier ", on(2024, 7, 1)),
+        becomes("Supervisor", on(2025, 1, 15)),
+    ]);
+    let cutoffs: Vec<Date> = dataset.rows.iter().map(|row| row.cutoff).collect();
+    assert_eq!(cutoffs.first(), Some(&on(2024, 2, 1)), "a trainee is none");
+    assert_eq!(cutoffs.last(), Some(&on(2025, 1, 1)), "a supervisor is none any more");
+    let end = SpellEnd::Event { on: on(2025, 1, 15) };
+    assert!(dataset.rows.iter().all(|row| row.end == end), "a step between is no end");
+    assert_eq!(y(&dataset, on(2024, 2, 1)), Some(false));
+    assert_eq!(y(&dataset, on(2024, 8, 1)), Some(true));
+    let in_role = FeatureId::named("years_in_role").expect("a feature").index();
+    let years = row(&dataset, on(2024, 8, 1)).expect("a candidate").x[in_role];
+    assert!((years - 31.0 / 365.25).abs() < 1e-9, "{years}");
+}
+
+#[test]
+fn whoever_leaves_or_goes_elsewhere_is_no_failure_of_readiness() {
+    let start = || hired_as("Cashier", on(2024, 1, 1));
+    let end = |event: Recorded| candidates(vec![start(), event]).rows[0].end;
+    let day = on(2024, 6, 1);
+    assert_eq!(end(notice(day)), SpellEnd::Censored { on: day });
+    assert_eq!(
+        end(terminated(Voluntariness::Involuntary, day)),
+        SpellEnd::Censored { on: day }
+    );
+    assert_eq!(end(becomes("Accountant", day)), SpellEnd::Censored { on: day });
+    assert_eq!(end(becomes("Supervisor", day)), SpellEnd::Event { on: day });
+    // A promotion after notice was given did not come of readiness as a candidate.
+    let both = candidates(vec![start(), notice(day), becomes("Supervisor", on(2024, 6, 10))]);
+    assert_eq!(both.rows[0].end, SpellEnd::Censored { on: day });
+    assert_eq!(both.rows.last().map(|row| row.cutoff), Some(day - chrono::Days::new(31)));
+}
+
+#[test]
+fn a_promotion_is_not_seen_before_it_was_known() {
+    let late = Recorded {
+        known_on: on(2025, 3, 10),
+        ..becomes("Supervisor", on(2025, 1, 15))
+    };
+    let dataset = candidates(vec![hired_as("Cashier", on(2024, 1, 1)), late]);
+    assert!(row(&dataset, on(2025, 3, 1)).is_some(), "nobody knew yet");
+    assert_eq!(y(&dataset, on(2025, 3, 1)), None, "and nothing was left to predict");
+    assert_eq!(y(&dataset, on(2025, 1, 1)), Some(true));
+    assert!(row(&dataset, on(2025, 4, 1)).is_none());
 }

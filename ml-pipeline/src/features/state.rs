@@ -4,6 +4,7 @@ use domain::{
     Date, Personal,
     employee::{Ending, Event, Hired, Voluntariness, WeeklyMinutes},
     id::EmployeeId,
+    program::Path,
     money::{Currency, Money, PayPeriod, PayRate},
 };
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,8 @@ pub const NOTICES_MAX: usize = 32;
 pub const MOVES_MAX: usize = 48;
 /// The most changes of manager.
 pub const MANAGERS_MAX: usize = 24;
+/// The most changes of job title.
+pub const TITLES_MAX: usize = 24;
 /// The most changes of pay.
 pub const PAY_CHANGES_MAX: usize = 32;
 /// The most changes of contractual hours.
@@ -105,15 +108,16 @@ impl Pay {
     }
 }
 
-/// How the employment that lasts on a day ends later.
+/// How a spell that lasts on a day ends later: the employment, or the time in the job that a career program starts from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpellEnd {
     /// It does not, as far as is known.
     Open,
-    /// Of the person's own will: the day of the notice, or of the exit where no notice is on record.
-    Left { on: Date },
-    /// For another reason (dismissal, retirement, death, a deleted record, no word why), so that nobody knows whether the
-    /// person would have left.
+    /// With what is predicted. Of an employment: the day of the notice of the person's own will, or of the exit where no
+    /// notice is on record.
+    Event { on: Date },
+    /// In another way (for an employment: dismissal, retirement, death, a deleted record, no word why), so that nobody knows
+    /// whether what is predicted would have come.
     Censored { on: Date },
 }
 
@@ -142,6 +146,7 @@ pub struct FeatureState {
     standing: Timeline<Standing>,
     notices: Timeline<Option<Voluntariness>>,
     pub(super) moves: Timeline<Move>,
+    pub(super) titles: Timeline<Option<String>>,
     pub(super) managers: Timeline<Option<EmployeeId>>,
     pub(super) pay: Timeline<Option<Pay>>,
     pub(super) hours: Timeline<WeeklyMinutes>,
@@ -173,6 +178,7 @@ impl FeatureState {
         let on = day(hired.on);
         let mut state = Self::default();
         state.standing.set(on, Standing::Working);
+        state.titles.set(on, hired.job.title.clone());
         state.managers.set(on, hired.manager);
         if let Some(pay) = &hired.pay {
             state.pay.set(on, pay.open().copied().map(Pay::new));
@@ -214,9 +220,15 @@ impl FeatureState {
             Event::NoticeGiven(notice) => self.notices.set(on, Some(notice.voluntariness)),
             Event::NoticeWithdrawn { .. } => self.notices.set(on, None),
             // A correction of a promotion's department arrives as a transfer on the same day: it stays a promotion.
-            Event::Transferred(_) if self.moves.fact_on(on) == Some(&Move::Promotion) => false,
-            Event::Transferred(_) => self.moves.set(on, Move::Transfer),
-            Event::Promoted(_) => self.moves.set(on, Move::Promotion),
+            Event::Transferred(moved) if self.moves.fact_on(on) == Some(&Move::Promotion) => {
+                self.titles.set(on, moved.to.title.clone())
+            }
+            Event::Transferred(moved) => {
+                self.moves.set(on, Move::Transfer) | self.titles.set(on, moved.to.title.clone())
+            }
+            Event::Promoted(moved) => {
+                self.moves.set(on, Move::Promotion) | self.titles.set(on, moved.to.title.clone())
+            }
             Event::ManagerChanged { to, .. } => self.managers.set(on, *to),
             Event::PayChanged(change) => self.pay.set(on, change.to.open().copied().map(Pay::new)),
             Event::HoursChanged { to, .. } => self.hours.set(on, *to),
@@ -264,6 +276,7 @@ impl FeatureState {
             .keep_unless(STANDINGS_MAX, |before, this| before.is_employed() == this.is_employed());
         self.notices.keep_newest(NOTICES_MAX);
         self.moves.keep_newest(MOVES_MAX);
+        self.titles.keep_newest(TITLES_MAX);
         self.managers.keep_newest(MANAGERS_MAX);
         self.pay.keep_newest(PAY_CHANGES_MAX);
         self.hours.keep_newest(HOURS_CHANGES_MAX);
@@ -328,6 +341,45 @@ impl FeatureState {
             .map(|(end, _)| Unscored::EndOnRecord { on: date(end) })
     }
 
+    /// Whether there is anything to predict about moving up: at risk as above, in a job that the program starts from.
+    #[must_use]
+    pub fn is_candidate(&self, on: Date, path: &Path) -> bool {
+        self.is_at_risk(on) && self.has_job_of(on, path)
+    }
+
+    fn has_job_of(&self, on: Date, path: &Path) -> bool {
+        let title = self.titles.at(day(on)).and_then(Option::as_deref);
+        title.is_some_and(|title| path.starts_at(title))
+    }
+
+    /// How the time of a candidate on `on` in the jobs that the program starts from ends after that day. Whoever leaves (or
+    /// gives notice), or goes to a job that is on neither side, is censored: nobody knows whether they would have moved up. So is
+    /// whoever, as is known by now, had left these jobs on that day already.
+    #[must_use]
+    pub fn promotion_after(&self, on: Date, path: &Path) -> SpellEnd {
+        if !self.has_job_of(on, path) {
+            return SpellEnd::Censored { on };
+        }
+        let exit = match self.end_after(on) {
+            SpellEnd::Open => None,
+            SpellEnd::Event { on } | SpellEnd::Censored { on } => Some(on),
+        };
+        let elsewhere = |title: &Option<String>| !title.as_deref().is_some_and(|title| path.starts_at(title));
+        let moved = self.titles.after(day(on)).iter().find(|(_, title)| elsewhere(title));
+        match (moved, exit) {
+            (None, None) => SpellEnd::Open,
+            (None, Some(exit)) => SpellEnd::Censored { on: exit },
+            (Some((moved, _)), Some(exit)) if exit <= date(*moved) => SpellEnd::Censored { on: exit },
+            (Some((moved, title)), _) => {
+                let on = date(*moved);
+                match title.as_deref() {
+                    Some(title) if path.leads_to(title) => SpellEnd::Event { on },
+                    Some(_) | None => SpellEnd::Censored { on },
+                }
+            }
+        }
+    }
+
     fn planned_end(&self, on: Day) -> Option<(Day, Standing)> {
         self.standing
             .after(on)
@@ -355,7 +407,7 @@ impl FeatureState {
                 (Some(word), Some((first, Voluntariness::Unknown))) => Some((first, word)),
                 (Some(Voluntariness::Unknown), Some(given)) => Some(given),
                 (Some(word), Some((first, _))) => Some((first, word)),
-                (None, Some((first, Voluntariness::Voluntary))) => return SpellEnd::Left { on: date(first) },
+                (None, Some((first, Voluntariness::Voluntary))) => return SpellEnd::Event { on: date(first) },
                 (None, _) => None,
             };
         }
@@ -374,7 +426,7 @@ impl FeatureState {
             }
         };
         match word {
-            Voluntariness::Voluntary => SpellEnd::Left { on: date(decided) },
+            Voluntariness::Voluntary => SpellEnd::Event { on: date(decided) },
             Voluntariness::Involuntary | Voluntariness::Retirement | Voluntariness::Death | Voluntariness::Unknown => {
                 SpellEnd::Censored { on: date(decided) }
             }

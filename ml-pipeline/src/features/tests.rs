@@ -328,7 +328,7 @@ fn a_rehire_begins_anew() {
     assert!(state.is_at_risk(on(2025, 7, 1)));
     assert!(value(&events, "rating", on(2025, 7, 1)).is_nan());
     assert!(state.vector(on(2024, 6, 1)).values.iter().all(|value| value.is_nan()));
-    assert_eq!(state.end_after(on(2023, 1, 1)), SpellEnd::Left { on: on(2024, 1, 1) });
+    assert_eq!(state.end_after(on(2023, 1, 1)), SpellEnd::Event { on: on(2024, 1, 1) });
     assert_eq!(state.end_after(on(2025, 7, 1)), SpellEnd::Open);
 }
 
@@ -357,7 +357,7 @@ fn who_is_on_notice_or_objects_is_not_at_risk() {
 fn ends_are_told_by_their_reason_and_dated_by_their_notice() {
     use Voluntariness::{Involuntary, Retirement, Unknown, Voluntary};
     let (first, second, end) = (on(2026, 2, 1), on(2026, 2, 10), on(2026, 3, 1));
-    let left = |on| SpellEnd::Left { on };
+    let left = |on| SpellEnd::Event { on };
     let censored = |on| SpellEnd::Censored { on };
     let withdrawn = |on| Event::NoticeWithdrawn { on };
     let cases: Vec<(Vec<Event>, SpellEnd)> = vec![

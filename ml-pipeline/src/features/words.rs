@@ -14,6 +14,7 @@ pub fn title(name: &str) -> &'static str {
         "last_raise" => "size of the last raise",
         "years_since_promotion" => "years since the last promotion",
         "promotion_overdue" => "years beyond a usual wait for a promotion",
+        "years_in_role" => "years in the present job",
         "manager_change_recent" => "recent change of manager",
         "managers" => "managers so far",
         "rating" => "last review rating",
@@ -28,10 +29,12 @@ pub fn title(name: &str) -> &'static str {
         "overtime_minutes" => "overtime in 13 weeks",
         "recognition_recent" => "recent recognition by colleagues",
         "assessment_score" => "last assessment score",
+        "assessment_count" => "assessments completed in 26 weeks",
         "on_leave" => "on leave",
         "weekly_hours" => "contractual hours a week",
         "pay_log" => "level of pay",
         "transfers" => "transfers in a year",
+        "month" => "month of the year",
         "season_january" => "January",
         "season_december" => "December",
         "season_after_bonus" => "weeks after bonuses",
@@ -69,6 +72,41 @@ pub fn years_since_promotion(years: f64) -> String {
     known(years, "no promotion on record", |years| {
         waited("promotion", years, PROMOTION_YEARS_CAP)
     })
+}
+
+pub fn years_in_role(years: f64) -> String {
+    known(years, "no job title on record", |years| {
+        if years >= PROMOTION_YEARS_CAP {
+            format!("in the present job for {PROMOTION_YEARS_CAP} years or more")
+        } else {
+            format!("in the present job for {}", span(years))
+        }
+    })
+}
+
+pub fn assessment_count(count: f64) -> String {
+    known(count, "assessments unknown", |count| {
+        format!("{} completed in the last 26 weeks", counted(count, "assessment"))
+    })
+}
+
+pub fn month(month: f64) -> String {
+    const MONTHS: [&str; 12] = [
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+    ];
+    let name = MONTHS.get((month as usize).wrapping_sub(1));
+    name.map_or_else(|| "month unknown".to_owned(), |name| format!("it is {name}"))
 }
 
 pub fn manager_change(recent: f64) -> String {

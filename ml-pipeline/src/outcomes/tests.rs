@@ -1,11 +1,18 @@
 use std::collections::BTreeMap;
 
 use chrono::Days;
-use domain::tenant::Bands;
+use domain::{risk::Band, tenant::Bands};
 use proptest::prelude::*;
 
 use super::*;
 use crate::{dataset::Dataset, features::FeatureState, prior, synthetic::Random};
+
+const BANDS: [&str; 4] = [
+    Band::Low.name(),
+    Band::Medium.name(),
+    Band::High.name(),
+    Band::Critical.name(),
+];
 
 fn on(year: i32, month: u32, day: u32) -> Date {
     Date::from_ymd_opt(year, month, day).expect("a day")
@@ -19,7 +26,7 @@ fn scored(number: u32, probability: f64, scored_on: Date) -> Scored {
     Scored {
         employee: person(number),
         probability,
-        band: Bands::default().band(probability),
+        band: Bands::default().band(probability).name().to_owned(),
         scored_on,
         horizon_days: 180,
     }
@@ -37,13 +44,13 @@ fn close(found: f64, expected: f64) {
     assert!((found - expected).abs() < 1e-9, "{found} is not {expected}");
 }
 
-const fn left(on: Date) -> Outcome {
-    Outcome::Left { on }
+const fn left(on: Date) -> Option<SpellEnd> {
+    Some(SpellEnd::Event { on })
 }
 
 /// The counts (ripe, unripe, unknown) of one prediction of New Year 2025, whose window ends on 30 June.
-fn counts(outcome: Outcome, known_until: Date) -> (usize, usize, usize) {
-    let found = truth(&[scored(1, 0.3, on(2025, 1, 1))], |_, _| outcome, known_until);
+fn counts(outcome: Option<SpellEnd>, known_until: Date) -> (usize, usize, usize) {
+    let found = truth(&[scored(1, 0.3, on(2025, 1, 1))], &BANDS, |_, _| outcome, known_until);
     (found.overall.ripe, found.overall.unripe, found.overall.unknown)
 }
 
@@ -53,16 +60,16 @@ fn a_prediction_is_ripe_when_its_whole_window_is_known() {
     let end = on(2025, 6, 30);
     let later = on(2026, 1, 1);
     // For leavers as for those who are still here.
-    for outcome in [Outcome::StillHere, left(on(2025, 2, 1)), Outcome::Unknown] {
+    for outcome in [Some(SpellEnd::Open), left(on(2025, 2, 1)), None] {
         assert_eq!(counts(outcome, on(2025, 6, 29)), unripe, "{outcome:?}");
     }
-    assert_eq!(counts(Outcome::StillHere, end), ripe);
+    assert_eq!(counts(Some(SpellEnd::Open), end), ripe);
     assert_eq!(counts(left(on(2025, 2, 1)), end), ripe);
     assert_eq!(counts(left(on(2025, 7, 1)), later), ripe);
-    let censored = |on| Outcome::Censored { on };
+    let censored = |on| Some(SpellEnd::Censored { on });
     assert_eq!(counts(censored(on(2025, 6, 30)), later), unknown);
     assert_eq!(counts(censored(on(2025, 7, 1)), later), ripe);
-    assert_eq!(counts(Outcome::Unknown, later), unknown);
+    assert_eq!(counts(None, later), unknown);
     // Known later, but decided before the score.
     assert_eq!(counts(left(on(2025, 1, 1)), later), unknown);
 }
@@ -72,7 +79,7 @@ fn an_exit_counts_from_the_day_after_the_score_to_the_windows_last_day() {
     let known_until = on(2026, 6, 1);
     let observed = |exit: Date| {
         let scores: Vec<Scored> = (0..30).map(|number| scored(number, 0.3, on(2025, 1, 1))).collect();
-        let found = truth(&scores, |_, _| left(exit), known_until);
+        let found = truth(&scores, &BANDS, |_, _| left(exit), known_until);
         measured(&found.overall).observed
     };
     assert_eq!(observed(on(2025, 1, 2)), 30);
@@ -91,10 +98,10 @@ fn figures_are_those_of_a_calculation_by_hand() {
         if leavers.contains(&employee) {
             left(on(2025, 3, 1))
         } else {
-            Outcome::StillHere
+            Some(SpellEnd::Open)
         }
     };
-    let found = truth(&scores, outcome, on(2025, 12, 31));
+    let found = truth(&scores, &BANDS, outcome, on(2025, 12, 31));
     assert_eq!((found.scores, found.overlapping), (400, 0));
 
     let all = measured(&found.overall);
@@ -122,8 +129,8 @@ fn figures_are_those_of_a_calculation_by_hand() {
     assert!(deciles.table.iter().all(|bin| bin.n == 40));
     close(deciles.mean_absolute_error, expected_calibration_error(&deciles.table));
 
-    let bands: Vec<Band> = found.bands.iter().map(|band| band.band).collect();
-    assert_eq!(bands, Band::ALL);
+    let bands: Vec<&str> = found.bands.iter().map(|band| band.band.as_str()).collect();
+    assert_eq!(bands, BANDS);
     let low = measured(&found.bands[0].record);
     assert_eq!((low.observed, low.reading), (30, Reading::MoreLeft));
     close(low.expected, 15.0);
@@ -145,10 +152,10 @@ fn what_the_numbers_are_too_small_for_is_not_said() {
             if (0..leavers).any(|number| person(number) == employee) {
                 left(on(2025, 2, 2))
             } else {
-                Outcome::StillHere
+                Some(SpellEnd::Open)
             }
         };
-        truth(&scores, outcome, on(2026, 1, 1)).overall
+        truth(&scores, &BANDS, outcome, on(2026, 1, 1)).overall
     };
     assert_eq!(figures(29, 10).finding, Finding::NotEnoughRipe { needed: 30 });
     let thirty = figures(30, 9);
@@ -172,12 +179,12 @@ fn an_exit_is_counted_once_however_often_the_person_was_scored() {
         .collect();
     // They left within the first window; of a second one there is nothing left to know.
     let outcome = |_: EmployeeId, _: Date| left(later(100));
-    let found = truth(&scores, outcome, on(2026, 12, 31));
+    let found = truth(&scores, &BANDS, outcome, on(2026, 12, 31));
     assert_eq!((found.scores, found.overlapping), (280, 40 * 4));
     assert_eq!((found.overall.ripe, found.overall.unknown), (40, 80));
     assert_eq!(measured(&found.overall).observed, 40);
     // Windows that touch do not overlap: (first, later(180)] and (later(180), later(360)].
-    let touching = truth(&[scores[1], scores[4]], outcome, on(2026, 12, 31));
+    let touching = truth(&[scores[1].clone(), scores[4].clone()], &BANDS, outcome, on(2026, 12, 31));
     assert_eq!(touching.overlapping, 0);
 }
 
@@ -188,10 +195,10 @@ fn a_person_who_came_back_has_an_outcome_after_each_return() {
         if after < on(2024, 6, 1) {
             left(on(2024, 3, 1))
         } else {
-            Outcome::StillHere
+            Some(SpellEnd::Open)
         }
     };
-    let found = truth(&scores, outcome, on(2026, 1, 1));
+    let found = truth(&scores, &BANDS, outcome, on(2026, 1, 1));
     assert_eq!((found.overall.ripe, found.overall.unknown), (2, 0));
 }
 
@@ -228,9 +235,9 @@ fn truth_in_use_is_what_labels_say() {
     let outcome = |employee: EmployeeId, after: Date| {
         states
             .get(&employee)
-            .map_or(Outcome::Unknown, |state| state.end_after(after).into())
+            .map(|state| state.end_after(after))
     };
-    let found = truth(&scores, outcome, company.ends_on());
+    let found = truth(&scores, &BANDS, outcome, company.ends_on());
     let labels = rows
         .iter()
         .filter(|row| dataset.outcome(row, Window::Days(180)).is_some())
@@ -251,7 +258,7 @@ fn a_truth_reads_back_as_it_was_written() {
     let scores: Vec<Scored> = (0..120)
         .map(|number| scored(number, random.unit(), on(2025, 1, 1)))
         .collect();
-    let found = truth(&scores, |_, _| Outcome::StillHere, on(2026, 1, 1));
+    let found = truth(&scores, &BANDS, |_, _| Some(SpellEnd::Open), on(2026, 1, 1));
     let json = serde_json::to_string(&found).expect("json");
     assert!(
         json.contains(r#""finding":{"kind":"not_enough_ripe","needed":30}"#),
@@ -278,11 +285,11 @@ proptest! {
             .collect();
         let outcome = |employee: EmployeeId, after: Date| match employee.to_string().as_bytes().last() {
             Some(b'0') => left(after + Days::new(30)),
-            Some(b'1') => Outcome::Censored { on: after + Days::new(30) },
-            Some(b'2') => Outcome::Unknown,
-            Some(_) | None => Outcome::StillHere,
+            Some(b'1') => Some(SpellEnd::Censored { on: after + Days::new(30) }),
+            Some(b'2') => None,
+            Some(_) | None => Some(SpellEnd::Open),
         };
-        let found = truth(&scores, outcome, on(2025, 6, 1));
+        let found = truth(&scores, &BANDS, outcome, on(2025, 6, 1));
         let counted = |record: &Record| record.ripe + record.unripe + record.unknown;
         prop_assert_eq!(counted(&found.overall) + found.overlapping, found.scores);
         let in_bands: usize = found.bands.iter().map(|band| counted(&band.record)).sum();

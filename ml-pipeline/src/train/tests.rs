@@ -20,7 +20,7 @@ fn too_little_to_learn_from_says_what_is_missing() {
 
     let larger = prior::company(1, 250);
     let early = train(&larger.histories(), &options(on(2022, 10, 1)), &mut |_| {});
-    assert!(matches!(early, Err(TrainingError::TooFewLeavers { .. })));
+    assert!(matches!(early, Err(TrainingError::TooFewCases { .. })));
     assert!(early.expect_err("an error").to_string().contains("at least 50"));
 
     let large = prior::company(1, 1_200);
@@ -56,7 +56,7 @@ fn a_company_with_a_history_gets_its_own_model() {
         .map(|tried| tried.learner)
         .collect();
     assert_eq!(champions, [card.learner]);
-    assert!(card.data.people >= PEOPLE_MIN && card.data.leavers >= LEAVERS_MIN);
+    assert!(card.data.people >= PEOPLE_MIN && card.data.cases >= CASES_MIN);
     let evaluation = &card.evaluation;
     assert!(evaluation.test_from > card.data.first_cutoff && evaluation.intervals.is_some());
     assert_eq!(evaluation.reliability.len(), metrics::BINS);
@@ -102,7 +102,7 @@ fn a_model_that_knows_nothing_is_told_on_its_card() {
         "the prior was measured on the same rows"
     );
     evaluation.brier = evaluation.brier_base_rate + 0.001;
-    let limits = limits(&Origin::Own, &evaluation, &artifact.card.candidates);
+    let limits = limits(&Target::Notice, &Origin::Own, &evaluation, &artifact.card.candidates);
     assert!(limits.iter().any(|limit| limit.contains("do not promote it")));
     assert!(limits.iter().any(|limit| limit.contains("keep it in place")));
 }
@@ -181,11 +181,11 @@ fn longer_horizons_are_likelier_and_all_come_from_one_model() {
     for row in dataset.rows.iter().step_by(7) {
         let of = |days| shared.hazard.probability(&row.x, row.cutoff, days);
         assert!(
-            of(90) < of(180) && of(180) < of(360),
+            of(90) < of(180) && of(180) < of(365),
             "{} {} {}",
             of(90),
             of(180),
-            of(360)
+            of(365)
         );
         let score = shared.score(&row.x, row.cutoff);
         assert_eq!(score.probability, of(180));

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::{
     flat::{Flat, Plain},
+    program::Readiness,
     risk::{Risk, RiskAssessment},
     scalar::{Band, Day, EmployeeOrder, Position, Status},
     timeline::TimelineConnection,
@@ -255,6 +256,17 @@ impl Employee {
         Ok(row.map(|row| Flat(Risk(row))))
     }
 
+    /// How ready the person is to move up, by career program. Empty: no candidate of any that can be told about, or the viewer
+    /// may not see it.
+    async fn readiness(&self, ctx: &Context<'_>) -> Result<Vec<Readiness>, crate::error::SharedError> {
+        let viewer = Viewer::of(ctx)?;
+        if !self.shows(viewer, Permission::SeeRisk) {
+            return Ok(vec![]);
+        }
+        let rows = loaders(ctx)?.readiness.load_one(self.key(viewer)).await?;
+        Ok(rows.unwrap_or_default().into_iter().map(Readiness).collect())
+    }
+
     /// The scores that were news, newest first; those before the log position `before`.
     #[graphql(complexity = "page_cost(first, None) * child_complexity + 1")]
     async fn risk_history(
@@ -308,7 +320,7 @@ impl Plain for &Employee {
     fn waits(&self, field: &str) -> bool {
         match field {
             "risk" => matches!(self.score, Score::ToLoad),
-            "manager" | "team" | "riskHistory" | "timeline" => true,
+            "manager" | "team" | "readiness" | "riskHistory" | "timeline" => true,
             _ => false,
         }
     }

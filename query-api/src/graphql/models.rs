@@ -1,17 +1,19 @@
 //! Models: what the registry says of each, and what became of its predictions.
 
+use std::collections::BTreeSet;
+
 use async_graphql::{Context, Json, Object};
 use domain::Timestamp;
 use infra::{
     model_registry::{self, ModelRow},
-    read_model::settings,
+    read_model::{readiness, settings},
 };
 use serde_json::Value;
 
 use super::employee::store;
 use crate::{access::Viewer, error::ApiError};
 
-/// A version of the model that tells risks.
+/// A version of a model.
 pub struct Model {
     row: ModelRow,
     in_use: bool,
@@ -21,6 +23,16 @@ pub struct Model {
 impl Model {
     async fn version(&self) -> &str {
         &self.row.version
+    }
+
+    /// What it tells: `notice` (flight risk), or `promotion` (readiness for a career program); null for the shared prior.
+    async fn target(&self) -> Option<&str> {
+        self.told("/target/kind")?.as_str()
+    }
+
+    /// The career program that it is for, if it is for one.
+    async fn program(&self) -> Option<&str> {
+        self.told("/target/name")?.as_str()
     }
 
     /// Whether people are scored with it.
@@ -86,19 +98,24 @@ impl Model {
 /// The viewer's models, the newest first.
 pub async fn models(ctx: &Context<'_>) -> Result<Vec<Model>, ApiError> {
     let tenant = Viewer::of(ctx)?.0.tenant;
-    let (settings, rows) = store(ctx)?
+    let (settings, programs, rows) = store(ctx)?
         .read(tenant, move |connection| {
             Box::pin(async move {
                 let settings = settings::load(connection, tenant).await?;
-                Ok((settings, model_registry::list(connection, tenant).await?))
+                let programs = readiness::programs(connection, tenant).await?;
+                Ok((settings, programs, model_registry::list(connection, tenant).await?))
             })
         })
         .await?;
     let used = settings.and_then(|settings| settings.model);
-    let in_use = |row: &ModelRow| match &used {
-        Some(version) => *version == row.version,
-        // The shared prior is in no tenant's registry: it is known by its report alone.
-        None => row.card.is_none(),
+    let for_programs: BTreeSet<String> = programs.into_iter().filter_map(|program| program.model).collect();
+    let in_use = |row: &ModelRow| {
+        for_programs.contains(&row.version)
+            || match &used {
+                Some(version) => *version == row.version,
+                // The shared prior is in no tenant's registry: it is known by its report alone.
+                None => row.card.is_none(),
+            }
     };
     Ok(rows
         .into_iter()

@@ -8,6 +8,7 @@ use super::{
     heads::{self, Department, Team},
     models::{self, Model},
     overview::{self, RiskOverview},
+    program::{self, Program},
     scalar::{EmployeeOrder, Grouping},
     tenant::{self, Connection, Status, Tenant},
 };
@@ -75,10 +76,16 @@ impl Query {
         heads::teams(ctx).await
     }
 
-    /// The models that tell risks, with their cards and what became of their predictions: the newest first.
+    /// The models that tell risks and readiness, with their cards and what became of their predictions: the newest first.
     #[graphql(guard = "May(Permission::SeeAggregates)", complexity = "100 * child_complexity + 1")]
     async fn models(&self, ctx: &Context<'_>) -> Result<Vec<Model>, ApiError> {
         models::models(ctx).await
+    }
+
+    /// Career programs, by name.
+    #[graphql(complexity = "25 * child_complexity + 1")]
+    async fn programs(&self, ctx: &Context<'_>) -> Result<Vec<Program>, ApiError> {
+        program::programs(ctx).await
     }
 
     /// Connections to HRISs.

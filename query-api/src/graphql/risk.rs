@@ -62,7 +62,7 @@ pub struct RiskFactor<'r>(&'r Factor);
 
 impl Plain for RiskFactor<'_> {}
 
-fn factors(factors: &[Factor]) -> Flat<Vec<RiskFactor<'_>>> {
+pub fn factors(factors: &[Factor]) -> Flat<Vec<RiskFactor<'_>>> {
     Flat(factors.iter().map(RiskFactor).collect())
 }
 

@@ -86,7 +86,7 @@ fn golden_sdl() {
 
 /// Every root field: a document that asks for it, and who may (in the order of `Role::ALL`: store manager, HR manager,
 /// executive, analyst, admin).
-const ROOT_FIELDS: [(&str, &str, &str); 10] = [
+const ROOT_FIELDS: [(&str, &str, &str); 11] = [
     ("connections", "{ connections { id } }", ".x..x"),
     ("departments", "{ departments { name } }", ".xxxx"),
     (
@@ -96,6 +96,7 @@ const ROOT_FIELDS: [(&str, &str, &str); 10] = [
     ),
     ("employees", "{ employees { edges { node { id } } } }", "xx.xx"),
     ("models", "{ models { version } }", ".xxxx"),
+    ("programs", "{ programs { name } }", "xxxxx"),
     ("riskOverview", "{ riskOverview { total { headcount } } }", ".xxxx"),
     ("status", "{ status { logHead } }", "xxxxx"),
     ("teams", "{ teams { manager } }", ".xxxx"),
@@ -193,7 +194,7 @@ impl Root {
 
 /// Every field of `Employee`: how to ask for it, and what each role gets of a person of the own team, and of another person
 /// in the tenant, if it comes to see one (in outline). `v` value, `p` pseudonym, `-` null or empty, `d` asks the database.
-const EMPLOYEE_FIELDS: [(&str, &str, &str, &str); 19] = [
+const EMPLOYEE_FIELDS: [(&str, &str, &str, &str); 20] = [
     ("department", "department", "vvvvv", "vvvvv"),
     ("displayName", "displayName", "vvppv", "vvppv"),
     ("division", "division", "-----", "-----"),
@@ -206,6 +207,7 @@ const EMPLOYEE_FIELDS: [(&str, &str, &str, &str); 19] = [
     ("manager", "manager { id }", "dd-dd", "-----"),
     ("mobilePhone", "mobilePhone", "vv--v", "-v--v"),
     ("position", "position", "vvvvv", "vvvvv"),
+    ("readiness", "readiness { level }", "dd-dd", "-d-dd"),
     ("risk", "risk { band }", "dd-dd", "-d-dd"),
     ("riskHistory", "riskHistory { band }", "dd-dd", "-d-dd"),
     ("status", "status", "vvvvv", "vvvvv"),

@@ -8,7 +8,7 @@ use domain::{
     money::{PayPeriod, PayRate},
     personal::{OPEN_MARKER, UNREADABLE_MARKER},
     policy::Permission,
-    risk::{self, Verdict},
+    risk::{self, Level, Verdict},
 };
 use infra::{
     read_model::timeline::TimelineRow,
@@ -189,7 +189,7 @@ fn tell(event: &AnyEvent, payload: Value) -> Told {
         AnyEvent::Employee(event) => employee_summary(event),
         AnyEvent::Risk(event) => risk_summary(event),
         // Timelines are about people.
-        AnyEvent::Connection(_) | AnyEvent::Tenant(_) => "Settings changed.".to_owned(),
+        AnyEvent::Connection(_) | AnyEvent::Tenant(_) | AnyEvent::Program(_) => "Settings changed.".to_owned(),
     };
     Told {
         summary,
@@ -203,7 +203,8 @@ fn details(event: &AnyEvent, mut payload: Value) -> Option<Value> {
     match event {
         AnyEvent::Employee(employee::Event::DemographicsChanged { .. } | employee::Event::SourceFieldsKept { .. })
         | AnyEvent::Connection(_)
-        | AnyEvent::Tenant(_) => return None,
+        | AnyEvent::Tenant(_)
+        | AnyEvent::Program(_) => return None,
         AnyEvent::Employee(employee::Event::AbsenceRecorded(_)) => {
             if let Some(payload) = payload.as_object_mut() {
                 payload.remove("kind");
@@ -332,6 +333,21 @@ fn risk_summary(event: &risk::Event) -> String {
                     count(i64::from(assessment.horizon_days), "day")
                 ),
                 None => format!("Flight risk {band}; the figures are {GONE}."),
+            }
+        }
+        risk::Event::ReadinessAssessed(assessed) => {
+            let level = match assessed.level {
+                Level::Early => "early on the way",
+                Level::Developing => "developing",
+                Level::Ready => "ready",
+            };
+            match assessed.score.open() {
+                Some(score) => format!(
+                    "Readiness for a career step: {level}, {:.0} % within {}.",
+                    score.probability * 100.0,
+                    count(i64::from(assessed.horizon_days), "day")
+                ),
+                None => format!("Readiness for a career step: {level}; the figures are {GONE}."),
             }
         }
         risk::Event::HumanReviewRecorded(review) => match (review.verdict, review.band) {

@@ -11,9 +11,10 @@ use domain::{
         self, Absence, Assessment, Contact, Demographics, Ended, Ending, Erasure, GiveNotice, Hired, Job, Moved, Name,
         Note, Objection, Overtime, PayChanged, Recognition, Review, Source, Survey, Voluntariness, WeeklyMinutes,
     },
-    id::{ConnectionId, EmployeeId},
+    id::{ConnectionId, EmployeeId, ProgramId},
     money::{Currency, Money, PayPeriod, PayRate},
-    risk::{self, Band, Factor, HumanReview, Score, Verdict},
+    program,
+    risk::{self, Band, Factor, HumanReview, Level, Score, Verdict},
     tenant::{self, Bands},
 };
 use schemas::codec::AnyEvent;
@@ -27,6 +28,7 @@ pub fn all() -> Vec<AnyEvent> {
     all.extend(row(next_risk).map(AnyEvent::Risk));
     all.extend(row(next_connection).map(AnyEvent::Connection));
     all.extend(row(next_tenant).map(AnyEvent::Tenant));
+    all.extend(row(next_program).map(AnyEvent::Program));
     all
 }
 
@@ -236,7 +238,24 @@ fn next_risk(event: Option<&risk::Event>) -> Option<risk::Event> {
                 ],
             }),
         })),
-        Some(RiskAssessed(_)) => Some(HumanReviewRecorded(HumanReview {
+        Some(RiskAssessed(_)) => Some(ReadinessAssessed(risk::Readiness {
+            program: ProgramId::from_uuid(Uuid::from_u128(30)),
+            model: "additive-2026-03".into(),
+            position: 1_235,
+            scored_at: "2026-03-01T12:34:56.789012Z".parse::<Timestamp>().expect("a moment"),
+            horizon_days: 180,
+            level: Level::Ready,
+            score: Personal::Open(Score {
+                probability: 0.1875,
+                vector: Some("0f1e2d3c4b5a69788796a5b4c3d2e1f0".into()),
+                factors: vec![Factor {
+                    feature: "rating".into(),
+                    label: "last review rating 5 of 5".into(),
+                    contribution: 0.75,
+                }],
+            }),
+        })),
+        Some(ReadinessAssessed(_)) => Some(HumanReviewRecorded(HumanReview {
             on: day(2),
             verdict: Verdict::Override,
             band: Some(Band::Low),
@@ -296,5 +315,25 @@ fn next_tenant(event: Option<&tenant::Event>) -> Option<tenant::Event> {
             on: day(3),
         }),
         Some(ModelPromoted { .. }) => None,
+    }
+}
+
+fn next_program(event: Option<&program::Event>) -> Option<program::Event> {
+    use program::Event::*;
+    match event {
+        None => Some(Defined {
+            name: "Cashier to Supervisor".into(),
+            path: program::Path {
+                from: vec!["Cashier".into(), "Senior Cashier".into()],
+                to: vec!["Supervisor".into()],
+            },
+            on: day(1),
+        }),
+        Some(Defined { .. }) => Some(ModelPromoted {
+            model: "additive-2026-03".into(),
+            on: day(2),
+        }),
+        Some(ModelPromoted { .. }) => Some(Closed { on: day(3) }),
+        Some(Closed { .. }) => None,
     }
 }
