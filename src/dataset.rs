@@ -5,7 +5,7 @@ use std::{fs::File, io::Write, path::PathBuf};
 use domain::id::TenantId;
 use infra::{clock, database::Access, route};
 use ml_pipeline::{
-    dataset::{Dataset, Window},
+    dataset::{Dataset, Target, Window},
     frame,
 };
 
@@ -22,23 +22,30 @@ pub struct Arguments {
     /// Whose history; needed where there is more than one tenant.
     #[arg(long)]
     tenant: Option<TenantId>,
+    /// A career program by its name: rows about its candidates, and who moved up [default: rows about who leaves]
+    #[arg(long, value_name = "NAME")]
+    program: Option<String>,
     /// The Parquet file to write; one that exists is replaced.
     #[arg(long, default_value = "dataset.parquet")]
     out: PathBuf,
 }
 
-/// Writes a row per person and month: features as they were known then, and who left afterwards.
+/// Writes a row per person and month: features as they were known then, and who left (or moved up) afterwards.
 ///
 /// # Errors
 /// When the log cannot be read, the file not be written, or it is not clear whose history is meant.
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let parts = arguments.settings.parts()?;
     let tenant = the_tenant(&parts, arguments.tenant).await?;
+    let target = match &arguments.program {
+        Some(name) => train::target(&parts, tenant, name).await?,
+        None => Target::Notice,
+    };
     let (histories, position) = train::histories(&parts, tenant).await?;
     let file = File::create(&arguments.out)
         .map_err(|cause| format!("{} cannot be written: {cause}", arguments.out.display()))?;
     let dataset = tokio::task::spawn_blocking(move || {
-        let dataset = Dataset::build(&histories, clock::today(), &mut |_| {});
+        let dataset = Dataset::of(target, &histories, clock::today(), &mut |_| {});
         let mut frame = frame::frame(&dataset)?;
         frame::write_parquet(&mut frame, file)?;
         Ok::<_, frame::FrameError>(dataset)
@@ -46,7 +53,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let dataset = dataset.await??;
     writeln!(
         std::io::stdout(),
-        "{}: {} months of {} people, {} who left; up to log position {position}",
+        "{}: {} months of {} people, it came to {}; up to log position {position}",
         arguments.out.display(),
         dataset.rows.len(),
         dataset.people(Window::Month),

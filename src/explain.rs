@@ -33,7 +33,7 @@ pub struct Arguments {
     model: Option<String>,
 }
 
-/// Draws the score, or says why there is none.
+/// Draws the score, or says why there is none; then readiness for each career program that has a model.
 ///
 /// # Errors
 /// When nobody has this id, the log cannot be read, or the model does not read.
@@ -50,6 +50,13 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         let model = ModelInUse::load(&parts, tenant, arguments.model.as_deref()).await?;
         let drawn = drawing(&model.artifact, &model.bands, &state, clock::today(), canvas());
         write!(std::io::stdout(), "\n{drawn}")?;
+        if arguments.model.is_none() {
+            for program in report::programs(&parts, tenant).await? {
+                let artifact = report::registered(&parts, tenant, program).await?;
+                let drawn = drawing(&artifact, &model.bands, &state, clock::today(), canvas());
+                write!(std::io::stdout(), "\n{drawn}")?;
+            }
+        }
         return Ok(());
     }
     Err(format!(

@@ -12,14 +12,23 @@ use domain::{
     id::TenantId,
     tenant::Bands,
 };
-use infra::{clock, database::Access, model_registry, read_model::settings, route};
+use infra::{
+    clock,
+    database::Access,
+    model_registry,
+    read_model::{
+        readiness::{self, ProgramRow},
+        settings,
+    },
+    route,
+};
 use ml_pipeline::{
     artifact::Artifact,
     dataset::{Dataset, History},
     fairness::{self, Audit, Favourable, Member, Rule},
     features::FeatureState,
     prior,
-    report::{Report, Scores, html},
+    report::{Report, Scores, html, wording::thresholds},
     shapes,
 };
 
@@ -148,7 +157,26 @@ impl ModelInUse {
     }
 }
 
-async fn registered(parts: &Parts, tenant: TenantId, version: String) -> Result<Artifact, Failure> {
+/// The versions in use for career programs.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn programs(parts: &Parts, tenant: TenantId) -> Result<Vec<String>, Failure> {
+    let programs = parts
+        .database
+        .transact(Access::Read, &[tenant], move |connection| {
+            Box::pin(readiness::programs(connection, tenant))
+        })
+        .await?;
+    let open = programs.into_iter().filter(ProgramRow::is_open);
+    Ok(open.filter_map(|program| program.model).collect())
+}
+
+/// A model of the registry.
+///
+/// # Errors
+/// When it is not there or does not read.
+pub async fn registered(parts: &Parts, tenant: TenantId, version: String) -> Result<Artifact, Failure> {
     let wanted = version.clone();
     let bytes = parts
         .database
@@ -178,7 +206,10 @@ fn of_prior() -> Result<String, Failure> {
 
 /// A company's model, with the scores of its people on a day.
 fn of_company(model: &ModelInUse, histories: &[History], on: Date) -> String {
-    let people: Vec<Person> = histories.iter().filter_map(|history| Person::on(history, on)).collect();
+    let people: Vec<Person> = histories
+        .iter()
+        .filter_map(|history| Person::on(&model.artifact, history, on))
+        .collect();
     let reference: Vec<Vec<f64>> = people.iter().map(|person| person.x.clone()).collect();
     let probabilities: Vec<f64> = people
         .iter()
@@ -189,7 +220,7 @@ fn of_company(model: &ModelInUse, histories: &[History], on: Date) -> String {
         company: model.company.as_deref(),
         shapes: &shapes::shapes(&model.artifact, &reference),
         pairs: &shapes::pairs(&model.artifact),
-        scores: Scores::of(&probabilities, model.bands).as_ref(),
+        scores: Scores::of(&probabilities, &thresholds(&model.artifact.card, &model.bands)).as_ref(),
         audits: &audits(&people, &probabilities, on),
     })
 }
@@ -202,8 +233,8 @@ struct Person {
 }
 
 impl Person {
-    /// Nothing if the person is not scored on the day.
-    fn on(history: &History, on: Date) -> Option<Self> {
+    /// Nothing if the model has nothing to say of the person on the day.
+    fn on(artifact: &Artifact, history: &History, on: Date) -> Option<Self> {
         let mut state = FeatureState::default();
         let mut demographics = None;
         for recorded in &history.events {
@@ -215,8 +246,8 @@ impl Person {
                 demographics = changed.open().cloned();
             }
         }
-        state.is_at_risk(on).then(|| Self {
-            x: state.vector(on).values,
+        artifact.card.target.is_about(&state, on).then(|| Self {
+            x: artifact.vector(&state, on).values,
             demographics,
         })
     }

@@ -148,10 +148,7 @@ pub async fn train_if_due(parts: &Parts, tenant: TenantId, now: Timestamp) -> Re
 }
 
 /// The version in use for the flight risk, the open programs, and the registry's models.
-async fn known(
-    parts: &Parts,
-    tenant: TenantId,
-) -> Result<(Option<String>, Vec<ProgramRow>, Vec<ModelRow>), Failure> {
+async fn known(parts: &Parts, tenant: TenantId) -> Result<(Option<String>, Vec<ProgramRow>, Vec<ModelRow>), Failure> {
     let (settings, mut programs, models) = parts
         .database
         .transact(Access::Read, &[tenant], move |connection| {
@@ -258,7 +255,9 @@ pub async fn for_tenant(
             Question::Program(program) => program.model.as_deref(),
         };
         let stays = promotion == Promotion::UnlessOwn && has_own(&models, in_use);
-        if !stays && !matches!(trained, Trained::Kept(_)) {
+        if stays && matches!(question, Question::Risk) {
+            challenge(parts, tenant, &artifact.version).await?;
+        } else if !stays && !matches!(trained, Trained::Kept(_)) {
             promote(parts, tenant, question, &artifact.version).await?;
         }
     }
@@ -353,11 +352,7 @@ fn for_programs(
     let mut all = Vec::new();
     let mut of_all = None;
     for program in programs {
-        let target = Target::Promotion {
-            name: program.name.clone(),
-            paths: vec![program.path()],
-        };
-        let dataset = rows(target, histories, options, show);
+        let dataset = rows(target_of(program), histories, options, show);
         let trained = match train_on(&dataset, options, show) {
             Ok(artifact) if artifact.card.evaluation.beats_base_rate() => Trained::Promoted(Box::new(artifact)),
             Ok(artifact) => Trained::Kept(Box::new(artifact)),
@@ -396,6 +391,30 @@ fn model_of_all(
     }
 }
 
+/// What a career program's candidates are predicted.
+///
+/// # Errors
+/// When there is no such program.
+pub async fn target(parts: &Parts, tenant: TenantId, name: &str) -> Result<Target, Failure> {
+    let (_, programs, _) = known(parts, tenant).await?;
+    let found = programs.iter().find(|program| program.name == name);
+    found.map(target_of).ok_or_else(|| {
+        let names: Vec<&str> = programs.iter().map(|program| program.name.as_str()).collect();
+        format!(
+            "there is no open career program called {name:?}; there are: {}",
+            names.join(", ")
+        )
+        .into()
+    })
+}
+
+fn target_of(program: &ProgramRow) -> Target {
+    Target::Promotion {
+        name: program.name.clone(),
+        paths: vec![program.path()],
+    }
+}
+
 fn rows(target: Target, histories: &[History], options: &Options, show: &mut dyn FnMut(Progress)) -> Dataset {
     let total = histories.len();
     Dataset::of(target, histories, options.today, &mut |done| {
@@ -424,7 +443,27 @@ async fn promote(parts: &Parts, tenant: TenantId, question: &Question, version: 
             AnyCommand::Program(program::Command::PromoteModel { model, on }),
         ),
     };
-    let id = CommandId::derive(tenant, "train", &format!("{stream}|{version}"));
+    submit(parts, stream, command, version).await
+}
+
+/// Runs a model of the registry beside the one in use.
+async fn challenge(parts: &Parts, tenant: TenantId, version: &str) -> Result<(), Failure> {
+    let command = tenant::Command::Challenge {
+        model: Some(version.to_owned()),
+        on: clock::today(),
+    };
+    let stream = StreamId::new(tenant, Kind::Tenant, tenant);
+    submit(
+        parts,
+        stream,
+        AnyCommand::Tenant(command),
+        &format!("challenge|{version}"),
+    )
+    .await
+}
+
+async fn submit(parts: &Parts, stream: StreamId, command: AnyCommand, key: &str) -> Result<(), Failure> {
+    let id = CommandId::derive(stream.tenant, "train", &format!("{stream}|{key}"));
     let submission = Submission {
         id,
         stream,
@@ -571,7 +610,8 @@ mod tests {
     fn each_question_has_its_own_schedule() {
         let now = Timestamp::UNIX_EPOCH;
         let mut ladder = model("c", "own", 1);
-        ladder.card = Some(json!({"origin": {"kind": "own"}, "target": {"kind": "promotion", "name": "Ladder"}}).into());
+        ladder.card =
+            Some(json!({"origin": {"kind": "own"}, "target": {"kind": "promotion", "name": "Ladder"}}).into());
         let models = [model("a", "own", 31), ladder];
         assert!(is_due(&models, None, now, 30));
         assert!(!is_due(&models, Some("Ladder"), now, 30));

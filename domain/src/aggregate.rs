@@ -47,7 +47,13 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, for enumeration in tests and set-up.
-    pub const ALL: [Self; 5] = [Self::Employee, Self::Risk, Self::Connection, Self::Tenant, Self::Program];
+    pub const ALL: [Self; 5] = [
+        Self::Employee,
+        Self::Risk,
+        Self::Connection,
+        Self::Tenant,
+        Self::Program,
+    ];
 
     /// The kind's stable name, as stored.
     #[must_use]

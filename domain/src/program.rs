@@ -44,11 +44,7 @@ fn is_among(titles: &[String], title: &str) -> bool {
 #[serde(tag = "command", rename_all = "kebab-case")]
 pub enum Command {
     /// Opens a program, or changes what it is.
-    Define {
-        name: String,
-        path: Path,
-        on: Date,
-    },
+    Define { name: String, path: Path, on: Date },
     /// Nobody is a candidate any more.
     Close { on: Date },
     /// Makes a model of the registry the one whose scores people see.

@@ -413,7 +413,10 @@ mod tests {
     #[test]
     fn levels_begin_at_once_and_twice_the_usual_rate() {
         let levels = [0.039, 0.04, 0.079, 0.08].map(|p| Level::of(p, 0.04));
-        assert_eq!(levels, [Level::Early, Level::Developing, Level::Developing, Level::Ready]);
+        assert_eq!(
+            levels,
+            [Level::Early, Level::Developing, Level::Developing, Level::Ready]
+        );
         for level in Level::ALL {
             assert_eq!(Level::from_name(level.name()), Some(level));
         }

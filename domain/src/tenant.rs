@@ -71,6 +71,11 @@ pub enum Command {
         model: String,
         on: Date,
     },
+    /// Runs a model of the registry beside the one in use, on the same people, unseen: none ends that.
+    Challenge {
+        model: Option<String>,
+        on: Date,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,6 +84,7 @@ pub enum Event {
     Created { name: String, on: Date },
     SettingsChanged { bands: Bands, on: Date },
     ModelPromoted { model: String, on: Date },
+    ChallengerChanged { model: Option<String>, on: Date },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -93,6 +99,8 @@ pub enum Rejection {
     BandsOutOfOrder,
     #[error("the model's version must not be empty")]
     NoModel,
+    #[error("the model in use cannot challenge itself")]
+    InUse,
 }
 
 impl Event {
@@ -100,7 +108,10 @@ impl Event {
     #[must_use]
     pub const fn effective_on(&self) -> Date {
         match self {
-            Self::Created { on, .. } | Self::SettingsChanged { on, .. } | Self::ModelPromoted { on, .. } => *on,
+            Self::Created { on, .. }
+            | Self::SettingsChanged { on, .. }
+            | Self::ModelPromoted { on, .. }
+            | Self::ChallengerChanged { on, .. } => *on,
         }
     }
 }
@@ -113,6 +124,7 @@ pub enum Tenant {
         name: String,
         bands: Bands,
         model: Option<String>,
+        challenger: Option<String>,
     },
 }
 
@@ -128,27 +140,43 @@ impl Aggregate for Tenant {
             Command::Create { name, on } => self.create(name, on),
             Command::ChangeSettings { bands, on } => self.change_settings(bands, on),
             Command::PromoteModel { model, on } => self.promote_model(model, on),
+            Command::Challenge { model, on } => self.challenge(model, on),
         }
     }
 
     fn evolve(self, event: &Event) -> Self {
-        match (self, event) {
-            (_, Event::Created { name, .. }) => Self::Active {
+        if let Event::Created { name, .. } = event {
+            return Self::Active {
                 name: name.clone(),
                 bands: Bands::default(),
                 model: None,
-            },
-            (Self::Active { name, model, .. }, Event::SettingsChanged { bands, .. }) => Self::Active {
+                challenger: None,
+            };
+        }
+        match self {
+            Self::Unknown => Self::Unknown,
+            Self::Active {
                 name,
-                bands: *bands,
-                model,
-            },
-            (Self::Active { name, bands, .. }, Event::ModelPromoted { model, .. }) => Self::Active {
-                name,
-                bands,
-                model: Some(model.clone()),
-            },
-            (Self::Unknown, Event::SettingsChanged { .. } | Event::ModelPromoted { .. }) => Self::Unknown,
+                mut bands,
+                mut model,
+                mut challenger,
+            } => {
+                match event {
+                    Event::Created { .. } => {} // answered above
+                    Event::SettingsChanged { bands: to, .. } => bands = *to,
+                    Event::ModelPromoted { model: to, .. } => {
+                        challenger = challenger.filter(|challenger| challenger != to);
+                        model = Some(to.clone());
+                    }
+                    Event::ChallengerChanged { model: to, .. } => challenger.clone_from(to),
+                }
+                Self::Active {
+                    name,
+                    bands,
+                    model,
+                    challenger,
+                }
+            }
         }
     }
 }
@@ -173,6 +201,18 @@ impl Tenant {
             Self::Unknown => Err(Rejection::NotCreated),
             Self::Active { bands: known, .. } if *known == bands => Ok(vec![]),
             Self::Active { .. } => Ok(vec![Event::SettingsChanged { bands, on }]),
+        }
+    }
+
+    fn challenge(&self, model: Option<String>, on: Date) -> Result<Vec<Event>, Rejection> {
+        if model.as_ref().is_some_and(|model| model.trim().is_empty()) {
+            return Err(Rejection::NoModel);
+        }
+        match self {
+            Self::Unknown => Err(Rejection::NotCreated),
+            Self::Active { model: in_use, .. } if model.is_some() && *in_use == model => Err(Rejection::InUse),
+            Self::Active { challenger, .. } if *challenger == model => Ok(vec![]),
+            Self::Active { .. } => Ok(vec![Event::ChallengerChanged { model, on }]),
         }
     }
 
@@ -263,6 +303,36 @@ mod tests {
             Err(Rejection::NotCreated)
         );
         assert_eq!(created().decide(promote("m1"), on()).expect("accepted").len(), 1);
+    }
+
+    #[test]
+    fn a_challenger_is_another_model_and_is_none_any_more_once_promoted() {
+        let challenge = |model: Option<&str>| Command::Challenge {
+            model: model.map(str::to_owned),
+            on: on(),
+        };
+        let after = |state: Tenant, command: Command| {
+            let events = state.decide(command, on()).expect("accepted");
+            events.iter().fold(state, Tenant::evolve)
+        };
+        let promote = |model: &str| Command::PromoteModel {
+            model: model.into(),
+            on: on(),
+        };
+        assert_eq!(
+            Tenant::default().decide(challenge(Some("m2")), on()),
+            Err(Rejection::NotCreated)
+        );
+        let used = after(created(), promote("m1"));
+        assert_eq!(used.decide(challenge(Some("m1")), on()), Err(Rejection::InUse));
+        assert_eq!(used.decide(challenge(Some(" ")), on()), Err(Rejection::NoModel));
+        assert_eq!(used.decide(challenge(None), on()), Ok(vec![]));
+        let challenged = after(used, challenge(Some("m2")));
+        assert_eq!(challenged.decide(challenge(Some("m2")), on()), Ok(vec![]));
+        let other = after(challenged.clone(), promote("m3"));
+        assert!(matches!(other, Tenant::Active { challenger: Some(model), .. } if model == "m2"));
+        let promoted = after(challenged, promote("m2"));
+        assert!(matches!(promoted, Tenant::Active { challenger: None, model: Some(model), .. } if model == "m2"));
     }
 
     #[test]

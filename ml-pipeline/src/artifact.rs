@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     dataset::Target,
-    features::{self, FEATURE_SET, FeatureId},
+    features::{self, FEATURE_SET, FeatureId, FeatureState, FeatureVector, PayLevels},
     metrics::{Bin, Intervals, Recalibration},
     model::{Calibration, Learner, Model, Prediction, probability},
 };
@@ -28,6 +28,8 @@ pub struct Artifact {
     pub version: String,
     pub card: ModelCard,
     pub hazard: Hazard,
+    /// What jobs paid when it was trained.
+    pub pay_levels: PayLevels,
 }
 
 /// The chance that what is predicted (for a flight risk: notice) comes within the next month (a discrete-time hazard; Singer and Willett, 1993), and what it comes to
@@ -380,6 +382,7 @@ struct Content {
     inputs: Vec<String>,
     card: ModelCard,
     hazard: Hazard,
+    pay_levels: PayLevels,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -399,18 +402,26 @@ struct Header {
 
 impl Artifact {
     /// Names a model after its content.
-    pub fn new(card: ModelCard, hazard: Hazard) -> Result<Self, ArtifactError> {
+    pub fn new(card: ModelCard, hazard: Hazard, pay_levels: PayLevels) -> Result<Self, ArtifactError> {
         let content = Content {
             inputs: inputs(),
             card,
             hazard,
+            pay_levels,
         };
         let version = version(&content, &checksum(&content)?);
         Ok(Self {
             version,
             card: content.card,
             hazard: content.hazard,
+            pay_levels: content.pay_levels,
         })
+    }
+
+    /// A person's model inputs on a day, with pay compared as this model compares it.
+    #[must_use]
+    pub fn vector(&self, state: &FeatureState, on: Date) -> FeatureVector {
+        state.vector(on, &self.pay_levels)
     }
 
     /// The score of a row of [`crate::FEATURES`] on a day, within the card's horizon.
@@ -425,6 +436,7 @@ impl Artifact {
             inputs: inputs(),
             card: self.card.clone(),
             hazard: self.hazard.clone(),
+            pay_levels: self.pay_levels.clone(),
         };
         let checksum = checksum(&content)?;
         let stored = Stored {
@@ -469,6 +481,7 @@ impl Artifact {
             version: stored.version,
             card: stored.content.card,
             hazard: stored.content.hazard,
+            pay_levels: stored.content.pay_levels,
         })
     }
 }
@@ -549,7 +562,7 @@ mod tests {
     fn a_model_of_other_features_is_refused() {
         let mut artifact = prior::prior().expect("the committed prior");
         artifact.card.feature_set = FEATURE_SET + 1;
-        let other = Artifact::new(artifact.card, artifact.hazard).expect("an artifact");
+        let other = Artifact::new(artifact.card, artifact.hazard, artifact.pay_levels).expect("an artifact");
         let read = Artifact::from_json(&other.to_json().expect("json"));
         assert!(matches!(read, Err(ArtifactError::FeatureSet { .. })));
     }

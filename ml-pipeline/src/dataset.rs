@@ -5,7 +5,7 @@ use domain::{Date, employee::Event, id::EmployeeId, program::Path};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    features::{self, FEATURES, FeatureId, FeatureState, SpellEnd},
+    features::{self, FEATURES, FeatureId, FeatureState, FeatureVector, Group, PayLevels, SpellEnd},
     table::Table,
 };
 
@@ -38,6 +38,15 @@ pub enum Target {
 }
 
 impl Target {
+    /// Whether there is anything to predict about a person on a day.
+    #[must_use]
+    pub fn is_about(&self, state: &FeatureState, on: Date) -> bool {
+        match self {
+            Self::Notice => state.is_at_risk(on),
+            Self::Promotion { paths, .. } => paths.iter().any(|path| state.is_candidate(on, path)),
+        }
+    }
+
     /// Whether there is anything to predict about a person on a day, and how the spell ends that lasts then: by path for
     /// promotions, since somebody may be a candidate of several.
     fn spells<'a>(&'a self, then: &'a FeatureState, now: &'a FeatureState, on: Date) -> Vec<SpellEnd> {
@@ -91,6 +100,8 @@ impl Window {
 pub struct Dataset {
     pub target: Target,
     pub rows: Vec<Row>,
+    /// What jobs pay on the last day that the histories tell of: what a model that learns from these rows compares pay with.
+    pub pay_levels: PayLevels,
     /// The last day that the histories tell of.
     pub known_until: Date,
 }
@@ -108,17 +119,21 @@ impl Dataset {
     pub fn of(target: Target, histories: &[History], known_until: Date, progress: &mut dyn FnMut(usize)) -> Self {
         let cutoffs = cutoffs(histories, known_until);
         let mut rows = Vec::new();
+        let mut now = Vec::new();
         for (done, history) in histories.iter().enumerate() {
             if done % 256 == 0 {
                 progress(done);
             }
             rows_of(&target, history, &cutoffs, known_until, &mut rows);
+            now.extend(fold(history, |recorded| recorded.known_on <= known_until).pay_in_group(known_until));
         }
         progress(histories.len());
-        rows.sort_by_key(|row| row.cutoff); // stable: histories keep their order
+        rows.sort_by_key(|(row, _)| row.cutoff); // stable: histories keep their order
+        let rows = with_compa_ratios(rows);
         Self {
             target,
             rows,
+            pay_levels: PayLevels::of(now),
             known_until,
         }
     }
@@ -143,6 +158,7 @@ impl Dataset {
         Self {
             target: self.target.clone(),
             rows: self.rows.iter().filter(|row| row.cutoff < day).cloned().collect(),
+            pay_levels: self.pay_levels.clone(),
             known_until: self.known_until.min(day),
         }
     }
@@ -153,6 +169,7 @@ impl Dataset {
         Self {
             target: self.target.clone(),
             rows: self.rows.iter().filter(|row| row.cutoff >= day).cloned().collect(),
+            pay_levels: self.pay_levels.clone(),
             known_until: self.known_until,
         }
     }
@@ -222,7 +239,13 @@ fn cutoffs(histories: &[History], known_until: Date) -> Vec<Date> {
     cutoffs
 }
 
-fn rows_of(target: &Target, history: &History, cutoffs: &[Date], known_until: Date, rows: &mut Vec<Row>) {
+fn rows_of(
+    target: &Target,
+    history: &History,
+    cutoffs: &[Date],
+    known_until: Date,
+    rows: &mut Vec<(Row, Option<(Group, f64)>)>,
+) {
     let latest = fold(history, |_| true);
     if latest.is_erased() || latest.objects() {
         return;
@@ -232,14 +255,31 @@ fn rows_of(target: &Target, history: &History, cutoffs: &[Date], known_until: Da
     for &cutoff in cutoffs {
         let state = replay.known_on(cutoff);
         for end in target.spells(state, &outcome, cutoff) {
-            rows.push(Row {
+            let row = Row {
                 employee: history.employee,
                 cutoff,
-                x: state.vector(cutoff).values,
+                x: state.own_vector(cutoff).values,
                 end,
-            });
+            };
+            rows.push((row, state.pay_in_group(cutoff)));
         }
     }
+}
+
+/// Rows in order of cut-off, each with its pay against that of the others at the same cut-off, as it was known then.
+fn with_compa_ratios(mut rows: Vec<(Row, Option<(Group, f64)>)>) -> Vec<Row> {
+    for of_day in rows.chunk_by_mut(|(one, _), (other, _)| one.cutoff == other.cutoff) {
+        let levels = PayLevels::of(of_day.iter().filter_map(|(_, pay)| pay.clone()));
+        for (row, pay) in of_day {
+            let ratio = pay.as_ref().and_then(|(group, pay)| levels.ratio(group, *pay));
+            let mut vector = FeatureVector {
+                values: std::mem::take(&mut row.x),
+            };
+            vector.compare_pay(ratio);
+            row.x = vector.values;
+        }
+    }
+    rows.into_iter().map(|(row, _)| row).collect()
 }
 
 fn fold(history: &History, take: impl Fn(&Recorded) -> bool) -> FeatureState {

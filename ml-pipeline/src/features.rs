@@ -1,6 +1,7 @@
 //! The one definition of every model input: a fold over the employee's events ([`FeatureState`]), and a table of what is
 //! read off it on a day ([`FEATURES`]). Training and live scoring both come through here, so that they cannot drift apart.
 
+mod pay_levels;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ use domain::Date;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+pub use pay_levels::{Group, PayLevels};
 pub use state::{FeatureState, SpellEnd, Unscored};
 
 use state::{Move, Pay};
@@ -42,6 +44,8 @@ pub const RECOGNITION_WEEKS: f64 = 8.0;
 /// The same for an absence.
 pub const ABSENCE_WEEKS: f64 = 8.0;
 
+/// The feature that other people's pay enters.
+const COMPA_RATIO: &str = "compa_ratio";
 const DAYS_PER_YEAR: f64 = 365.25;
 const HALF_YEAR_DAYS: Day = 26 * 7;
 const QUARTER_DAYS: Day = 13 * 7;
@@ -163,6 +167,14 @@ impl FeatureVector {
             .collect()
     }
 
+    /// Sets the compa-ratio.
+    pub(crate) fn compare_pay(&mut self, ratio: Option<f64>) {
+        let place = FEATURES.iter().position(|feature| feature.name == COMPA_RATIO);
+        if let Some(value) = place.and_then(|place| self.values.get_mut(place)) {
+            *value = ratio.unwrap_or(f64::NAN);
+        }
+    }
+
     /// The value of one feature, unless it is missing.
     #[must_use]
     pub fn get(&self, id: FeatureId) -> Option<f64> {
@@ -171,9 +183,19 @@ impl FeatureVector {
 }
 
 impl FeatureState {
-    /// The model inputs on a day, from facts that are true by then. All are missing on a day without employment.
+    /// The model inputs on a day, from facts that are true by then. All are missing on a day without employment. Pay is
+    /// compared with the levels that a model brings.
     #[must_use]
-    pub fn vector(&self, on: Date) -> FeatureVector {
+    pub fn vector(&self, on: Date, levels: &PayLevels) -> FeatureVector {
+        let mut vector = self.own_vector(on);
+        if let Some((group, pay)) = self.pay_in_group(on) {
+            vector.compare_pay(levels.ratio(&group, pay));
+        }
+        vector
+    }
+
+    /// The same, where pay is compared later.
+    pub(crate) fn own_vector(&self, on: Date) -> FeatureVector {
         let values = match self.spell_start(day(on)) {
             Some(since) => {
                 let moment = Moment {
@@ -442,6 +464,14 @@ pub static FEATURES: &[Feature] = &[
         |m| m.pay_log(),
         words::pay,
     ),
+    // Set by `compare_pay`.
+    feature(
+        COMPA_RATIO,
+        "pay over the median of the same job",
+        DOWN,
+        |_| f64::NAN,
+        words::compa_ratio,
+    ),
     feature("transfers", "in a year", None, |m| m.transfers(), words::transfers),
     season("month", None, |date| f64::from(date.month()), words::month),
     season("season_january", None, |date| flag(date.month() == 1), words::january),
@@ -548,7 +578,9 @@ impl Moment<'_> {
     /// Since the job title last became what it is; a job from before this employment counts from its first day.
     fn years_in_role(&self) -> f64 {
         let titles = self.state.titles.until(self.on);
-        let Some((_, Some(now))) = titles.last() else { return f64::NAN };
+        let Some((_, Some(now))) = titles.last() else {
+            return f64::NAN;
+        };
         let same = titles.iter().rev().take_while(|(_, title)| title.as_ref() == Some(now));
         same.last().map_or(f64::NAN, |(since, _)| {
             self.years_since((*since).max(self.since)).min(PROMOTION_YEARS_CAP)

@@ -6,7 +6,7 @@ use chrono::Datelike;
 use polars::prelude::{Column, DataFrame, DataType, IntoColumn, NamedFrom, ParquetWriter, PolarsError, Series};
 
 use crate::{
-    dataset::{Dataset, Window},
+    dataset::{Dataset, Target, Window},
     features::FEATURES,
     train::HORIZONS_DAYS,
 };
@@ -28,7 +28,8 @@ pub enum FrameError {
 /// - `employee`: the id, which is a pseudonym; `cutoff`: the date as of which everything was known;
 /// - every feature of [`FEATURES`] by its name, as a floating-point number; null where it is missing;
 /// - `left_within_month`, and `left_within_90_days`, `_180_days`, `_365_days`: whether notice of voluntary leaving came in
-///   that time; null where that is not known (yet), because the window is open or the person went for another reason.
+///   that time; null where that is not known (yet), because the window is open or the person went for another reason. Of rows
+///   about a career program `promoted_within_…`: whether the person moved up.
 ///
 /// # Errors
 /// When polars fails.
@@ -53,8 +54,12 @@ pub fn frame(dataset: &Dataset) -> Result<DataFrame, FrameError> {
             .collect();
         columns.push(Series::new(feature.name.into(), values).into_column());
     }
-    let mut windows = vec![("left_within_month".to_owned(), Window::Month)];
-    windows.extend(HORIZONS_DAYS.map(|days| (format!("left_within_{days}_days"), Window::Days(days))));
+    let what = match dataset.target {
+        Target::Notice => "left",
+        Target::Promotion { .. } => "promoted",
+    };
+    let mut windows = vec![(format!("{what}_within_month"), Window::Month)];
+    windows.extend(HORIZONS_DAYS.map(|days| (format!("{what}_within_{days}_days"), Window::Days(days))));
     for (name, window) in windows {
         let outcomes: Vec<Option<bool>> = rows.iter().map(|row| dataset.outcome(row, window)).collect();
         columns.push(Series::new(name.into(), outcomes).into_column());

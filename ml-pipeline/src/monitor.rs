@@ -26,6 +26,9 @@ pub struct UseReport {
     pub drift: Vec<Moved>,
     /// The day that people now are compared with.
     pub reference: Date,
+    /// For a challenger: the models in use beside it, about the same people on the same days.
+    #[serde(default)]
+    pub beside: Option<Truth>,
     /// The essence, in plain words.
     pub words: Vec<String>,
 }
@@ -89,7 +92,27 @@ pub fn report(
         truth,
         drift,
         reference,
+        beside: None,
         words,
+    }
+}
+
+impl UseReport {
+    /// The report on a challenger, with what was said by the models in use beside it, about the same people on the same days.
+    #[must_use]
+    pub fn beside(mut self, champion: Truth) -> Self {
+        let words = match (&self.truth.overall.finding, &champion.overall.finding) {
+            (Finding::Measured(ours), Finding::Measured(theirs)) => format!(
+                "As a challenger it is shown to nobody. About the same {} people its mean squared error was {:.4}, that of the models \
+                 in use {:.4}.",
+                self.truth.overall.ripe, ours.brier, theirs.brier
+            ),
+            (_, _) => "As a challenger it is shown to nobody; how it does beside the model in use cannot be said yet."
+                .to_owned(),
+        };
+        self.words.insert(1.min(self.words.len()), words);
+        self.beside = Some(champion);
+        self
     }
 }
 
@@ -217,7 +240,11 @@ mod tests {
                 horizon_days: 180,
             })
             .collect();
-        let made_it: Vec<_> = scores[..30].iter().chain(&scores[88..]).map(|one| one.employee).collect();
+        let made_it: Vec<_> = scores[..30]
+            .iter()
+            .chain(&scores[88..])
+            .map(|one| one.employee)
+            .collect();
         let outcome = |employee, _| {
             Some(if made_it.contains(&employee) {
                 crate::features::SpellEnd::Event { on: on(2025, 3, 1) }

@@ -3,8 +3,7 @@
 mod plot;
 #[cfg(test)]
 mod tests;
-
-use domain::{risk::Band, tenant::Bands};
+pub mod wording;
 
 use crate::{
     artifact::{Artifact, Evaluation, ModelCard, Origin},
@@ -17,6 +16,7 @@ use crate::{
     statistics::Interval,
 };
 use plot::percent;
+use wording::Wording;
 
 const STYLE: &str = include_str!("report/style.css");
 /// Importances that are drawn; the rest is told as a number.
@@ -44,8 +44,8 @@ pub struct Report<'a> {
 /// How many people have which probability, now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scores {
-    pub bands: Bands,
-    pub by_band: Vec<(Band, usize)>,
+    /// By band or level, lowest first: where it begins, its name, how many people are in it.
+    pub by_band: Vec<(f64, &'static str, usize)>,
     pub bins: Vec<(Interval, usize)>,
     pub people: usize,
 }
@@ -53,7 +53,7 @@ pub struct Scores {
 impl Scores {
     /// Counts probabilities; nothing with fewer than [`SCORED_MIN`], which would tell of single people.
     #[must_use]
-    pub fn of(probabilities: &[f64], bands: Bands) -> Option<Self> {
+    pub fn of(probabilities: &[f64], thresholds: &[(f64, &'static str)]) -> Option<Self> {
         if probabilities.len() < SCORED_MIN {
             return None;
         }
@@ -73,15 +73,18 @@ impl Scores {
                     .count(),
             )
         });
-        let by_band = Band::ALL.map(|band| {
-            let of = probabilities
+        let band = |probability: f64| {
+            thresholds
                 .iter()
-                .filter(|probability| bands.band(**probability) == band);
-            (band, of.count())
+                .rposition(|(from, _)| probability > *from)
+                .unwrap_or(0)
+        };
+        let by_band = thresholds.iter().enumerate().map(|(at, (from, name))| {
+            let of = probabilities.iter().filter(|probability| band(**probability) == at);
+            (*from, *name, of.count())
         });
         Some(Self {
-            bands,
-            by_band: by_band.into(),
+            by_band: by_band.collect(),
             bins: bins.collect(),
             people: probabilities.len(),
         })
@@ -96,7 +99,7 @@ pub fn html(report: &Report<'_>) -> String {
     let sections = [
         head(report),
         key_figures(card),
-        honesty(&card.evaluation),
+        honesty(&card.evaluation, &Wording::of(&card.target)),
         report.scores.map_or_else(String::new, distribution),
         looks_at(report),
         together(report.pairs),
@@ -167,27 +170,31 @@ fn head(report: &Report<'_>) -> String {
         ),
     };
     let data = &card.data;
+    let words = Wording::of(&card.target);
     format!(
         "<header>\n<p class=\"over\">Model report · {whose} · {}</p>\n<h1>{}</h1>\n{}<div class=\"grid\">\n\
-         <section class=\"card\"><h3>What it is</h3><p>{kind}: {made}. It gives the probability that somebody gives notice of \
-         their own will within {} days.</p></section>\n\
-         <section class=\"card\"><h3>Whose data</h3><p>{learnt}: {} people, {} who left, {} to {}.</p></section>\n\
+         <section class=\"card\"><h3>What it is</h3><p>{kind}: {made}. It gives the probability that somebody {} \
+         within {} days.</p></section>\n\
+         <section class=\"card\"><h3>Whose data</h3><p>{learnt}: {} people, {} who {}, {} to {}.</p></section>\n\
          <section class=\"card\"><h3>How good it is</h3><p>{}</p></section>\n\
-         <section class=\"card\"><h3>What it is not for</h3><p>Not for dismissals, pay or promotions, and for no decision by itself. A \
+         <section class=\"card\"><h3>What it is not for</h3><p>Not for {}, and for no decision by itself. A \
          score is about people like this one; it does not know this person, and it does not say why.</p></section>\n</div>\n</header>\n",
         escaped(&report.artifact.version),
-        headline(&card.evaluation, card.horizon_days),
+        headline(&card.evaluation, card.horizon_days, &words),
         alarm(&card.evaluation),
+        words.somebody,
         card.horizon_days,
         thousands(data.people),
         thousands(data.cases),
+        words.did,
         data.first_cutoff,
         data.known_until,
-        good(&card.evaluation),
+        good(&card.evaluation, &words),
+        words.not_for,
     )
 }
 
-fn headline(evaluation: &Evaluation, days: u16) -> String {
+fn headline(evaluation: &Evaluation, days: u16, words: &Wording) -> String {
     let low = evaluation
         .intervals
         .as_ref()
@@ -195,9 +202,13 @@ fn headline(evaluation: &Evaluation, days: u16) -> String {
     let is_shown = low.is_some_and(|low| low > 0.5) && evaluation.beats_base_rate();
     match evaluation.lift_top_tenth {
         Some(lift) if is_shown => format!(
-            "Of the tenth with the highest scores, {lift:.1} times as many gave notice within {days} days as among all people"
+            "Of the tenth with the highest scores, {lift:.1} times as many {} within {days} days as among all people",
+            words.came
         ),
-        _ => format!("Who gives notice within {days} days: not shown to be better than the plain rate of exits"),
+        _ => format!(
+            "Who {} within {days} days: not shown to be better than the plain rate of {}",
+            words.comes, words.events
+        ),
     }
 }
 
@@ -222,24 +233,29 @@ fn alarm(evaluation: &Evaluation) -> String {
     format!("<div class=\"alarm\" role=\"note\">{words}</div>\n")
 }
 
-fn good(evaluation: &Evaluation) -> String {
+fn good(evaluation: &Evaluation, words: &Wording) -> String {
+    let did = words.did;
     let order = evaluation.auc.map_or_else(
-        || "It cannot be said how well it orders people: too few left. ".to_owned(),
+        || format!("It cannot be said how well it orders people: too few {did}. "),
         |auc| {
             format!(
-                "Of two people of whom one left, it puts the one who left higher {:.0} times in 100; chance does so 50 times. ",
+                "Of two people of whom one {did}, it puts the one who {did} higher {:.0} times in 100; chance does so 50 times. ",
                 auc * 100.0
             )
         },
     );
     let level = evaluation.observed_over_expected.map_or_else(String::new, |ratio| {
-        format!("Of 100 exits that it predicted, {:.0} came. ", ratio * 100.0)
+        format!("Of 100 {} that it predicted, {:.0} came. ", words.events, ratio * 100.0)
     });
-    format!("{order}{level}Most people with a high score stay all the same.")
+    format!(
+        "{order}{level}Most people with a high score do not {} within the time all the same.",
+        words.infinitive
+    )
 }
 
 fn key_figures(card: &ModelCard) -> String {
     let evaluation = &card.evaluation;
+    let words = &Wording::of(&card.target);
     let intervals = evaluation.intervals.as_ref();
     let between = |interval: Option<Interval>, digits: usize| {
         interval.map_or_else(String::new, |interval| {
@@ -265,7 +281,10 @@ fn key_figures(card: &ModelCard) -> String {
             evaluation.auc.map_or_else(String::new, |value| {
                 plot::gauge((0.4, 1.0), value, auc, 0.5, "chance 0.5")
             }),
-            "How often the one who left is ranked above the one who stayed. Real models of this kind reach 0.65 to 0.75.",
+            &format!(
+                "How often the one who {} is ranked above the one who {}. Real models of this kind reach 0.65 to 0.75.",
+                words.did, words.did_not
+            ),
         ),
         tile(
             "Lift in the top tenth",
@@ -275,7 +294,10 @@ fn key_figures(card: &ModelCard) -> String {
             evaluation.lift_top_tenth.map_or_else(String::new, |value| {
                 plot::gauge((0.5, 4.0), value, None, 1.0, "chance 1")
             }),
-            "The rate of exits among the tenth with the highest scores, over that of all.",
+            &format!(
+                "The rate of {} among the tenth with the highest scores, over that of all.",
+                words.events
+            ),
         ),
         tile(
             "Level (observed over expected)",
@@ -285,7 +307,7 @@ fn key_figures(card: &ModelCard) -> String {
             evaluation.observed_over_expected.map_or_else(String::new, |value| {
                 plot::gauge((0.5, 1.5), value, ratio, 1.0, "right 1")
             }),
-            "Above 1 more left than predicted, below 1 fewer.",
+            &format!("Above 1 more {} than predicted, below 1 fewer.", words.did),
         ),
         tile(
             "Calibration error",
@@ -319,7 +341,10 @@ fn key_figures(card: &ModelCard) -> String {
                 evaluation.brier_base_rate,
                 &format!("rate alone {:.4}", evaluation.brier_base_rate),
             ),
-            "The mean squared error; smaller is better. It must be below that of the plain rate of exits.",
+            &format!(
+                "The mean squared error; smaller is better. It must be below that of the plain rate of {}.",
+                words.events
+            ),
         ),
         evaluation.shared_prior.as_ref().map_or_else(String::new, |prior| {
             tile(
@@ -343,18 +368,19 @@ fn key_figures(card: &ModelCard) -> String {
     ];
     format!(
         "<h2>Key figures</h2>\n<p class=\"note\">Measured forward in time: a model that saw only what was known before {}, on {} rows of {} \
-         people after it, {} of them before a notice. Intervals hold the truth 95 times in 100 (people drawn anew, not rows).</p>\n\
+         people after it, {} of them before {}. Intervals hold the truth 95 times in 100 (people drawn anew, not rows).</p>\n\
          <div class=\"grid\">\n{}</div>\n",
         evaluation.test_from,
         thousands(evaluation.test_rows),
         thousands(evaluation.test_people),
         thousands(evaluation.test_positives),
+        words.event,
         tiles.concat()
     )
 }
 
 /// Whether probabilities come true, and what the order is worth.
-fn honesty(evaluation: &Evaluation) -> String {
+fn honesty(evaluation: &Evaluation, words: &Wording) -> String {
     if evaluation.reliability.is_empty() {
         return String::new();
     }
@@ -394,42 +420,39 @@ fn honesty(evaluation: &Evaluation) -> String {
          <details><summary>As a table</summary><div class=\"scroll\"><table><thead><tr><th scope=\"col\">predicted</th><th scope=\"col\">observed</th><th scope=\"col\">rows</th><th scope=\"col\">interval</th></tr></thead><tbody>{rows}</tbody></table></div></details></figure>\n\
          <figure class=\"card\"><h3>Who is found when one looks at the highest scores first</h3>\n{}\n<figcaption class=\"note\">The curve between the two dashed \
          lines is this model; the lower line is chance, the upper one would be knowing the future.</figcaption>\n\
-         <details><summary>As a table</summary><div class=\"scroll\"><table><thead><tr><th scope=\"col\">highest scores</th><th scope=\"col\">hold of all leavers</th><th scope=\"col\">lift</th></tr></thead><tbody>{held}</tbody></table></div></details></figure>\n</div>\n",
+         <details><summary>As a table</summary><div class=\"scroll\"><table><thead><tr><th scope=\"col\">highest scores</th><th scope=\"col\">hold of all {}</th><th scope=\"col\">lift</th></tr></thead><tbody>{held}</tbody></table></div></details></figure>\n</div>\n",
         plot::reliability(&bins),
         thousands(evaluation.reliability.iter().map(|bin| bin.n).max().unwrap_or(0)),
-        plot::gains(&gains, base),
+        plot::gains(&gains, base, words.did),
+        words.people,
     )
 }
 
-/// Which share of all leavers the people with the highest scores hold, by the bins of the reliability table.
+/// Which share of all to whom it came the people with the highest scores hold, by the bins of the reliability table.
 #[must_use]
 pub fn gains(bins: &[Bin]) -> Vec<(f64, f64)> {
     let rows: f64 = bins.iter().map(|bin| bin.n as f64).sum();
-    let leavers: f64 = bins.iter().map(|bin| bin.n as f64 * bin.observed).sum();
+    let all: f64 = bins.iter().map(|bin| bin.n as f64 * bin.observed).sum();
     let (mut taken, mut held) = (0.0, 0.0);
     let mut gains = vec![(0.0, 0.0)];
     for bin in bins.iter().rev() {
         taken += bin.n as f64;
         held += bin.n as f64 * bin.observed;
-        if leavers > 0.0 {
-            gains.push((taken / rows, held / leavers));
+        if all > 0.0 {
+            gains.push((taken / rows, held / all));
         }
     }
     gains
 }
 
 fn distribution(scores: &Scores) -> String {
-    let bands = &scores.bands;
-    let from = [0.0, bands.medium_above, bands.high_above, bands.critical_above];
-    let thresholds: Vec<(f64, &str)> = from.into_iter().zip(Band::ALL.map(Band::name)).collect();
+    let thresholds: Vec<(f64, &str)> = scores.by_band.iter().map(|(from, name, _)| (*from, *name)).collect();
     let rows: String = scores
         .by_band
         .iter()
-        .zip(&thresholds)
-        .map(|((band, n), (from, _))| {
+        .map(|(from, name, n)| {
             format!(
-                "<tr><th scope=\"row\">{}</th><td>above {}</td><td>{}</td><td>{}</td></tr>",
-                band.name(),
+                "<tr><th scope=\"row\">{name}</th><td>above {}</td><td>{}</td><td>{}</td></tr>",
                 percent(*from),
                 thousands(*n),
                 percent(*n as f64 / scores.people as f64)
@@ -484,7 +507,8 @@ fn looks_at(report: &Report<'_>) -> String {
     };
     format!(
         "<h2>What it looks at</h2>\n<p>How far each feature moves the odds, on average over people: × 1.30 means up or down by some 30 %. \
-         It says what the model uses, not what makes people leave.{rest}</p>\n<ol class=\"bars\">{bars}</ol>\n{}",
+         It says what the model uses, not what makes people {}.{rest}</p>\n<ol class=\"bars\">{bars}</ol>\n{}",
+        Wording::of(&card.target).infinitive,
         shapes(report)
     )
 }
@@ -690,7 +714,7 @@ fn groups(audits: &[Audit]) -> String {
     }
     let tables: String = audits.iter().map(audited).collect();
     format!(
-        "<h2>Do groups fare alike?</h2>\n<p>A ratio is a question and not an answer: where groups truly leave at different rates, a good \
+        "<h2>Do groups fare alike?</h2>\n<p>A ratio is a question and not an answer: where groups truly differ in their rates, a good \
          score selects them at different rates. Calibration (observed over expected) and AUC of each group say which it is. \
          Attributes come from the fairness records and are no model input.</p>\n{tables}"
     )
@@ -804,6 +828,7 @@ fn provenance(artifact: &Artifact) -> String {
             titles.join(", ")
         }
     };
+    let words = Wording::of(&card.target);
     let checksum = artifact.version.rsplit('-').next().unwrap_or_default();
     let rows: String = [
         ("version", artifact.version.clone()),
@@ -818,11 +843,13 @@ fn provenance(artifact: &Artifact) -> String {
         (
             "learnt from",
             format!(
-                "{} months of {} people; {} of these months before a notice, {} people who left",
+                "{} months of {} people; {} of these months before {}, {} people who {}",
                 thousands(data.rows),
                 thousands(data.people),
                 thousands(data.positives),
-                thousands(data.cases)
+                words.event,
+                thousands(data.cases),
+                words.did
             ),
         ),
         ("tested from", card.evaluation.test_from.to_string()),

@@ -10,7 +10,7 @@ use crate::{
         log_odds_of,
     },
     dataset::{Dataset, History, Target, Window},
-    features::{FEATURE_SET, FEATURES, FeatureId},
+    features::{FEATURE_SET, FEATURES, FeatureId, PayLevels},
     metrics::{self, Judged},
     model::{Calibration, FitError, Fitting, Learner, Model, nine_decimals},
     prior,
@@ -40,8 +40,9 @@ const ALPHAS: [f64; 4] = [3.0, 10.0, 30.0, 100.0];
 const LOGISTIC_ROWS_MAX: usize = 60_000;
 /// The most rows for kinds of models that are only tried to see what the others cost.
 const FOREST_ROWS_MAX: usize = 20_000;
-/// What a model for other companies does not look at: a level of pay is in one currency, and raises are given by one policy.
-const COMPANY_SPECIFIC: [&str; 2] = ["pay_log", "last_raise"];
+/// What a model for other companies does not look at: a level of pay is in one currency and of one company's jobs, and raises
+/// are given by one policy.
+const COMPANY_SPECIFIC: [&str; 3] = ["pay_log", "compa_ratio", "last_raise"];
 /// A single feature that tells what comes next month this well knows of it.
 pub const LEAK_AUC: f64 = 0.95;
 /// How many events' worth of doubt there is that a company is like the pool: with as many of its own, its own rate counts half.
@@ -109,7 +110,9 @@ pub enum Progress {
 pub enum TrainingError {
     #[error("there are {have} people with a known outcome, and it takes at least {PEOPLE_MIN} to learn from")]
     TooFewPeople { have: usize },
-    #[error("what is predicted came to {have} people in a known month, and it takes at least {CASES_MIN} to learn from")]
+    #[error(
+        "what is predicted came to {have} people in a known month, and it takes at least {CASES_MIN} to learn from"
+    )]
     TooFewCases { have: usize },
     #[error(
         "the history is too short to test a model on later months than it learnt from: that takes {TRAIN_CASES_MIN} people to \
@@ -226,7 +229,7 @@ pub fn train_on(
         (trial.learner, origin),
         (evaluation, candidates),
     );
-    Artifact::new(card, hazard).map_err(TrainingError::Pack)
+    Artifact::new(card, hazard, levels(dataset, options)).map_err(TrainingError::Pack)
 }
 
 /// Another model (the shared prior; the model of all career programs) with its level moved to a company's (or one program's)
@@ -269,7 +272,16 @@ pub fn adapt(prior: &Artifact, dataset: &Dataset, options: &Options) -> Result<A
         (prior.card.learner, origin),
         (evaluation, Vec::new()),
     );
-    Artifact::new(card, hazard).map_err(TrainingError::Pack)
+    Artifact::new(card, hazard, levels(dataset, options)).map_err(TrainingError::Pack)
+}
+
+/// What the model compares pay with; a model for other companies compares none.
+fn levels(dataset: &Dataset, options: &Options) -> PayLevels {
+    if options.pooled_prior {
+        PayLevels::default()
+    } else {
+        dataset.pay_levels.clone()
+    }
 }
 
 /// No feature may know by itself to whom it comes next.
@@ -445,9 +457,7 @@ fn forward(dataset: &Dataset, horizon_days: u16) -> Option<(Dataset, Dataset)> {
         .rev()
         .map(|count| cutoffs[cutoffs.len() - count])
         .map(|from| (dataset.before(from), dataset.from(from)))
-        .find(|(train, test)| {
-            train.cases(Window::Month) >= TRAIN_CASES_MIN && test.cases(window) >= TEST_CASES_MIN
-        })
+        .find(|(train, test)| train.cases(Window::Month) >= TRAIN_CASES_MIN && test.cases(window) >= TEST_CASES_MIN)
 }
 
 fn fit(learner: Learner, rows: &Dataset, options: &Options, alpha: f64) -> Result<Model, TrainingError> {

@@ -7,6 +7,7 @@ use domain::{
     Date, Timestamp,
     id::{EmployeeId, TenantId},
     risk::{Band, Level},
+    tenant::Bands,
 };
 use infra::{
     clock,
@@ -14,7 +15,7 @@ use infra::{
     model_registry,
     read_model::{
         readiness,
-        risk::{self as risk_table, PredictionRow},
+        risk::{self as risk_table, PredictionRow, ShadowRow},
     },
     route,
 };
@@ -56,6 +57,9 @@ async fn round(scorer: &Scorer) -> Result<(), DatabaseError> {
         if let Some(report) = report_if_due(scorer, tenant, &Used::Risk(artifact)).await? {
             announce(tenant, &report);
         }
+        if let Some(challenger) = scorer.challenger(tenant).await? {
+            report_if_due(scorer, tenant, &Used::Challenger(challenger)).await?;
+        }
         for ready in scorer.programs(tenant).await? {
             let program = ready.program.to_string();
             if let Some(report) = report_if_due(scorer, tenant, &Used::Readiness(ready)).await? {
@@ -66,16 +70,18 @@ async fn round(scorer: &Scorer) -> Result<(), DatabaseError> {
     Ok(())
 }
 
-/// A model whose scores people see.
+/// A model that is asked about people.
 enum Used {
     Risk(Arc<Artifact>),
+    /// Beside that one: nobody sees its scores.
+    Challenger(Arc<Artifact>),
     Readiness(Ready),
 }
 
 impl Used {
     fn artifact(&self) -> &Artifact {
         match self {
-            Self::Risk(artifact) => artifact,
+            Self::Risk(artifact) | Self::Challenger(artifact) => artifact,
             Self::Readiness(ready) => &ready.artifact,
         }
     }
@@ -83,7 +89,7 @@ impl Used {
     /// What its scores are sorted into, lowest first.
     fn bands(&self) -> Vec<&'static str> {
         match self {
-            Self::Risk(_) => Band::ALL.map(Band::name).into(),
+            Self::Risk(_) | Self::Challenger(_) => Band::ALL.map(Band::name).into(),
             Self::Readiness(_) => Level::ALL.map(Level::name).into(),
         }
     }
@@ -91,7 +97,7 @@ impl Used {
     /// Whether it has anything to say of a person on a day.
     fn is_about(&self, state: &FeatureState, on: Date) -> bool {
         match self {
-            Self::Risk(_) => state.is_at_risk(on),
+            Self::Risk(_) | Self::Challenger(_) => state.is_at_risk(on),
             Self::Readiness(ready) => state.is_candidate(on, &ready.path),
         }
     }
@@ -99,7 +105,7 @@ impl Used {
     /// What became of that.
     fn outcome(&self, state: &FeatureState, after: Date) -> SpellEnd {
         match self {
-            Self::Risk(_) => state.end_after(after),
+            Self::Risk(_) | Self::Challenger(_) => state.end_after(after),
             Self::Readiness(ready) => state.promotion_after(after, &ready.path),
         }
     }
@@ -153,25 +159,10 @@ fn announce_readiness(tenant: TenantId, program: String, report: &UseReport) {
 
 async fn report(scorer: &Scorer, tenant: TenantId, used: &Used) -> Result<UseReport, DatabaseError> {
     let artifact = used.artifact();
-    let version = artifact.version.clone();
-    let program = match used {
-        Used::Risk(_) => None,
-        Used::Readiness(ready) => Some(ready.program),
-    };
-    let predictions = scorer
-        .database()
-        .transact(Access::Read, &[tenant], move |connection| {
-            Box::pin(async move {
-                match program {
-                    None => risk_table::predictions(connection, tenant, &version).await,
-                    Some(program) => readiness::predictions(connection, tenant, program, &version).await,
-                }
-            })
-        })
-        .await?;
+    let (predictions, champion) = predictions(scorer, tenant, used).await?;
     let mut scored: HashMap<Uuid, Vec<Scored>> = HashMap::new();
-    for row in predictions {
-        scored.entry(row.employee).or_default().push(prediction(row)?);
+    for one in &predictions {
+        scored.entry(one.employee.into()).or_default().push(one.clone());
     }
     let today = clock::today();
     let reference = today.checked_sub_days(Days::new(REFERENCE_DAYS)).unwrap_or(today);
@@ -185,7 +176,7 @@ async fn report(scorer: &Scorer, tenant: TenantId, used: &Used) -> Result<UseRep
         for (employee, state) in &page.people {
             for (day, sample) in [(reference, &mut then), (today, &mut now)] {
                 if used.is_about(state, day) {
-                    let x = state.vector(day).values;
+                    let x = artifact.vector(state, day).values;
                     let score = artifact.hazard.probability(&x, day, artifact.card.horizon_days);
                     sample.add(&x, score);
                 }
@@ -195,17 +186,72 @@ async fn report(scorer: &Scorer, tenant: TenantId, used: &Used) -> Result<UseRep
             }
         }
     }
-    let scored: Vec<Scored> = scored.into_values().flatten().collect();
     let outcome = |employee, on| outcomes.get(&(employee, on)).copied();
-    let truth = outcomes::truth(&scored, &used.bands(), outcome, today);
-    Ok(monitor::report(
+    let truth = |scored: &[Scored]| outcomes::truth(scored, &used.bands(), outcome, today);
+    let report = monitor::report(
         &artifact.version,
         clock::now(),
-        truth,
+        truth(&predictions),
         reference,
         &then,
         &now,
-    ))
+    );
+    Ok(match champion {
+        Some(champion) => report.beside(truth(&champion)),
+        None => report,
+    })
+}
+
+/// What the model has said; for a challenger also what was said by the models in use, about the same people on the same days.
+async fn predictions(
+    scorer: &Scorer,
+    tenant: TenantId,
+    used: &Used,
+) -> Result<(Vec<Scored>, Option<Vec<Scored>>), DatabaseError> {
+    let version = used.artifact().version.clone();
+    let database = scorer.database();
+    let rows = match used {
+        Used::Risk(_) => {
+            database
+                .transact(Access::Read, &[tenant], move |connection| {
+                    Box::pin(async move { risk_table::predictions(connection, tenant, &version).await })
+                })
+                .await?
+        }
+        Used::Readiness(ready) => {
+            let program = ready.program;
+            database
+                .transact(Access::Read, &[tenant], move |connection| {
+                    Box::pin(async move { readiness::predictions(connection, tenant, program, &version).await })
+                })
+                .await?
+        }
+        Used::Challenger(_) => {
+            let rows = database
+                .transact(Access::Read, &[tenant], move |connection| {
+                    Box::pin(async move { risk_table::shadows(connection, tenant, &version).await })
+                })
+                .await?;
+            let scored =
+                |probability: fn(&ShadowRow) -> f64| rows.iter().map(|row| shadow(row, probability(row))).collect();
+            let (ours, theirs): (Result<Vec<Scored>, _>, Result<Vec<Scored>, _>) =
+                (scored(|row| row.probability), scored(|row| row.champion_probability));
+            return Ok((ours?, Some(theirs?)));
+        }
+    };
+    let scored: Result<Vec<Scored>, DatabaseError> = rows.into_iter().map(prediction).collect();
+    Ok((scored?, None))
+}
+
+/// A score of a challenger or beside one. The bands are the usual ones: a challenger is compared as a whole.
+fn shadow(row: &ShadowRow, probability: f64) -> Result<Scored, DatabaseError> {
+    Ok(Scored {
+        employee: EmployeeId::from_uuid(row.employee),
+        probability,
+        band: Bands::default().band(probability).name().to_owned(),
+        scored_on: row.scored_at.date_naive(),
+        horizon_days: u16::try_from(row.horizon_days).map_err(|_| DatabaseError::Corrupt("horizon"))?,
+    })
 }
 
 fn prediction(row: PredictionRow) -> Result<Scored, DatabaseError> {

@@ -616,12 +616,17 @@ async fn tenant_settings(
         name: String::new(),
         bands: settings::json(tenant::Bands::default()),
         model: None,
+        challenger: None,
         position: 0,
     });
     match event {
         tenant::Event::Created { name, .. } => name.clone_into(&mut row.name),
         tenant::Event::SettingsChanged { bands, .. } => row.bands = settings::json(*bands),
-        tenant::Event::ModelPromoted { model, .. } => row.model = Some(model.clone()),
+        tenant::Event::ModelPromoted { model, .. } => {
+            row.challenger = row.challenger.filter(|challenger| challenger != model);
+            row.model = Some(model.clone());
+        }
+        tenant::Event::ChallengerChanged { model, .. } => row.challenger.clone_from(model),
     }
     row.position = opened.stored.position;
     settings::upsert(connection, &row).await

@@ -24,7 +24,7 @@ use infra::{
     outbox::{self, Outgoing},
     read_model::{
         readiness::{self, ProgramRow, ReadinessRow},
-        risk::{self as risk_table, FeatureStateRow, RiskRow},
+        risk::{self as risk_table, FeatureStateRow, RiskRow, ShadowRow},
         settings,
     },
     route,
@@ -33,7 +33,7 @@ use infra::{
 use ml_pipeline::{
     artifact::Artifact,
     explain,
-    features::{FEATURE_SET, FeatureState, FeatureVector},
+    features::{FEATURE_SET, FeatureState},
     prior,
 };
 use schemas::codec::{AnyCommand, AnyEvent};
@@ -87,6 +87,9 @@ struct Scoring {
     /// The version that the settings name; the artifact is another one where that does not read.
     asked: Option<String>,
     artifact: Arc<Artifact>,
+    /// The version that the settings name to run beside it, and its artifact if it reads.
+    challenger_asked: Option<String>,
+    challenger: Option<Arc<Artifact>>,
     bands: Bands,
     /// All programs as they were when this was read; those that are scored are in `ready`.
     programs: Vec<ProgramRow>,
@@ -153,12 +156,16 @@ impl Scorer {
         let bands = settings
             .as_ref()
             .map_or_else(Bands::default, |settings| settings.bands.0);
-        let asked = settings.and_then(|settings| settings.model);
+        let (asked, challenger_asked) = settings.map_or((None, None), |settings| (settings.model, settings.challenger));
         let artifact = match &asked {
             Some(version) => stored(connection, tenant, version).await?,
             None => None,
         };
         let artifact = artifact.unwrap_or_else(|| Arc::clone(&self.prior));
+        let challenger = match &challenger_asked {
+            Some(version) => stored(connection, tenant, version).await?,
+            None => None,
+        };
         let programs = readiness::programs(connection, tenant).await?;
         let mut ready = Vec::new();
         for program in programs.iter().filter(|program| program.is_open()) {
@@ -175,6 +182,8 @@ impl Scorer {
         let scoring = Arc::new(Scoring {
             asked,
             artifact,
+            challenger_asked,
+            challenger,
             bands,
             programs,
             ready,
@@ -237,6 +246,19 @@ impl Scorer {
         self.database
             .transact(Access::Read, &[tenant], move |connection| {
                 Box::pin(async move { Ok(Arc::clone(&scorer.scoring(connection, tenant).await?.artifact)) })
+            })
+            .await
+    }
+
+    /// The model that runs beside it, if there is one.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn challenger(&self, tenant: TenantId) -> Result<Option<Arc<Artifact>>, DatabaseError> {
+        let scorer = self.clone();
+        self.database
+            .transact(Access::Read, &[tenant], move |connection| {
+                Box::pin(async move { Ok(scorer.scoring(connection, tenant).await?.challenger.clone()) })
             })
             .await
     }
@@ -377,7 +399,8 @@ impl Projection for Scorer {
                 let Some(settings) = settings else { continue };
                 let today = clock::today();
                 let is_new = used.as_ref().is_none_or(|used| {
-                    (&used.asked, used.bands, &used.programs) != (&settings.model, settings.bands.0, &programs)
+                    (&used.asked, &used.challenger_asked, used.bands, &used.programs)
+                        != (&settings.model, &settings.challenger, settings.bands.0, &programs)
                 });
                 if is_new {
                     self.scoring
@@ -387,14 +410,14 @@ impl Projection for Scorer {
                 }
                 // At first sight of a tenant in this process, only people with another model's or day's score are scored anew.
                 let all = match used {
-                    Some(used) => used.bands != settings.bands.0 || used.programs != programs,
+                    Some(used) => {
+                        used.bands != settings.bands.0
+                            || used.programs != programs
+                            || used.challenger_asked != settings.challenger
+                    }
                     None => scored_for != wanted(&programs),
                 };
-                let whom = if all {
-                    Whom::Everybody
-                } else {
-                    Whom::Outdated { today }
-                };
+                let whom = if all { Whom::Everybody } else { Whom::Outdated { today } };
                 let swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner).get(&tenant) == Some(&today);
                 if is_new || !swept {
                     self.rescore(tenant, whom, owns).await?;
@@ -523,7 +546,9 @@ async fn recall(
 ) -> Result<Option<Memory>, DatabaseError> {
     let who = (TenantId::from_uuid(row.tenant), row.employee);
     let Some(key) = keys.get(&who) else { return Ok(None) };
-    let Ok(plain) = key.open_bytes(&place(who), &row.state) else { return Ok(None) };
+    let Ok(plain) = key.open_bytes(&place(who), &row.state) else {
+        return Ok(None);
+    };
     if let Ok(memory) = serde_json::from_slice::<Memory>(&plain)
         && memory.set == FEATURE_SET
     {
@@ -610,6 +635,7 @@ struct Round {
     /// Whose readiness is what `readiness` says, and nothing else.
     candidates: Vec<(TenantId, Uuid)>,
     readiness: Vec<ReadinessRow>,
+    shadows: Vec<ShadowRow>,
     /// No longer scored: gone, on notice, objecting.
     unscored: Vec<(TenantId, Uuid)>,
     forget: Vec<(TenantId, Uuid)>,
@@ -628,7 +654,7 @@ impl Round {
             self.unscored.push((who.tenant, who.employee));
             return;
         }
-        let vector = memory.features.vector(on);
+        let vector = scoring.artifact.vector(&memory.features, on);
         let digest = vector.digest();
         let prediction = scoring.artifact.score(&vector.values, on);
         let factors: Vec<Factor> = explain::factors(&scoring.artifact.hazard, &prediction, &vector, FACTORS_MAX);
@@ -647,6 +673,19 @@ impl Round {
             position: who.position,
             vector: Some(digest.clone()),
         });
+        if let Some(challenger) = &scoring.challenger {
+            let seen = challenger.vector(&memory.features, on);
+            self.shadows.push(ShadowRow {
+                tenant: who.tenant.into(),
+                employee: who.employee,
+                challenger: challenger.version.clone(),
+                probability: challenger.hazard.probability(&seen.values, on, horizon_days),
+                champion: version.clone(),
+                champion_probability: prediction.probability,
+                horizon_days: i16::try_from(horizon_days).unwrap_or(i16::MAX),
+                scored_at: at,
+            });
+        }
         let assessment = Assessment {
             model: version.clone(),
             position: who.position,
@@ -680,7 +719,7 @@ impl Round {
         }
         for ready in &scoring.ready {
             if memory.features.is_candidate(on, &ready.path) {
-                self.score_readiness(ready, who, memory, (&vector, at, correlation));
+                self.score_readiness(ready, who, memory, (at, correlation));
             }
         }
         metrics::histogram!("tenure_scoring_seconds").record(started.elapsed().as_secs_f64());
@@ -691,9 +730,10 @@ impl Round {
         ready: &Ready,
         who: &Who<'_>,
         memory: &mut Memory,
-        (vector, at, correlation): (&FeatureVector, Timestamp, Uuid),
+        (at, correlation): (Timestamp, Uuid),
     ) {
         let artifact = &ready.artifact;
+        let vector = artifact.vector(&memory.features, at.date_naive());
         let prediction = artifact.score(&vector.values, at.date_naive());
         let assessed = Readiness {
             program: ready.program,
@@ -704,7 +744,7 @@ impl Round {
             level: Level::of(prediction.probability, artifact.card.usual),
             score: Personal::Open(Score {
                 probability: prediction.probability,
-                factors: explain::factors(&artifact.hazard, &prediction, vector, FACTORS_MAX),
+                factors: explain::factors(&artifact.hazard, &prediction, &vector, FACTORS_MAX),
                 vector: Some(vector.digest()),
             }),
         };
@@ -752,6 +792,7 @@ impl Round {
     async fn store(self, connection: &mut Connection, keyring: &Keyring) -> Result<(), DatabaseError> {
         risk_table::upsert_states(connection, &self.memories).await?;
         risk_table::upsert(connection, &self.risks).await?;
+        risk_table::add_shadows(connection, &self.shadows).await?;
         let touched: Vec<(TenantId, Uuid)> = self.candidates.iter().chain(&self.forget).copied().collect();
         if !touched.is_empty() {
             readiness::replace(connection, &touched, &self.readiness).await?;
@@ -762,6 +803,7 @@ impl Round {
         }
         if !self.forget.is_empty() {
             risk_table::remove_states(connection, &self.forget).await?;
+            risk_table::remove_shadows(connection, &self.forget).await?;
         }
         let mut outgoing = Vec::with_capacity(self.news.len());
         for (id, stream, command, correlation) in self.news {

@@ -50,12 +50,14 @@ pub async fn model_performance(State(api): State<Arc<Inner>>, headers: HeaderMap
             })
         })
         .collect();
-    let in_use = settings.and_then(|settings| settings.model);
+    let (in_use, challenger) = settings.map_or((None, None), |settings| (settings.model, settings.challenger));
     let headers = [(header::CACHE_CONTROL, "no-store")];
     let programs: Vec<_> = programs
         .into_iter()
-        .map(|program| json!({"id": program.id, "name": program.name, "status": program.status, "inUse": program.model}))
+        .map(
+            |program| json!({"id": program.id, "name": program.name, "status": program.status, "inUse": program.model}),
+        )
         .collect();
-    let answer = json!({"inUse": in_use, "programs": programs, "models": models});
+    let answer = json!({"inUse": in_use, "challenger": challenger, "programs": programs, "models": models});
     Ok((headers, Json(answer)).into_response())
 }

@@ -215,6 +215,7 @@ async fn fill(live: &Live) {
                 name: "Acme".into(),
                 bands: Bands::default().into(),
                 model: None,
+                challenger: None,
                 position: 1,
             };
             settings::upsert(connection, &row).await?;

@@ -5,7 +5,7 @@ use tenure::demo::webhooks::{PayloadStyle, WebhookTarget};
 
 use crate::{
     faults::{imported, sql},
-    harness::{DataDir, Tenure, Vendor, eventually},
+    harness::{DataDir, Tenure, Vendor, eventually, today},
 };
 
 async fn employee_named(tenure: &Tenure, name: &str) -> Value {
@@ -296,6 +296,118 @@ async fn a_second_start_goes_on_and_metrics_tell() {
         } else {
             Err(Value::String(metrics))
         }
+    })
+    .await;
+}
+
+const PROGRAM: &str = "7d9f3c1e-2f4b-4c7a-9e55-0d1b2c3a4f5e";
+
+/// A career program with its candidates, if it is as wanted.
+async fn program(tenure: &Tenure, is: impl Fn(&Value) -> bool) -> Result<Value, Value> {
+    let query = format!(
+        "{{ program(id: \"{PROGRAM}\") {{ name model status levels {{ early developing ready }} candidates(first: 100) {{ nodes {{
+             level probability factors {{ label }} employee {{ jobTitle readiness {{ level }} }} }} }} }} }}"
+    );
+    let found = tenure.query("hr_manager", &query).await["program"].clone();
+    if is(&found) { Ok(found) } else { Err(found) }
+}
+
+/// From a program's definition to levels that people see, and back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn candidates_of_a_career_program_are_told_how_ready_they_are() {
+    let data = DataDir::new();
+    let mut tenure = Tenure::start(&data.0);
+    let vendor = Vendor::start(17, 700).await;
+    let connected = tenure.connect(&vendor).await;
+    imported(&tenure, &connected).await;
+
+    let path = format!("/v1/programs/{PROGRAM}");
+    let body = json!({"name": "First step", "on": today(), "path": {
+        "from": ["Cashier", "Sales Associate", "Stock Associate", "Customer Service Representative"],
+        "to": ["Supervisor", "Senior Sales Associate", "Inventory Specialist", "Senior Customer Service Representative"],
+    }});
+    let key = |key: &'static str| [("idempotency-key", key)];
+    let define = format!("{path}/define");
+    let (status, _) = tenure.post(&define, "store_manager", &key("a"), body.clone()).await;
+    assert_eq!(status, 403);
+    let (status, answer) = tenure.post(&define, "hr_manager", &key("b"), body.clone()).await;
+    assert_eq!(status, 200, "{answer:#}");
+    let unknown = json!({"model": "additive-2020-01-01-00000000", "on": today()});
+    let promote = format!("{path}/promote-model");
+    let (status, answer) = tenure.post(&promote, "analyst", &key("c"), unknown).await;
+    assert_eq!(
+        (
+            status,
+            answer["detail"]
+                .as_str()
+                .is_some_and(|detail| detail.contains("registry"))
+        ),
+        (400, true)
+    );
+
+    eventually("the program", || {
+        program(&tenure, |found| found["name"] == "First step")
+    })
+    .await;
+    let trained = std::process::Command::new(env!("CARGO_BIN_EXE_tenure"))
+        .args(["train", "--data-dir"])
+        .arg(&data.0)
+        .output()
+        .expect("the binary");
+    let told = String::from_utf8_lossy(&trained.stdout).into_owned();
+    assert!(
+        trained.status.success(),
+        "{told}{}",
+        String::from_utf8_lossy(&trained.stderr)
+    );
+    assert!(told.contains("readiness for First step: "), "{told}");
+    let scored = eventually("readiness", || {
+        program(&tenure, |program| {
+            program["candidates"]["nodes"]
+                .as_array()
+                .is_some_and(|nodes| nodes.len() > 50)
+        })
+    })
+    .await;
+    let titles = [
+        "Cashier",
+        "Sales Associate",
+        "Stock Associate",
+        "Customer Service Representative",
+    ];
+    for node in scored["candidates"]["nodes"].as_array().expect("candidates") {
+        let title = node["employee"]["jobTitle"].as_str().unwrap_or_default();
+        assert!(titles.contains(&title), "{node:#}");
+        assert_eq!(node["level"], node["employee"]["readiness"][0]["level"]);
+        assert!(
+            node["factors"].as_array().is_some_and(|factors| !factors.is_empty()),
+            "{node:#}"
+        );
+    }
+    let levels = scored["levels"].as_object().expect("levels");
+    let counted: i64 = levels.values().filter_map(Value::as_i64).sum();
+    assert!(counted > 100, "more than the first page: {scored:#}");
+
+    // A restart finds what there is.
+    let listen = tenure.listen();
+    tenure.kill();
+    drop(tenure);
+    let tenure = Tenure::start_with(&data.0, &listen, &[]);
+    let again = eventually("the program again", || {
+        program(&tenure, |program| program["model"].is_string())
+    })
+    .await;
+    assert_eq!(again, scored);
+
+    let close = format!("{path}/close");
+    let (status, _) = tenure
+        .post(&close, "hr_manager", &key("d"), json!({"on": today()}))
+        .await;
+    assert_eq!(status, 200);
+    eventually("no candidates", || {
+        program(&tenure, |program| {
+            program["status"] == "CLOSED" && program["candidates"]["nodes"].as_array().is_some_and(Vec::is_empty)
+        })
     })
     .await;
 }

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use domain::{Aggregate, Date, Kind, StreamId, connection::Connection, employee::Employee, program::Program, risk::Risk, tenant::Tenant};
+use domain::{
+    Aggregate, Date, Kind, StreamId, connection::Connection, employee::Employee, program::Program, risk::Risk,
+    tenant::Tenant,
+};
 use infra::{
     database::{Access, Database},
     event_log,

@@ -134,7 +134,8 @@ pub async fn employee_command(
     send(&service, &actor, &headers, stream, command).await
 }
 
-/// Changes the tenant's settings: `change-settings` (bands) or `promote-model`.
+/// Changes the tenant's settings: `change-settings` (bands), `promote-model`, or `challenge` (a model that runs beside the one
+/// in use, unseen; null ends that).
 #[utoipa::path(
     post, path = "/v1/tenant/{command}",
     params(("command" = String, Path), ("Idempotency-Key" = String, Header)),
@@ -164,10 +165,14 @@ pub async fn tenant_command(
             domain::tenant::Command::Create { .. } | domain::tenant::Command::ChangeSettings { .. } => {
                 Permission::ManageTenant
             }
-            domain::tenant::Command::PromoteModel { .. } => Permission::ManageModels,
+            domain::tenant::Command::PromoteModel { .. } | domain::tenant::Command::Challenge { .. } => {
+                Permission::ManageModels
+            }
         },
     )?;
-    if let domain::tenant::Command::PromoteModel { model, .. } = tenant {
+    if let domain::tenant::Command::PromoteModel { model, .. }
+    | domain::tenant::Command::Challenge { model: Some(model), .. } = tenant
+    {
         in_registry(&service, actor.tenant, model, "notice").await?;
     }
     let stream = StreamId::new(actor.tenant, Kind::Tenant, actor.tenant);
@@ -175,12 +180,7 @@ pub async fn tenant_command(
 }
 
 /// Only a model that is there, and that answers the question, can be promoted: scores would stop, or be about something else.
-async fn in_registry(
-    service: &CommandService,
-    tenant: TenantId,
-    version: &str,
-    target: &str,
-) -> Result<(), Problem> {
+async fn in_registry(service: &CommandService, tenant: TenantId, version: &str, target: &str) -> Result<(), Problem> {
     let wanted = version.to_owned();
     let found = service
         .database

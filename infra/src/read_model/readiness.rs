@@ -147,12 +147,11 @@ pub async fn scored_for(
     connection: &mut Connection,
     tenant: TenantId,
 ) -> Result<BTreeSet<(Uuid, String)>, DatabaseError> {
-    let rows: Vec<(Uuid, String)> =
-        sqlx::query_as("select distinct program, model from readiness where tenant = $1")
-            .bind(Uuid::from(tenant))
-            .fetch_all(connection)
-            .await
-            .doing("list what readiness is of")?;
+    let rows: Vec<(Uuid, String)> = sqlx::query_as("select distinct program, model from readiness where tenant = $1")
+        .bind(Uuid::from(tenant))
+        .fetch_all(connection)
+        .await
+        .doing("list what readiness is of")?;
     Ok(rows.into_iter().collect())
 }
 

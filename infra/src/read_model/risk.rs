@@ -289,3 +289,78 @@ pub async fn predictions(
     .await
     .doing("read predictions")
 }
+
+/// What the model in use and its challenger say of one person.
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+pub struct ShadowRow {
+    pub tenant: Uuid,
+    pub employee: Uuid,
+    pub challenger: String,
+    pub probability: f64,
+    pub champion: String,
+    pub champion_probability: f64,
+    pub horizon_days: i16,
+    pub scored_at: Timestamp,
+}
+
+/// Keeps what both models said: of each person the first of a month.
+///
+/// # Errors
+/// When the database fails.
+pub async fn add_shadows(connection: &mut Connection, rows: &[ShadowRow]) -> Result<(), DatabaseError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into shadow_score (tenant, employee, challenger, month, probability, champion, champion_probability, horizon_days, scored_at)
+         select tenant, employee, challenger, date_trunc('month', scored_at at time zone 'utc')::date, probability, champion, champion_probability, horizon_days, scored_at
+           from unnest($1::uuid[], $2::uuid[], $3::text[], $4::double precision[], $5::text[], $6::double precision[], $7::smallint[], $8::timestamptz[])
+                as u(tenant, employee, challenger, probability, champion, champion_probability, horizon_days, scored_at)
+         on conflict do nothing",
+    )
+    .bind(rows.iter().map(|r| r.tenant).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.employee).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.challenger.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.probability).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.champion.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.champion_probability).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.horizon_days).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.scored_at).collect::<Vec<_>>())
+    .execute(connection)
+    .await
+    .doing("write shadow scores")
+    .map(drop)
+}
+
+/// What a challenger and the models in use beside it have said, oldest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn shadows(
+    connection: &mut Connection,
+    tenant: TenantId,
+    challenger: &str,
+) -> Result<Vec<ShadowRow>, DatabaseError> {
+    sqlx::query_as(
+        "select tenant, employee, challenger, probability, champion, champion_probability, horizon_days, scored_at
+           from shadow_score where tenant = $1 and challenger = $2 order by scored_at, employee",
+    )
+    .bind(Uuid::from(tenant))
+    .bind(challenger)
+    .fetch_all(connection)
+    .await
+    .doing("read shadow scores")
+}
+
+/// # Errors
+/// When the database fails.
+pub async fn remove_shadows(connection: &mut Connection, employees: &[(TenantId, Uuid)]) -> Result<(), DatabaseError> {
+    let (tenants, ids) = keys(employees);
+    sqlx::query("delete from shadow_score s using unnest($1::uuid[], $2::uuid[]) as u(tenant, employee) where (s.tenant, s.employee) = (u.tenant, u.employee)")
+        .bind(tenants)
+        .bind(ids)
+        .execute(connection)
+        .await
+        .doing("remove shadow scores")
+        .map(drop)
+}

@@ -13,6 +13,8 @@ pub struct SettingsRow {
     pub bands: Json<Bands>,
     /// The version of the model in use; none: the shared prior.
     pub model: Option<String>,
+    /// The version that runs beside it, unseen.
+    pub challenger: Option<String>,
     pub position: i64,
 }
 
@@ -30,13 +32,15 @@ pub async fn load(connection: &mut Connection, tenant: TenantId) -> Result<Optio
 /// When the database fails.
 pub async fn upsert(connection: &mut Connection, row: &SettingsRow) -> Result<(), DatabaseError> {
     sqlx::query(
-        "insert into tenant_settings (tenant, name, bands, model, position) values ($1, $2, $3, $4, $5)
-         on conflict (tenant) do update set name = excluded.name, bands = excluded.bands, model = excluded.model, position = excluded.position",
+        "insert into tenant_settings (tenant, name, bands, model, challenger, position) values ($1, $2, $3, $4, $5, $6)
+         on conflict (tenant) do update set name = excluded.name, bands = excluded.bands, model = excluded.model,
+            challenger = excluded.challenger, position = excluded.position",
     )
     .bind(row.tenant)
     .bind(&row.name)
     .bind(row.bands)
     .bind(&row.model)
+    .bind(&row.challenger)
     .bind(row.position)
     .execute(connection)
     .await

@@ -6,7 +6,10 @@ use domain::{
 };
 
 use super::*;
-use crate::{features::FeatureId, prior};
+use crate::{
+    features::{FeatureId, PayLevels},
+    prior,
+};
 
 const HORIZON: Window = Window::Days(180);
 
@@ -238,7 +241,7 @@ fn features_as_of_a_day_are_those_of_a_replay_to_that_day() {
     }
     let dataset = Dataset::build(&histories, company.ends_on(), &mut |_| {});
     assert!(dataset.rows.len() > 500);
-    for row in &dataset.rows {
+    let known_then = |row: &Row| {
         let history = histories
             .iter()
             .find(|history| history.employee == row.employee)
@@ -247,14 +250,25 @@ fn features_as_of_a_day_are_those_of_a_replay_to_that_day() {
         for recorded in history.events.iter().filter(|recorded| recorded.known_on <= row.cutoff) {
             state.apply(&recorded.event);
         }
-        let live: Vec<u64> = state
-            .vector(row.cutoff)
-            .values
-            .iter()
-            .map(|value| value.to_bits())
-            .collect();
-        assert_eq!(bits(row), live);
+        state
+    };
+    let mut compared = 0;
+    for of_day in dataset.rows.chunk_by(|one, other| one.cutoff == other.cutoff) {
+        let states: Vec<FeatureState> = of_day.iter().map(known_then).collect();
+        let levels = PayLevels::of(states.iter().filter_map(|state| state.pay_in_group(of_day[0].cutoff)));
+        for (row, state) in of_day.iter().zip(states) {
+            let live: Vec<u64> = state
+                .vector(row.cutoff, &levels)
+                .values
+                .iter()
+                .map(|value| value.to_bits())
+                .collect();
+            assert_eq!(bits(row), live);
+            let compa_ratio = FeatureId::named("compa_ratio").expect("a feature").index();
+            compared += usize::from(row.x[compa_ratio].is_finite());
+        }
     }
+    assert!(compared > 100, "pay was compared {compared} times");
 }
 
 #[test]
@@ -356,7 +370,10 @@ fn candidates_are_those_in_a_job_that_the_program_starts_from() {
     assert_eq!(cutoffs.first(), Some(&on(2024, 2, 1)), "a trainee is none");
     assert_eq!(cutoffs.last(), Some(&on(2025, 1, 1)), "a supervisor is none any more");
     let end = SpellEnd::Event { on: on(2025, 1, 15) };
-    assert!(dataset.rows.iter().all(|row| row.end == end), "a step between is no end");
+    assert!(
+        dataset.rows.iter().all(|row| row.end == end),
+        "a step between is no end"
+    );
     assert_eq!(y(&dataset, on(2024, 2, 1)), Some(false));
     assert_eq!(y(&dataset, on(2024, 8, 1)), Some(true));
     let in_role = FeatureId::named("years_in_role").expect("a feature").index();
@@ -379,7 +396,10 @@ fn whoever_leaves_or_goes_elsewhere_is_no_failure_of_readiness() {
     // A promotion after notice was given did not come of readiness as a candidate.
     let both = candidates(vec![start(), notice(day), becomes("Supervisor", on(2024, 6, 10))]);
     assert_eq!(both.rows[0].end, SpellEnd::Censored { on: day });
-    assert_eq!(both.rows.last().map(|row| row.cutoff), Some(day - chrono::Days::new(31)));
+    assert_eq!(
+        both.rows.last().map(|row| row.cutoff),
+        Some(day - chrono::Days::new(31))
+    );
 }
 
 #[test]
@@ -393,4 +413,57 @@ fn a_promotion_is_not_seen_before_it_was_known() {
     assert_eq!(y(&dataset, on(2025, 3, 1)), None, "and nothing was left to predict");
     assert_eq!(y(&dataset, on(2025, 1, 1)), Some(true));
     assert!(row(&dataset, on(2025, 4, 1)).is_none());
+}
+
+#[test]
+fn pay_is_compared_with_the_same_job_as_it_was_known_then() {
+    use domain::{
+        employee::PayChanged,
+        money::{Currency, Money, PayPeriod, PayRate},
+    };
+    let paid = |number: u32, title: &str, thousands: i64| {
+        let rate = PayRate {
+            amount: Money {
+                minor_units: thousands * 100_000,
+                currency: Currency::USD,
+            },
+            per: PayPeriod::Year,
+        };
+        let change = Event::PayChanged(PayChanged {
+            from: None,
+            to: Personal::Open(rate),
+            reason: None,
+            on: on(2024, 1, 2),
+        });
+        History {
+            employee: format!("00000000-0000-0000-0001-{number:012}").parse().expect("an id"),
+            events: vec![hired_as(title, on(2024, 1, 1)), known(on(2024, 1, 2), change)],
+        }
+    };
+    let mut histories: Vec<History> = [40, 45, 50, 55, 60]
+        .into_iter()
+        .enumerate()
+        .map(|(number, pay)| paid(number as u32, "Cashier", pay))
+        .collect();
+    histories.extend((10..14).map(|number| paid(number, "Accountant", 90)));
+    histories.push(stranger());
+    let compa_ratio = FeatureId::named("compa_ratio").expect("a feature").index();
+    let ratios = |histories: &[History], cutoff: Date| -> Vec<f64> {
+        let dataset = Dataset::build(histories, until(), &mut |_| {});
+        let of_day = dataset.rows.iter().filter(|row| row.cutoff == cutoff);
+        of_day.map(|row| row.x[compa_ratio]).collect()
+    };
+    let day = on(2024, 3, 1);
+    let found = ratios(&histories, day);
+    assert_eq!(found[..5], [0.8, 0.9, 1.0, 1.1, 1.2]);
+    assert!(
+        found[5..].iter().all(|ratio| ratio.is_nan()),
+        "four are too few to compare with"
+    );
+    // Somebody who comes later, or whose pay is learnt of later, does not change what was known then.
+    let mut later = paid(99, "cashier", 500);
+    later.events[1].known_on = on(2024, 6, 1);
+    histories.push(later);
+    assert_eq!(ratios(&histories, day)[..5], [0.8, 0.9, 1.0, 1.1, 1.2]);
+    assert_eq!(ratios(&histories, on(2024, 7, 1))[2], 50.0 / 52.5);
 }

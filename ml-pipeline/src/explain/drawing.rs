@@ -2,11 +2,16 @@
 
 use std::fmt::Write;
 
-use domain::{Date, tenant::Bands};
+use domain::{
+    Date,
+    risk::{Level, READY_FROM},
+    tenant::Bands,
+};
 
 use super::{points, shown, worth};
 use crate::{
     artifact::{Artifact, HazardScore, Origin},
+    dataset::Target,
     features::{FEATURES, FeatureId, FeatureState, FeatureVector, Unscored},
     shapes::{ShapeChart, ShapeKind, shapes, short},
 };
@@ -73,17 +78,72 @@ impl Canvas {
     }
 }
 
+/// What a probability is sorted into.
+struct Scale {
+    /// From where on the next one begins, lowest first.
+    thresholds: Vec<f64>,
+    /// Such as "to give notice".
+    what: String,
+    /// Such as "band HIGH".
+    called: String,
+    /// Such as "bands above 10 %, 20 %, 90 %".
+    legend: String,
+}
+
+impl Scale {
+    fn of(artifact: &Artifact, bands: &Bands, probability: f64) -> Self {
+        match &artifact.card.target {
+            Target::Notice => Self {
+                thresholds: vec![bands.medium_above, bands.high_above, bands.critical_above],
+                what: "to give notice".to_owned(),
+                called: format!("band {}", bands.band(probability).name()),
+                legend: format!(
+                    "bands above {}, {}, {}",
+                    whole_percent(bands.medium_above),
+                    whole_percent(bands.high_above),
+                    whole_percent(bands.critical_above)
+                ),
+            },
+            Target::Promotion { name, .. } => {
+                let usual = artifact.card.usual;
+                Self {
+                    thresholds: vec![usual, READY_FROM * usual],
+                    what: format!("to move up ({name})"),
+                    called: format!("level {}", Level::of(probability, usual).name()),
+                    legend: format!(
+                        "DEVELOPING from the usual {} on, READY from {}",
+                        whole_percent(usual),
+                        whole_percent(READY_FROM * usual)
+                    ),
+                }
+            }
+        }
+    }
+}
+
 /// A person's score on a day, or why there is none.
 #[must_use]
 pub fn drawing(artifact: &Artifact, bands: &Bands, state: &FeatureState, on: Date, canvas: Canvas) -> String {
     if let Some(why) = state.unscored(on) {
         return format!("{} {}\n", canvas.strong("Not scored:"), words_of(why));
     }
-    let x = state.vector(on);
+    if let Target::Promotion { name, .. } = &artifact.card.target
+        && !artifact.card.target.is_about(state, on)
+    {
+        let title = canvas.strong("No candidate:");
+        return format!("{title} their job is not one that {name} starts from.\n");
+    }
+    let x = artifact.vector(state, on);
     let score = artifact.score(&x.values, on);
     let largest = shown(&score.contributions);
     [
-        head(artifact, bands, &score, on, canvas),
+        head(
+            artifact,
+            &Scale::of(artifact, bands, score.probability),
+            &score,
+            on,
+            canvas,
+        ),
         contributions(artifact, &score, &x, &largest, canvas),
         curves(artifact, &score, &x, &largest, canvas),
         foot(canvas),
@@ -103,33 +163,35 @@ pub fn words_of(why: Unscored) -> String {
     }
 }
 
-fn head(artifact: &Artifact, bands: &Bands, score: &HazardScore, on: Date, canvas: Canvas) -> String {
+fn head(artifact: &Artifact, scale: &Scale, score: &HazardScore, on: Date, canvas: Canvas) -> String {
     let days = artifact.card.horizon_days;
     let every: Vec<usize> = (0..FEATURES.len()).collect();
     let average = score.probability - artifact.hazard.worth(score, &every);
-    let band = bands.band(score.probability);
     let model = match &artifact.card.origin {
         Origin::Pooled => "the shared prior",
         Origin::Own => "this company's own model",
-        Origin::Adapted { .. } => "the shared prior at this company's level",
+        Origin::Adapted { .. } => "a model of more people, at the level here",
     };
     let mut text = String::new();
     let probability = format!("{:.1} %", score.probability * 100.0);
     // Writing to a string cannot fail, here and below.
     let _ = writeln!(
         text,
-        "{INDENT}{} to give notice within {days} days    band {}",
+        "{INDENT}{} {} within {days} days    {}",
         canvas.strong(&probability),
-        canvas.strong(band.name())
+        scale.what,
+        canvas.strong(&scale.called)
     );
-    let _ = writeln!(text, "{INDENT}{}", gauge(score.probability, average, bands, canvas));
     let _ = writeln!(
         text,
-        "{INDENT}┼ {:.1} % is the average person's; bands above {}, {}, {}",
+        "{INDENT}{}",
+        gauge(score.probability, average, &scale.thresholds, canvas)
+    );
+    let _ = writeln!(
+        text,
+        "{INDENT}┼ {:.1} % is the average person's; {}",
         average * 100.0,
-        whole_percent(bands.medium_above),
-        whole_percent(bands.high_above),
-        whole_percent(bands.critical_above)
+        scale.legend
     );
     text.push_str(&wrapped(&format!("on {on}, by {model}, {}", artifact.version), canvas));
     text
@@ -140,12 +202,12 @@ fn whole_percent(share: f64) -> String {
 }
 
 /// The probability on a line: filled as far as it goes, with a mark for the average person and for each band.
-fn gauge(probability: f64, average: f64, bands: &Bands, canvas: Canvas) -> String {
+fn gauge(probability: f64, average: f64, thresholds: &[f64], canvas: Canvas) -> String {
     let width = canvas.width() - INDENT.len() - 8;
-    let thresholds = [bands.medium_above, bands.high_above, bands.critical_above];
     // As far as the next band's beginning, but not to the end of all bands for somebody at three percent.
     let most = thresholds
-        .into_iter()
+        .iter()
+        .copied()
         .find(|from| *from > probability.max(average) * 1.2)
         .unwrap_or(1.0);
     let place = |share: f64| ((share / most) * width as f64).round() as usize;

@@ -4,8 +4,8 @@ use domain::{
     Date, Personal,
     employee::{Ending, Event, Hired, Voluntariness, WeeklyMinutes},
     id::EmployeeId,
-    program::Path,
     money::{Currency, Money, PayPeriod, PayRate},
+    program::Path,
 };
 use serde::{Deserialize, Serialize};
 
@@ -80,6 +80,10 @@ pub(super) struct Pay(i64, Currency, PayPeriod);
 impl Pay {
     const fn new(rate: PayRate) -> Self {
         Self(rate.amount.minor_units, rate.amount.currency, rate.per)
+    }
+
+    pub(super) const fn currency(self) -> Currency {
+        self.1
     }
 
     /// Major units per year of full time (40 hours a week).
@@ -226,9 +230,7 @@ impl FeatureState {
             Event::Transferred(moved) => {
                 self.moves.set(on, Move::Transfer) | self.titles.set(on, moved.to.title.clone())
             }
-            Event::Promoted(moved) => {
-                self.moves.set(on, Move::Promotion) | self.titles.set(on, moved.to.title.clone())
-            }
+            Event::Promoted(moved) => self.moves.set(on, Move::Promotion) | self.titles.set(on, moved.to.title.clone()),
             Event::ManagerChanged { to, .. } => self.managers.set(on, *to),
             Event::PayChanged(change) => self.pay.set(on, change.to.open().copied().map(Pay::new)),
             Event::HoursChanged { to, .. } => self.hours.set(on, *to),

@@ -106,7 +106,7 @@ fn state(events: &[Event]) -> FeatureState {
 
 fn value(events: &[Event], name: &str, day: Date) -> f64 {
     let id = FeatureId::named(name).expect("a feature");
-    state(events).vector(day).values[id.index()]
+    state(events).vector(day, &PayLevels::default()).values[id.index()]
 }
 
 #[track_caller]
@@ -300,7 +300,7 @@ fn facts_of_the_future_do_not_count_yet_and_push_out_nothing() {
         pay(55_000, on(2026, 1, 1)),
         absence(2, on(2026, 6, 1)),
     ];
-    let vector = bits(&state(&events).vector(today));
+    let vector = bits(&state(&events).vector(today, &PayLevels::default()));
     events.push(pay(90_000, on(2030, 1, 1)));
     events.push(Event::ManagerChanged {
         from: None,
@@ -308,7 +308,7 @@ fn facts_of_the_future_do_not_count_yet_and_push_out_nothing() {
         on: on(2028, 1, 1),
     });
     events.push(Event::LeaveStarted { on: on(2026, 8, 1) });
-    assert_eq!(bits(&state(&events).vector(today)), vector);
+    assert_eq!(bits(&state(&events).vector(today, &PayLevels::default())), vector);
     assert!(state(&events).is_at_risk(today));
 }
 
@@ -327,7 +327,13 @@ fn a_rehire_begins_anew() {
     assert_eq!(state.employed_since(on(2025, 7, 1)), Some(on(2025, 1, 1)));
     assert!(state.is_at_risk(on(2025, 7, 1)));
     assert!(value(&events, "rating", on(2025, 7, 1)).is_nan());
-    assert!(state.vector(on(2024, 6, 1)).values.iter().all(|value| value.is_nan()));
+    assert!(
+        state
+            .vector(on(2024, 6, 1), &PayLevels::default())
+            .values
+            .iter()
+            .all(|value| value.is_nan())
+    );
     assert_eq!(state.end_after(on(2023, 1, 1)), SpellEnd::Event { on: on(2024, 1, 1) });
     assert_eq!(state.end_after(on(2025, 7, 1)), SpellEnd::Open);
 }
@@ -487,7 +493,7 @@ fn views_are_what_the_shown_value_decides() {
             .filter(|event| event.effective_on() <= day)
             .cloned()
             .collect();
-        let x = state(&known).vector(day);
+        let x = state(&known).vector(day, &PayLevels::default());
         for (feature, value) in FEATURES.iter().zip(&x.values) {
             let shown = FeatureId::named(feature.shown_as).expect("a feature");
             if let Some(view) = feature.seen_in(x.values[shown.index()]) {
@@ -538,7 +544,7 @@ proptest! {
         let recent: Vec<Event> = observed.iter().filter(|event| (today - event.effective_on()).num_days() < 200).cloned().collect();
         let fold = |events: &[Event], name| {
             let index = FeatureId::named(name).expect("a feature").index();
-            state(&[&[hired(on(2020, 1, 1))], events].concat()).vector(today).values[index]
+            state(&[&[hired(on(2020, 1, 1))], events].concat()).vector(today, &PayLevels::default()).values[index]
         };
         for name in ["absence_days", "absence_count", "overtime_minutes"] {
             close(fold(&observed, name), fold(&recent, name));

@@ -33,6 +33,7 @@ pub fn title(name: &str) -> &'static str {
         "on_leave" => "on leave",
         "weekly_hours" => "contractual hours a week",
         "pay_log" => "level of pay",
+        "compa_ratio" => "pay against the median of the same job",
         "transfers" => "transfers in a year",
         "month" => "month of the year",
         "season_january" => "January",
@@ -71,6 +72,18 @@ pub fn last_raise(size: f64) -> String {
 pub fn years_since_promotion(years: f64) -> String {
     known(years, "no promotion on record", |years| {
         waited("promotion", years, PROMOTION_YEARS_CAP)
+    })
+}
+
+pub fn compa_ratio(ratio: f64) -> String {
+    known(ratio, "no pay of the same job to compare with", |ratio| {
+        let percent = (ratio - 1.0).abs() * 100.0;
+        if percent < 0.5 {
+            "paid like the median of the same job".to_owned()
+        } else {
+            let side = if ratio < 1.0 { "below" } else { "above" };
+            format!("paid {percent:.0} % {side} the median of the same job")
+        }
     })
 }
 

@@ -184,7 +184,12 @@ fn an_exit_is_counted_once_however_often_the_person_was_scored() {
     assert_eq!((found.overall.ripe, found.overall.unknown), (40, 80));
     assert_eq!(measured(&found.overall).observed, 40);
     // Windows that touch do not overlap: (first, later(180)] and (later(180), later(360)].
-    let touching = truth(&[scores[1].clone(), scores[4].clone()], &BANDS, outcome, on(2026, 12, 31));
+    let touching = truth(
+        &[scores[1].clone(), scores[4].clone()],
+        &BANDS,
+        outcome,
+        on(2026, 12, 31),
+    );
     assert_eq!(touching.overlapping, 0);
 }
 
@@ -232,11 +237,7 @@ fn truth_in_use_is_what_labels_say() {
             (history.employee, state)
         })
         .collect();
-    let outcome = |employee: EmployeeId, after: Date| {
-        states
-            .get(&employee)
-            .map(|state| state.end_after(after))
-    };
+    let outcome = |employee: EmployeeId, after: Date| states.get(&employee).map(|state| state.end_after(after));
     let found = truth(&scores, &BANDS, outcome, company.ends_on());
     let labels = rows
         .iter()

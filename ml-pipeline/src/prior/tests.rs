@@ -106,7 +106,7 @@ fn scoring_one_person_takes_microseconds() {
             .iter()
             .map(|state| {
                 artifact
-                    .score(&state.vector(company.ends_on()).values, company.ends_on())
+                    .score(&artifact.vector(state, company.ends_on()).values, company.ends_on())
                     .probability
             })
             .sum();

@@ -221,8 +221,8 @@ pub fn reliability(bins: &[(Bin, Interval)]) -> String {
     )
 }
 
-/// The share of all leavers among the people with the highest scores.
-pub fn gains(gains: &[(f64, f64)], base: f64) -> String {
+/// The share of all to whom it came (who `did`) among the people with the highest scores.
+pub fn gains(gains: &[(f64, f64)], base: f64, did: &str) -> String {
     let (x, y) = (
         Scale::new((0.0, 1.0), (44.0, 390.0)),
         Scale::new((0.0, 1.0), (280.0, 14.0)),
@@ -248,18 +248,18 @@ pub fn gains(gains: &[(f64, f64)], base: f64) -> String {
     plot.polyline("curve", &drawn);
     for (share, held) in gains.iter().filter(|(share, _)| *share > 0.0) {
         let words = format!(
-            "the {} with the highest scores: {} of the leavers",
+            "the {} with the highest scores: {} of those who {did}",
             percent(*share),
             percent(*held)
         );
         plot.dot("dot", (x.at(*share), y.at(*held)), 3.6, &words);
     }
-    plot.text("", "start", (x.at(0.0) + 6.0, 10.0), "of those who left");
+    plot.text("", "start", (x.at(0.0) + 6.0, 10.0), &format!("of those who {did}"));
     plot.text("", "end", (x.at(1.0), 314.0), "of all people, highest scores first");
     let tenth = gains.iter().find(|(share, _)| *share > 0.05);
     let words = tenth.map_or_else(String::new, |(share, held)| {
         format!(
-            "the {} with the highest scores hold {} of those who left; the figures follow as a table",
+            "the {} with the highest scores hold {} of those who {did}; the figures follow as a table",
             percent(*share),
             percent(*held)
         )

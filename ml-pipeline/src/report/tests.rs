@@ -1,3 +1,5 @@
+use domain::tenant::Bands;
+
 use super::*;
 use crate::{
     dataset::Dataset,
@@ -7,6 +9,10 @@ use crate::{
 };
 
 const HOSTILE: &str = "<script>alert('&\"')</script>";
+
+fn thresholds() -> Vec<(f64, &'static str)> {
+    wording::thresholds(&prior::prior().expect("the committed prior").card, &Bands::default())
+}
 
 fn artifact() -> Artifact {
     prior::prior().expect("the committed prior")
@@ -57,7 +63,7 @@ fn full(artifact: &Artifact, company: &str) -> String {
         company: Some(company),
         shapes: &shapes::shapes(artifact, &rows),
         pairs: &[pair],
-        scores: Scores::of(&people, Bands::default()).as_ref(),
+        scores: Scores::of(&people, &thresholds()).as_ref(),
         audits: &[audit],
     })
 }
@@ -171,11 +177,11 @@ fn gains_agree_with_the_lift_on_the_card() {
 
 #[test]
 fn scores_of_a_few_are_not_told() {
-    assert_eq!(Scores::of(&[0.1; SCORED_MIN - 1], Bands::default()), None);
+    assert_eq!(Scores::of(&[0.1; SCORED_MIN - 1], &thresholds()), None);
     let mut people = vec![0.05; 30];
     people.extend([0.15, 0.25, 0.95]);
-    let scores = Scores::of(&people, Bands::default()).expect("enough people");
-    let counts: Vec<usize> = scores.by_band.iter().map(|(_, n)| *n).collect();
+    let scores = Scores::of(&people, &thresholds()).expect("enough people");
+    let counts: Vec<usize> = scores.by_band.iter().map(|(_, _, n)| *n).collect();
     assert_eq!(counts, [30, 1, 1, 1]);
     assert_eq!(scores.bins.iter().map(|(_, n)| n).sum::<usize>(), 33);
     let (bin, n) = scores.bins[2];

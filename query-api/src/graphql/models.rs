@@ -17,6 +17,7 @@ use crate::{access::Viewer, error::ApiError};
 pub struct Model {
     row: ModelRow,
     in_use: bool,
+    is_challenger: bool,
 }
 
 #[Object]
@@ -38,6 +39,11 @@ impl Model {
     /// Whether people are scored with it.
     async fn in_use(&self) -> bool {
         self.in_use
+    }
+
+    /// Whether it runs beside the model in use, on the same people, and is shown to nobody.
+    async fn is_challenger(&self) -> bool {
+        self.is_challenger
     }
 
     /// When it was trained.
@@ -107,7 +113,7 @@ pub async fn models(ctx: &Context<'_>) -> Result<Vec<Model>, ApiError> {
             })
         })
         .await?;
-    let used = settings.and_then(|settings| settings.model);
+    let (used, challenger) = settings.map_or((None, None), |settings| (settings.model, settings.challenger));
     let for_programs: BTreeSet<String> = programs.into_iter().filter_map(|program| program.model).collect();
     let in_use = |row: &ModelRow| {
         for_programs.contains(&row.version)
@@ -121,6 +127,7 @@ pub async fn models(ctx: &Context<'_>) -> Result<Vec<Model>, ApiError> {
         .into_iter()
         .map(|row| Model {
             in_use: in_use(&row),
+            is_challenger: challenger.as_ref() == Some(&row.version),
             row,
         })
         .collect())

@@ -269,6 +269,18 @@ impl CandidateConnection {
     }
 }
 
+pub async fn find(ctx: &Context<'_>, id: &ID) -> Result<Option<Program>, ApiError> {
+    let tenant = Viewer::of(ctx)?.0.tenant;
+    let id =
+        Uuid::parse_str(id).map_err(|_| ApiError::bad_input("a program's id is a UUID, as `programs` gives it"))?;
+    let row = store(ctx)?
+        .read(tenant, move |connection| {
+            Box::pin(async move { readiness::load_program(connection, tenant, id).await })
+        })
+        .await?;
+    Ok(row.map(Arc::new).map(Program))
+}
+
 /// The viewer's programs, by name.
 pub async fn programs(ctx: &Context<'_>) -> Result<Vec<Program>, ApiError> {
     let tenant = Viewer::of(ctx)?.0.tenant;

@@ -88,6 +88,11 @@ impl Query {
         program::programs(ctx).await
     }
 
+    /// One career program; null when there is none with that id.
+    async fn program(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Program>, ApiError> {
+        program::find(ctx, &id).await
+    }
+
     /// Connections to HRISs.
     #[graphql(guard = "May(Permission::ManageConnections)")]
     async fn connections(&self, ctx: &Context<'_>) -> Result<Vec<Connection>, ApiError> {

@@ -86,7 +86,7 @@ fn golden_sdl() {
 
 /// Every root field: a document that asks for it, and who may (in the order of `Role::ALL`: store manager, HR manager,
 /// executive, analyst, admin).
-const ROOT_FIELDS: [(&str, &str, &str); 11] = [
+const ROOT_FIELDS: [(&str, &str, &str); 12] = [
     ("connections", "{ connections { id } }", ".x..x"),
     ("departments", "{ departments { name } }", ".xxxx"),
     (
@@ -96,6 +96,11 @@ const ROOT_FIELDS: [(&str, &str, &str); 11] = [
     ),
     ("employees", "{ employees { edges { node { id } } } }", "xx.xx"),
     ("models", "{ models { version } }", ".xxxx"),
+    (
+        "program",
+        r#"{ program(id: "00000000-0000-0000-0000-000000000002") { name } }"#,
+        "xxxxx",
+    ),
     ("programs", "{ programs { name } }", "xxxxx"),
     ("riskOverview", "{ riskOverview { total { headcount } } }", ".xxxx"),
     ("status", "{ status { logHead } }", "xxxxx"),

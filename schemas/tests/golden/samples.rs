@@ -314,7 +314,11 @@ fn next_tenant(event: Option<&tenant::Event>) -> Option<tenant::Event> {
             model: "additive-2026-03".into(),
             on: day(3),
         }),
-        Some(ModelPromoted { .. }) => None,
+        Some(ModelPromoted { .. }) => Some(ChallengerChanged {
+            model: Some("boosted-2026-04".into()),
+            on: day(4),
+        }),
+        Some(ChallengerChanged { .. }) => None,
     }
 }
 

@@ -73,7 +73,7 @@ fn a_score_is_drawn_with_what_goes_along_with_it() {
     );
     let artifact = prior::prior().expect("the committed prior");
     let probability = artifact
-        .score(&state(&[hired(2.4)]).vector(on()).values, on())
+        .score(&artifact.vector(&state(&[hired(2.4)]), on()).values, on())
         .probability;
     assert!(
         text.contains(&format!("{:.1} % to give", probability * 100.0)),
