@@ -28,7 +28,7 @@ use ml_pipeline::{
     train::{Options, Progress, TrainingError, adapt, train_on},
 };
 use schemas::{
-    codec::{AnyCommand, AnyEvent},
+    codec::{AnyCommand, AnyEvent, DEMOGRAPHICS_CHANGED},
     envelope::StoredEvent,
 };
 use tokio_util::sync::CancellationToken;
@@ -323,11 +323,15 @@ pub async fn histories(parts: &Parts, tenant: TenantId) -> Result<(Vec<History>,
     Ok((histories, position))
 }
 
-/// An employee's event, opened with the person's key as far as there is one; nothing of other kinds of events.
+/// An employee's event, opened with the person's key as far as there is one; nothing of other kinds of events, nor of protected
+/// attributes, which models do not learn from.
 ///
 /// # Errors
 /// When the event does not read.
 pub fn opened(event: &StoredEvent, key: Option<&sealing::SubjectKey>) -> Result<Option<Recorded>, Failure> {
+    if event.event_type == DEMOGRAPHICS_CHANGED {
+        return Ok(None);
+    }
     let mut payload = serde_json::from_slice(&event.data)?;
     let place = sealing::Place {
         stream: &event.stream,

@@ -11,6 +11,7 @@ pub mod connection;
 pub mod employee;
 pub mod policy;
 pub mod risk;
+pub mod suppression;
 pub mod tenant;
 
 pub use aggregate::{Aggregate, Kind, StreamId};

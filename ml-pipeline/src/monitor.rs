@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     drift::{self, Shift, Verdict},
+    fairness::in_use::Impact,
     features::FEATURES,
     outcomes::{Finding, Reading, Record, Truth},
     synthetic::Random,
@@ -26,8 +27,21 @@ pub struct UseReport {
     pub drift: Vec<Moved>,
     /// The day that people now are compared with.
     pub reference: Date,
+    /// Whether groups fare alike. Nothing in reports from before audits were made, or while attributes were still read in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fairness: Option<Impact>,
     /// The essence, in plain words.
     pub words: Vec<String>,
+}
+
+impl UseReport {
+    /// With an audit of groups, and its essence among the words.
+    #[must_use]
+    pub fn audited(mut self, impact: Impact) -> Self {
+        self.words.extend(impact.words());
+        self.fairness = Some(impact);
+        self
+    }
 }
 
 /// A feature that moved.
@@ -89,6 +103,7 @@ pub fn report(
         truth,
         drift,
         reference,
+        fairness: None,
         words,
     }
 }

@@ -168,11 +168,7 @@ pub enum Reading {
 /// person on one day, of which the first counts.
 #[must_use]
 pub fn truth(scores: &[Scored], outcome: impl Fn(EmployeeId, Date) -> Outcome, known_until: Date) -> Truth {
-    let scores: Vec<Scored> = scores
-        .iter()
-        .copied()
-        .filter(|score| score.probability.is_finite())
-        .collect();
+    let scores = finite(scores);
     let apart = without_overlap(&scores);
     let told: Vec<(Scored, Told)> = apart
         .iter()
@@ -194,6 +190,31 @@ pub fn truth(scores: &[Scored], outcome: impl Fn(EmployeeId, Date) -> Outcome, k
         overall: record(told.iter()),
         bands: Band::ALL.into_iter().map(band).collect(),
     }
+}
+
+/// The predictions that [`truth`] judges, and whether each came true: those that are ripe and whose outcome is known, in order
+/// of people and days.
+#[must_use]
+pub fn ripe(
+    scores: &[Scored],
+    outcome: impl Fn(EmployeeId, Date) -> Outcome,
+    known_until: Date,
+) -> Vec<(Scored, bool)> {
+    without_overlap(&finite(scores))
+        .into_iter()
+        .filter_map(
+            |score| match tell(&score, outcome(score.employee, score.scored_on), known_until) {
+                Told::Left => Some((score, true)),
+                Told::Stayed => Some((score, false)),
+                Told::Unripe | Told::Unknown => None,
+            },
+        )
+        .collect()
+}
+
+fn finite(scores: &[Scored]) -> Vec<Scored> {
+    let is_finite = |score: &&Scored| score.probability.is_finite();
+    scores.iter().filter(is_finite).copied().collect()
 }
 
 /// Each person's scores whose windows do not overlap, from the first one on, in order of people and days.
