@@ -400,6 +400,8 @@ pub fn summary(artifact: &Artifact) -> String {
 
 #[cfg(test)]
 mod tests {
+    use domain::id::EventId;
+    use schemas::envelope::Provenance;
     use serde_json::json;
 
     use super::*;
@@ -412,6 +414,35 @@ mod tests {
             report: None,
             reported_at: None,
         }
+    }
+
+    /// The payload is no event at all: it is not looked at.
+    #[test]
+    fn training_does_not_open_protected_attributes() {
+        let told = |event_type: &str| {
+            let command = CommandId::from_uuid(Uuid::nil());
+            let event = StoredEvent {
+                position: 1,
+                stream: StreamId::new(TenantId::from_uuid(Uuid::nil()), Kind::Employee, Uuid::nil()),
+                revision: 1,
+                event_id: EventId::of_command(command, 0),
+                event_type: event_type.to_owned(),
+                schema_version: 1,
+                effective_on: Timestamp::UNIX_EPOCH.date_naive(),
+                recorded_at: Timestamp::UNIX_EPOCH,
+                provenance: Provenance {
+                    actor: String::new(),
+                    correlation: Uuid::nil(),
+                    causation: command,
+                    backfill: false,
+                    traceparent: None,
+                },
+                data: b"sealed".to_vec(),
+            };
+            opened(&event, None)
+        };
+        assert!(matches!(told("employee.demographics-changed"), Ok(None)));
+        assert!(told("employee.hired").is_err());
     }
 
     #[test]

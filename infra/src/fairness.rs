@@ -60,7 +60,7 @@ impl FairnessStore {
             let rows = self
                 .database
                 .transact(Access::Read, &[tenant], move |connection| {
-                    Box::pin(page(connection, tenant, after))
+                    Box::pin(page(connection, tenant, after, PAGE))
                 })
                 .await?;
             let Some(last) = rows.last() else { return Ok(attributes) };
@@ -114,17 +114,22 @@ fn place((tenant, employee): Subject) -> String {
     format!("{tenant}|protected attributes|{employee}")
 }
 
-async fn page(
+/// A tenant's rows after `after` (an employee's id), in order of id.
+///
+/// # Errors
+/// When the database fails, or the connection is not the fairness role's.
+pub async fn page(
     connection: &mut Connection,
     tenant: TenantId,
     after: Option<Uuid>,
+    limit: i64,
 ) -> Result<Vec<AttributesRow>, DatabaseError> {
     sqlx::query_as(
         "select * from fairness.attributes where tenant = $1 and ($2::uuid is null or employee > $2) order by employee limit $3",
     )
     .bind(Uuid::from(tenant))
     .bind(after)
-    .bind(PAGE)
+    .bind(limit)
     .fetch_all(connection)
     .await
     .doing("read protected attributes")

@@ -165,8 +165,12 @@ pub fn prediction_error(truth: &Truth) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use domain::tenant::Bands;
+
     use super::*;
-    use crate::outcomes;
+    use crate::{fairness::in_use, outcomes};
 
     fn on(year: i32, month: u32, day: u32) -> Date {
         Date::from_ymd_opt(year, month, day).expect("a day")
@@ -202,6 +206,22 @@ mod tests {
         let names: Vec<&str> = moved.drift.iter().map(|moved| moved.feature.as_str()).collect();
         assert_eq!(names, ["tenure_years"]);
         assert!(moved.words[1].contains("tenure_years"));
+    }
+
+    #[test]
+    fn an_audit_is_told_and_reports_from_before_there_were_any_still_read() {
+        let before = reported(0.0);
+        let text = serde_json::to_string(&before).expect("json");
+        assert!(!text.contains("fairness"), "as it was stored then: {text}");
+        assert_eq!(
+            serde_json::from_str::<UseReport>(&text).expect("a report").fairness,
+            None
+        );
+        let impact = in_use::impact(&BTreeMap::new(), &[], &[], Bands::default(), on(2026, 1, 1));
+        let after = before.clone().audited(impact.clone());
+        assert_eq!(after.words, [before.words, impact.words()].concat());
+        let text = serde_json::to_string(&after).expect("json");
+        assert_eq!(serde_json::from_str::<UseReport>(&text).expect("a report"), after);
     }
 
     #[test]

@@ -850,16 +850,20 @@ async fn model_performance_is_for_those_who_may_see_aggregates() {
                 created_at: Timestamp::UNIX_EPOCH,
             };
             model_registry::store(connection, tenant, model).await?;
-            let report = json!({"words": ["as predicted"], "truth": {"scores": 7}, "fairness": {"people": 40}});
-            model_registry::report(connection, tenant, "m1", Timestamp::UNIX_EPOCH, report).await?;
-            assert_eq!(
-                model_registry::last_report(connection, tenant, "m1").await?,
-                Some(LastReport {
-                    made_at: Timestamp::UNIX_EPOCH,
-                    scores: 7,
-                    audited: true
-                })
-            );
+            let before = json!({"words": ["as predicted"], "truth": {"scores": 7}});
+            let mut after = before.clone();
+            after["fairness"] = json!({"people": 40});
+            for (report, audited) in [(before, false), (after, true)] {
+                model_registry::report(connection, tenant, "m1", Timestamp::UNIX_EPOCH, report).await?;
+                assert_eq!(
+                    model_registry::last_report(connection, tenant, "m1").await?,
+                    Some(LastReport {
+                        made_at: Timestamp::UNIX_EPOCH,
+                        scores: 7,
+                        audited
+                    })
+                );
+            }
             Ok(())
         })
     })

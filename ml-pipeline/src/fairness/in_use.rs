@@ -206,7 +206,12 @@ impl AtThreshold {
         };
         Some(format!(
             "Groups by {attribute} are not spared {band} or a higher band alike: adverse impact ratio {ratio:.2}, {finding} \
-             (least Fisher p {chance:.3})."
+             (least Fisher p {}).",
+            if chance < 0.001 {
+                "below 0.001".to_owned()
+            } else {
+                format!("{chance:.3}")
+            }
         ))
     }
 }
@@ -225,3 +230,6 @@ impl GroupsTruth {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
