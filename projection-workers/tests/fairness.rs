@@ -21,6 +21,7 @@ use infra::{
     checkpoint, clock,
     database::{self, Access, Connection, Database, DatabaseError},
     embedded::{EmbeddedBroker, EmbeddedPostgres},
+    event_log::{Append, EventLog, NewEvent},
     fairness::{self, FairnessStore},
     model_registry, parked,
     read_model::risk,
@@ -28,7 +29,7 @@ use infra::{
 };
 use ml_pipeline::{fairness::Verdict, monitor::UseReport};
 use projection_workers::{
-    ProjectionWorkers,
+    ProjectionWorkers, audit,
     fairness::Fairness,
     performance,
     runner::{self, Projection},
@@ -206,6 +207,40 @@ async fn a_daily_report_tells_how_groups_fare_and_names_nobody() {
     scoring.await.expect("no panic").expect("the scorer ends well");
     reporting.await.expect("no panic");
     running.end().await;
+}
+
+/// An audit of those who happen to be on record already would stand for a day.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_audit_is_made_while_the_store_is_being_filled() {
+    let world = World::start().await;
+    let tenant = world.tenant().await;
+    let audited = async || {
+        let predictions = audit::Predictions {
+            current: vec![],
+            ripe: vec![],
+            today: day(1),
+        };
+        let impact = audit::impact(&world.store, &world.database, tenant, predictions).await;
+        impact.expect("no trouble").is_some()
+    };
+    assert!(audited().await);
+    let log = EventLog::new(world.database.clone());
+    log.prepare().await.expect("a log");
+    let event = |_| NewEvent {
+        event_id: EventId::from_uuid(clock::new_id()),
+        event_type: "employee.overtime-recorded".to_owned(),
+        schema_version: 1,
+        effective_on: day(1),
+        provenance: provenance(),
+        data: b"{}".to_vec(),
+    };
+    let append = Append {
+        stream: StreamId::new(tenant, Kind::Employee, employee(1)),
+        expected: 0,
+        events: (0..1_001).map(event).collect(),
+    };
+    log.append(append).await.expect("appended");
+    assert!(!audited().await);
 }
 
 /// The scorer works with a role that the database refuses, and no handle on the store is within reach of what makes models.
@@ -426,8 +461,7 @@ impl World {
         let revision = self.revisions.entry(person).or_default();
         *revision += 1;
         let stream = StreamId::new(tenant, Kind::Employee, person);
-        let command = CommandId::from_uuid(clock::new_id());
-        let event_id = EventId::of_command(command, 0);
+        let event_id = EventId::from_uuid(clock::new_id());
         let place = Place {
             stream: &stream,
             event_id,
@@ -443,13 +477,7 @@ impl World {
             schema_version: 1,
             effective_on: day(1),
             recorded_at: Timestamp::from_timestamp(1_780_000_000 + self.position, 0).expect("a moment"),
-            provenance: Provenance {
-                actor: "tenure".into(),
-                correlation: command.uuid(),
-                causation: command,
-                backfill: false,
-                traceparent: None,
-            },
+            provenance: provenance(),
             data: serde_json::to_vec(&payload).expect("JSON"),
         };
         let key = topics::key(&stream);
@@ -507,6 +535,17 @@ impl World {
             .transact(Access::Write, &[tenant], work)
             .await
             .expect("Postgres works")
+    }
+}
+
+fn provenance() -> Provenance {
+    let command = CommandId::from_uuid(clock::new_id());
+    Provenance {
+        actor: "tenure".into(),
+        correlation: command.uuid(),
+        causation: command,
+        backfill: false,
+        traceparent: None,
     }
 }
 
