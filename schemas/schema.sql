@@ -159,6 +159,7 @@ create table consumer_checkpoint (
     constraint consumer_checkpoint_pkey PRIMARY KEY (consumer, topic, partition)
 );
 grant insert, select, update on consumer_checkpoint to tenure_app;
+grant insert, select, update on consumer_checkpoint to tenure_fairness;
 
 create table department_stats (
     tenant uuid not null,
@@ -373,6 +374,7 @@ alter table parked enable row level security;
 alter table parked force row level security;
 create policy own_tenant on parked for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
 grant delete, insert, select, update on parked to tenure_app;
+grant delete, insert, select, update on parked to tenure_fairness;
 
 create table relay_checkpoint (
     only_row boolean not null default true,
@@ -471,6 +473,7 @@ alter table tenant_directory force row level security;
 create policy ids_are_no_secret on tenant_directory for select to public using (true);
 create policy own_tenant on tenant_directory for insert to public with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
 grant insert, select on tenant_directory to tenure_app;
+grant select on tenant_directory to tenure_fairness;
 
 create table tenant_key (
     tenant uuid not null,
@@ -516,3 +519,15 @@ alter table timeline_entry enable row level security;
 alter table timeline_entry force row level security;
 create policy own_tenant on timeline_entry for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
 grant delete, insert, select, update on timeline_entry to tenure_app;
+
+create table fairness.attributes (
+    tenant uuid not null,
+    employee uuid not null,
+    sealed bytea not null,
+    "position" bigint not null,
+    constraint attributes_pkey PRIMARY KEY (tenant, employee)
+);
+alter table fairness.attributes enable row level security;
+alter table fairness.attributes force row level security;
+create policy own_tenant on fairness.attributes for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant delete, insert, select, update on fairness.attributes to tenure_fairness;

@@ -10,6 +10,7 @@ use infra::{
     auth::Verifier,
     broker::{BrokerError, Brokers, Pace, Producer},
     database::{Database, DatabaseError},
+    fairness::FairnessStore,
     sealing::{Keyring, MasterKey, SealingError},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -196,6 +197,15 @@ impl Settings {
     /// When an address or a key is missing.
     pub fn parts(&self) -> Result<Parts, ConfigError> {
         Parts::new(self, &self.database_url()?, self.brokers()?)
+    }
+
+    /// The handle on protected attributes. It is no part of [`Parts`], which whatever makes models is made of: whoever audits
+    /// asks for it here.
+    ///
+    /// # Errors
+    /// When an address or the key is missing.
+    pub fn fairness_store(&self, keyring: &Keyring) -> Result<FairnessStore, ConfigError> {
+        FairnessStore::new(&self.database_url()?, &self.master()?, keyring.clone()).map_err(ConfigError::Database)
     }
 }
 

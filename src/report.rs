@@ -1,6 +1,7 @@
 //! `tenure report`: a model as a page that one looks at rather than reads.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::Write,
     path::{Path, PathBuf},
@@ -8,8 +9,8 @@ use std::{
 
 use domain::{
     Date,
-    employee::{Demographics, Event},
-    id::TenantId,
+    employee::Demographics,
+    id::{EmployeeId, TenantId},
     tenant::Bands,
 };
 use infra::{
@@ -25,7 +26,10 @@ use infra::{
 use ml_pipeline::{
     artifact::Artifact,
     dataset::{Dataset, History},
-    fairness::{self, Audit, Favourable, Member, Rule},
+    fairness::{
+        self, Audit, Favourable, Member, Rule,
+        in_use::{Attribute, PROTECTED},
+    },
     features::FeatureState,
     prior,
     report::{Report, Scores, html, wording::thresholds},
@@ -40,8 +44,6 @@ use crate::{
 
 /// Who counts as selected when groups are compared: a risk score is looked at from its highest end.
 const SELECTED_SHARE: f64 = 0.1;
-/// From this age on, United States law protects people from discrimination by age (29 USC 631).
-const PROTECTED_AGE_YEARS: u32 = 40;
 /// The invented company whose people tell where most values of the prior's features lie. Not one that it learnt from.
 const REFERENCE_SEED: u64 = 1;
 const REFERENCE_PLACES: usize = 300;
@@ -75,6 +77,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         return write(&out, &page);
     }
     let parts = arguments.settings.parts()?;
+    let store = arguments.settings.fairness_store(&parts.keyring)?;
     let tenants = match arguments.tenant {
         Some(tenant) => vec![tenant],
         None => tenants(&parts).await?,
@@ -93,7 +96,9 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             .unwrap_or_else(|| PathBuf::from(format!("report-{tenant}.html")));
         let model = ModelInUse::load(&parts, tenant, arguments.model.as_deref()).await?;
         let (histories, _) = train::histories(&parts, tenant).await?;
-        let page = tokio::task::spawn_blocking(move || of_company(&model, &histories, clock::today())).await?;
+        let attributes = store.attributes(tenant).await?;
+        let page =
+            tokio::task::spawn_blocking(move || of_company(&model, &histories, &attributes, clock::today())).await?;
         write(&out, &page)?;
     }
     Ok(())
@@ -204,8 +209,11 @@ fn of_prior() -> Result<String, Failure> {
     }))
 }
 
+/// What the fairness store holds: beside the features, never among them.
+type Attributes = BTreeMap<EmployeeId, Demographics>;
+
 /// A company's model, with the scores of its people on a day.
-fn of_company(model: &ModelInUse, histories: &[History], on: Date) -> String {
+fn of_company(model: &ModelInUse, histories: &[History], attributes: &Attributes, on: Date) -> String {
     let people: Vec<Person> = histories
         .iter()
         .filter_map(|history| Person::on(&model.artifact, history, on))
@@ -221,67 +229,42 @@ fn of_company(model: &ModelInUse, histories: &[History], on: Date) -> String {
         shapes: &shapes::shapes(&model.artifact, &reference),
         pairs: &shapes::pairs(&model.artifact),
         scores: Scores::of(&probabilities, &thresholds(&model.artifact.card, &model.bands)).as_ref(),
-        audits: &audits(&people, &probabilities, on),
+        audits: &audits(&people, &probabilities, attributes, on),
     })
 }
 
 /// Somebody who is scored.
 struct Person {
+    employee: EmployeeId,
     x: Vec<f64>,
-    /// Beside the features, never among them.
-    demographics: Option<Demographics>,
 }
 
 impl Person {
     /// Nothing if the model has nothing to say of the person on the day.
     fn on(artifact: &Artifact, history: &History, on: Date) -> Option<Self> {
         let mut state = FeatureState::default();
-        let mut demographics = None;
         for recorded in &history.events {
             state.apply(&recorded.event);
-            if let Event::DemographicsChanged {
-                demographics: changed, ..
-            } = &recorded.event
-            {
-                demographics = changed.open().cloned();
-            }
         }
         artifact.card.target.is_about(&state, on).then(|| Self {
+            employee: history.employee,
             x: artifact.vector(&state, on).values,
-            demographics,
         })
     }
 }
 
-/// One protected attribute of a person on a day.
-type Attribute = fn(&Demographics, Date) -> Option<String>;
-
-/// Whether the highest scores fall on groups alike. Attributes that nobody has on record are left out.
-fn audits(people: &[Person], probabilities: &[f64], on: Date) -> Vec<Audit> {
-    let attributes: [(&str, Attribute); 4] = [
-        ("gender", |of, _| of.gender.clone()),
-        ("ethnicity", |of, _| of.ethnicity.clone()),
-        ("gender and ethnicity", |of, _| {
-            fairness::intersection(of.gender.as_deref(), of.ethnicity.as_deref())
-        }),
-        ("age", |of, on| {
-            let years = on.years_since(of.date_of_birth?)?;
-            Some(
-                if years >= PROTECTED_AGE_YEARS {
-                    "40 and over"
-                } else {
-                    "under 40"
-                }
-                .to_owned(),
-            )
-        }),
-    ];
+/// Whether the highest scores fall on groups alike, by each protected attribute and by gender and ethnicity together. Attributes
+/// that nobody has on record are left out.
+fn audits(people: &[Person], probabilities: &[f64], attributes: &Attributes, on: Date) -> Vec<Audit> {
+    let both: (&str, Attribute) = ("gender and ethnicity", |of, _| {
+        fairness::intersection(of.gender.as_deref(), of.ethnicity.as_deref())
+    });
     let audit = |(name, attribute): (&str, Attribute)| {
         let members: Vec<Member> = people
             .iter()
             .zip(probabilities)
             .map(|(person, probability)| Member {
-                group: person.demographics.as_ref().and_then(|of| attribute(of, on)),
+                group: attributes.get(&person.employee).and_then(|of| attribute(of, on)),
                 probability: *probability,
                 // The outcomes of today's scores are still to come.
                 outcome: None,
@@ -290,8 +273,9 @@ fn audits(people: &[Person], probabilities: &[f64], on: Date) -> Vec<Audit> {
         let rule = Rule::TopShare { share: SELECTED_SHARE };
         fairness::audit(name, &members, rule, Favourable::NotSelected)
     };
-    attributes
+    PROTECTED
         .into_iter()
+        .chain([both])
         .map(audit)
         .filter(|audit| !audit.groups.is_empty())
         .collect()

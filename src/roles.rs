@@ -4,9 +4,10 @@ use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use command_service::{CommandService, appender, completer, connections::Connections, importer};
-use infra::{database, telemetry::Metrics};
+use infra::{database, fairness::FairnessStore, telemetry::Metrics};
 use projection_workers::{
-    ProjectionWorkers, lag, outbox, performance, read_models::ReadModels, relay, runner, scorer::Scorer,
+    ProjectionWorkers, fairness::Fairness, lag, outbox, performance, read_models::ReadModels, relay, runner,
+    scorer::Scorer,
 };
 use query_api::QueryApi;
 use tokio::{net::TcpListener, sync::Notify};
@@ -135,11 +136,11 @@ pub async fn start_command_service(parts: &Parts, public_url: &str, loops: &Loop
     Ok(command_service::http::router(service))
 }
 
-/// Starts relay, projections and scorer.
+/// Starts relay, projections and scorer. The store's handle goes to its projection and to the audit, and nowhere else.
 ///
 /// # Errors
 /// When the model that ships with the product does not read.
-pub fn start_projection_workers(parts: &Parts, loops: &Loops) -> Result<(), Failure> {
+pub fn start_projection_workers(parts: &Parts, store: &FairnessStore, loops: &Loops) -> Result<(), Failure> {
     let workers = ProjectionWorkers {
         database: parts.database.clone(),
         keyring: parts.keyring.clone(),
@@ -165,10 +166,14 @@ pub fn start_projection_workers(parts: &Parts, loops: &Loops) -> Result<(), Fail
     loops.keep("read-models", move |shutdown| {
         runner::run(reading.clone(), ReadModels::new(reading.database.clone()), shutdown)
     });
+    let (apart, fairness) = Fairness::new(&workers, store);
+    loops.keep("fairness", move |shutdown| {
+        runner::run(apart.clone(), fairness.clone(), shutdown)
+    });
     let scorer = Scorer::new(workers.database.clone(), workers.keyring.clone(), outgoing)?;
     loops
         .tracker
-        .spawn(performance::run(scorer.clone(), loops.shutdown.clone()));
+        .spawn(performance::run(scorer.clone(), store.clone(), loops.shutdown.clone()));
     if parts.retrain_days > 0 {
         loops
             .tracker
@@ -267,8 +272,11 @@ pub async fn command_service(serve: Serve) -> Result<(), Failure> {
 /// # Errors
 /// When it cannot start.
 pub async fn projection_workers(serve: Serve) -> Result<(), Failure> {
+    let settings = serve.settings.clone();
     alone(serve, "projection-workers", async |parts, _url, loops| {
-        start_projection_workers(parts, loops).map(|()| Router::new())
+        let store = settings.fairness_store(&parts.keyring)?;
+        store.database().assert_trustworthy().await?;
+        start_projection_workers(parts, &store, loops).map(|()| Router::new())
     })
     .await
 }

@@ -31,7 +31,7 @@ use ml_pipeline::{
     train::{Options, Progress, TrainingError, adapt, train_on},
 };
 use schemas::{
-    codec::{AnyCommand, AnyEvent},
+    codec::{AnyCommand, AnyEvent, DEMOGRAPHICS_CHANGED},
     envelope::StoredEvent,
 };
 use tokio_util::sync::CancellationToken;
@@ -507,11 +507,15 @@ pub async fn histories(parts: &Parts, tenant: TenantId) -> Result<(Vec<History>,
     Ok((histories, position))
 }
 
-/// An employee's event, opened with the person's key as far as there is one; nothing of other kinds of events.
+/// An employee's event, opened with the person's key as far as there is one; nothing of other kinds of events, nor of protected
+/// attributes, which models do not learn from.
 ///
 /// # Errors
 /// When the event does not read.
 pub fn opened(event: &StoredEvent, key: Option<&sealing::SubjectKey>) -> Result<Option<Recorded>, Failure> {
+    if event.event_type == DEMOGRAPHICS_CHANGED {
+        return Ok(None);
+    }
     let mut payload = serde_json::from_slice(&event.data)?;
     let place = sealing::Place {
         stream: &event.stream,
@@ -580,6 +584,8 @@ pub fn summary(artifact: &Artifact) -> String {
 
 #[cfg(test)]
 mod tests {
+    use domain::id::EventId;
+    use schemas::envelope::Provenance;
     use serde_json::json;
 
     use super::*;
@@ -592,6 +598,35 @@ mod tests {
             report: None,
             reported_at: None,
         }
+    }
+
+    /// The payload is no event at all: it is not looked at.
+    #[test]
+    fn training_does_not_open_protected_attributes() {
+        let told = |event_type: &str| {
+            let command = CommandId::from_uuid(Uuid::nil());
+            let event = StoredEvent {
+                position: 1,
+                stream: StreamId::new(TenantId::from_uuid(Uuid::nil()), Kind::Employee, Uuid::nil()),
+                revision: 1,
+                event_id: EventId::of_command(command, 0),
+                event_type: event_type.to_owned(),
+                schema_version: 1,
+                effective_on: Timestamp::UNIX_EPOCH.date_naive(),
+                recorded_at: Timestamp::UNIX_EPOCH,
+                provenance: Provenance {
+                    actor: String::new(),
+                    correlation: Uuid::nil(),
+                    causation: command,
+                    backfill: false,
+                    traceparent: None,
+                },
+                data: b"sealed".to_vec(),
+            };
+            opened(&event, None)
+        };
+        assert!(matches!(told("employee.demographics-changed"), Ok(None)));
+        assert!(told("employee.hired").is_err());
     }
 
     #[test]

@@ -95,6 +95,8 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     settings.publish(&database_url, &brokers)?;
     let parts = Parts::new(settings, &database_url, brokers)?;
     parts.database.assert_trustworthy().await?;
+    let store = settings.fairness_store(&parts.keyring)?;
+    store.database().assert_trustworthy().await?;
     EventLog::new(parts.database.clone()).prepare().await?;
     parts
         .brokers
@@ -108,7 +110,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         .clone()
         .unwrap_or_else(|| format!("http://{address}"));
     let router = roles::start_command_service(&parts, &url, &loops).await?;
-    roles::start_projection_workers(&parts, &loops)?;
+    roles::start_projection_workers(&parts, &store, &loops)?;
     let router = router
         .merge(roles::start_query_api(&parts, &loops))
         .merge(health::router(Health {
@@ -155,6 +157,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     serving.await??;
     parts.bulk.flush().await;
+    store.database().close().await;
     parts.database.close().await;
     drop(embedded.broker);
     if let Some(postgres) = postgres {
@@ -248,10 +251,15 @@ async fn create_tenant(parts: &Parts, tenant: TenantId) -> Result<(), Failure> {
 /// Waits until this process owns every partition of every consumer (each has changed hands since `before`), and the
 /// projections have caught up.
 async fn await_consumers(parts: &Parts, before: &Epochs) -> Result<(), Failure> {
-    use projection_workers::{read_models::ReadModels, runner::Projection, scorer::Scorer};
+    use projection_workers::{fairness::Fairness, read_models::ReadModels, runner::Projection, scorer::Scorer};
     let deadline = Instant::now() + READY_TIMEOUT;
     let partitions = parts.bulk.partitions(schemas::topics::EVENTS).await?;
-    let consumers = [command_service::appender::CONSUMER, ReadModels::NAME, Scorer::NAME];
+    let consumers = [
+        command_service::appender::CONSUMER,
+        ReadModels::NAME,
+        Scorer::NAME,
+        Fairness::NAME,
+    ];
     loop {
         let now = epochs(parts).await?;
         let owned = consumers.iter().all(|consumer| {

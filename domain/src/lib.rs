@@ -12,6 +12,7 @@ pub mod employee;
 pub mod policy;
 pub mod program;
 pub mod risk;
+pub mod suppression;
 pub mod tenant;
 
 pub use aggregate::{Aggregate, Kind, StreamId};

@@ -1,7 +1,8 @@
 //! Postgres: roles, migrations, and transactions that know their tenants.
 //!
-//! Three roles: whoever `DATABASE_URL` names owns and migrates; `tenure_app` works, owns nothing and is subject to
-//! row-level security; `tenure_relay` reads the sealed log of all tenants and nothing else.
+//! Four roles: whoever `DATABASE_URL` names owns and migrates; `tenure_app` works, owns nothing and is subject to
+//! row-level security; `tenure_relay` reads the sealed log of all tenants and nothing else; `tenure_fairness`, alone, has the
+//! protected attributes ([`crate::fairness`]).
 //!
 //! Every unit of work runs in a task of its own. A request that is dropped half-way therefore never leaves an open
 //! transaction behind: sqlx's `begin` is not cancel-safe (transact-rs/sqlx#4393), and the next borrower of the connection
@@ -34,9 +35,12 @@ pub const RISK_CHANNEL: &str = "tenure_risk";
 
 const APP_ROLE: &str = "tenure_app";
 const RELAY_ROLE: &str = "tenure_relay";
+const FAIRNESS_ROLE: &str = "tenure_fairness";
 /// Connections of one process for the application's work.
 const APP_CONNECTIONS_MAX: u32 = 24;
 const RELAY_CONNECTIONS_MAX: u32 = 2;
+/// One projection, and an audit a day.
+const FAIRNESS_CONNECTIONS_MAX: u32 = 4;
 /// How long a unit of work waits for a connection before it gives up.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// A connection that was idle for longer is tried before it is used.
@@ -118,7 +122,7 @@ pub async fn migrate(owner_url: &SecretString, master: &MasterKey) -> Result<(),
         .connect_with(options)
         .await
         .doing("connect to the database as its owner")?;
-    for role in [APP_ROLE, RELAY_ROLE] {
+    for role in [APP_ROLE, RELAY_ROLE, FAIRNESS_ROLE] {
         let password = role_password(master, role);
         // Names and password are our own, and the password is hexadecimal: nothing here comes from outside.
         let statement = format!(
@@ -168,6 +172,28 @@ pub enum Access {
     Write,
 }
 
+/// Connections of one role, made when they are first used.
+fn pool(owner_url: &SecretString, master: &MasterKey, role: &str, connections: u32) -> Result<PgPool, DatabaseError> {
+    let options = PgConnectOptions::from_str(owner_url.expose_secret())
+        .doing("read the database's address")?
+        .username(role)
+        .password(&role_password(master, role))
+        .application_name(role);
+    Ok(PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for < IDLE_TRUSTED {
+                    return Ok(true);
+                }
+                Ok(sqlx::Connection::ping(connection).await.is_ok())
+            })
+        })
+        .connect_lazy_with(options))
+}
+
 /// The application's database. Cheap to clone.
 #[derive(Clone)]
 pub struct Database {
@@ -181,30 +207,19 @@ impl Database {
     /// # Errors
     /// When the address does not read.
     pub fn new(owner_url: &SecretString, master: &MasterKey) -> Result<Self, DatabaseError> {
-        let options = PgConnectOptions::from_str(owner_url.expose_secret()).doing("read the database's address")?;
-        let pool = |role: &str, connections| {
-            let options = options
-                .clone()
-                .username(role)
-                .password(&role_password(master, role))
-                .application_name(role);
-            PgPoolOptions::new()
-                .max_connections(connections)
-                .acquire_timeout(ACQUIRE_TIMEOUT)
-                .test_before_acquire(false)
-                .before_acquire(|connection, meta| {
-                    Box::pin(async move {
-                        if meta.idle_for < IDLE_TRUSTED {
-                            return Ok(true);
-                        }
-                        Ok(sqlx::Connection::ping(connection).await.is_ok())
-                    })
-                })
-                .connect_lazy_with(options)
-        };
         Ok(Self {
-            app: pool(APP_ROLE, APP_CONNECTIONS_MAX),
-            relay: pool(RELAY_ROLE, RELAY_CONNECTIONS_MAX),
+            app: pool(owner_url, master, APP_ROLE, APP_CONNECTIONS_MAX)?,
+            relay: pool(owner_url, master, RELAY_ROLE, RELAY_CONNECTIONS_MAX)?,
+        })
+    }
+
+    /// The same database with the one role that may open the fairness store: for [`crate::fairness::FairnessStore`] only. It
+    /// has no right to scores, features, the log or keys, and what is asked of it as the relay is refused.
+    pub(crate) fn of_fairness(owner_url: &SecretString, master: &MasterKey) -> Result<Self, DatabaseError> {
+        let pool = pool(owner_url, master, FAIRNESS_ROLE, FAIRNESS_CONNECTIONS_MAX)?;
+        Ok(Self {
+            app: pool.clone(),
+            relay: pool,
         })
     }
 

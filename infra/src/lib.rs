@@ -9,6 +9,7 @@ pub mod database;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 pub mod event_log;
+pub mod fairness;
 pub mod model_registry;
 pub mod outbox;
 pub mod outcome;

@@ -105,7 +105,17 @@ pub async fn list(connection: &mut Connection, tenant: TenantId) -> Result<Vec<M
     .doing("list models")
 }
 
-/// When a model's predictions were last held against what happened, and how many there were.
+/// What is known of the last time that a model's predictions were held against what happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+pub struct LastReport {
+    pub made_at: Timestamp,
+    /// How many predictions there were.
+    pub scores: i64,
+    /// Whether it tells how groups fare.
+    pub audited: bool,
+}
+
+/// When and how a model's predictions were last held against what happened.
 ///
 /// # Errors
 /// When the database fails.
@@ -113,9 +123,10 @@ pub async fn last_report(
     connection: &mut Connection,
     tenant: TenantId,
     model: &str,
-) -> Result<Option<(Timestamp, i64)>, DatabaseError> {
+) -> Result<Option<LastReport>, DatabaseError> {
     sqlx::query_as(
-        "select made_at, coalesce((report #>> '{truth,scores}')::bigint, 0) from model_report where tenant = $1 and model = $2",
+        "select made_at, coalesce((report #>> '{truth,scores}')::bigint, 0) as scores, report -> 'fairness' is not null as audited
+           from model_report where tenant = $1 and model = $2",
     )
     .bind(Uuid::from(tenant))
     .bind(model)

@@ -9,9 +9,12 @@
 //! different rates (on IBM's data, .190 against .109). Calibration and AUC of each group say which it is.
 //!
 //! Attributes come from the separate fairness store; nothing here is a model input. Groups too small to be shown enter no
-//! figure but the count of those left out, so that nothing about them follows from the figures of the others.
+//! figure but the count of those left out. Since the figures of everybody together are told elsewhere, a larger group is left
+//! out with a small one where a subtraction would bring the small one back ([`domain::suppression`]).
 
-use domain::policy::GROUP_SIZE_MIN;
+pub mod in_use;
+
+use domain::{policy::GROUP_SIZE_MIN, suppression};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -58,6 +61,8 @@ pub fn intersection(first: Option<&str>, second: Option<&str>) -> Option<String>
 pub enum Rule {
     /// Whose probability is at least this.
     AtOrAbove { probability: f64 },
+    /// Whose probability is above this, as a tenant's bands are told apart.
+    Above { probability: f64 },
     /// The share of all with the highest probabilities, at least one person; whoever has the same probability as the last of
     /// them is selected too.
     TopShare { share: f64 },
@@ -172,9 +177,9 @@ pub struct Audit {
     /// Groups whose rate is at least four fifths of the highest and yet significantly lower: in large companies, differences
     /// that count (29 CFR 1607.4(D)) if they matter in practice.
     pub significant_above_four_fifths: Vec<String>,
-    /// Groups of [`SHOWN_MIN`] people or more, by name.
+    /// Groups of [`SHOWN_MIN`] people or more, by name, but for those that are left out to cover smaller ones.
     pub groups: Vec<Group>,
-    /// Scored people who are in no group that is shown: their group is smaller, or not on record.
+    /// Scored people who are in no group that is shown: their group is smaller, covers a smaller one, or is not on record.
     pub not_shown: usize,
 }
 
@@ -216,6 +221,7 @@ fn threshold(scored: &[&Member], rule: Rule) -> Option<f64> {
     falling.sort_by(|a, b| b.total_cmp(a));
     match rule {
         Rule::AtOrAbove { probability } => falling.into_iter().rfind(|p| *p >= probability),
+        Rule::Above { probability } => falling.into_iter().rfind(|p| *p > probability),
         Rule::TopShare { share } => {
             let wanted = (falling.len() as f64 * share).round().max(1.0) as usize;
             falling.get(wanted.min(falling.len()).checked_sub(1)?).copied()
@@ -239,7 +245,7 @@ fn gather(scored: &[&Member], is_favoured: impl Fn(&Member) -> bool) -> Vec<Grou
             by_name.entry(name).or_default().push(member);
         }
     }
-    by_name.retain(|_, group| group.len() >= SHOWN_MIN);
+    leave_out(&mut by_name, scored.len());
     let shown: usize = by_name.values().map(Vec::len).sum();
     let group = |(name, people): (&str, Vec<&Member>)| {
         let some = people.iter().filter(|member| is_favoured(member)).count();
@@ -266,6 +272,25 @@ fn gather(scored: &[&Member], is_favoured: impl Fn(&Member) -> bool) -> Vec<Grou
         }
     };
     by_name.into_iter().map(group).collect()
+}
+
+/// Takes out the groups that are too small, with what covers them. Whoever has no attribute on record is among those who are not
+/// shown and covers them too, but needs no cover: nobody is recognised by what is not on record.
+fn leave_out(groups: &mut std::collections::BTreeMap<&str, Vec<&Member>>, scored: usize) {
+    if groups.values().all(|group| group.len() >= SHOWN_MIN) {
+        return;
+    }
+    let size = |people: usize| i64::try_from(people).unwrap_or(i64::MAX);
+    let on_record: usize = groups.values().map(Vec::len).sum();
+    let sizes: Vec<i64> = groups
+        .values()
+        .map(|group| size(group.len()))
+        .chain([size(scored - on_record)])
+        .collect();
+    let mut hidden_already = vec![false; sizes.len()];
+    hidden_already[sizes.len() - 1] = true;
+    let mut hidden = suppression::hide(&sizes, &hidden_already).groups.into_iter();
+    groups.retain(|_, _| hidden.next() == Some(false));
 }
 
 fn calibration(judged: &[Judged]) -> Option<GroupCalibration> {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     drift::{self, Shift, Verdict},
+    fairness::in_use::Impact,
     features::FEATURES,
     outcomes::{Finding, Reading, Record, Truth},
     synthetic::Random,
@@ -29,8 +30,21 @@ pub struct UseReport {
     /// For a challenger: the models in use beside it, about the same people on the same days.
     #[serde(default)]
     pub beside: Option<Truth>,
+    /// Whether groups fare alike. Nothing in reports from before audits were made, or while attributes were still read in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fairness: Option<Impact>,
     /// The essence, in plain words.
     pub words: Vec<String>,
+}
+
+impl UseReport {
+    /// With an audit of groups, and its essence among the words.
+    #[must_use]
+    pub fn audited(mut self, impact: Impact) -> Self {
+        self.words.extend(impact.words());
+        self.fairness = Some(impact);
+        self
+    }
 }
 
 /// A feature that moved.
@@ -93,6 +107,7 @@ pub fn report(
         drift,
         reference,
         beside: None,
+        fairness: None,
         words,
     }
 }
@@ -189,8 +204,12 @@ pub fn accuracy(truth: &Truth, called: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use domain::tenant::Bands;
+
     use super::*;
-    use crate::outcomes;
+    use crate::{fairness::in_use, outcomes};
 
     fn on(year: i32, month: u32, day: u32) -> Date {
         Date::from_ymd_opt(year, month, day).expect("a day")
@@ -255,6 +274,28 @@ mod tests {
         let truth = |until| outcomes::truth(&scores, &["EARLY", "READY"], outcome, until);
         assert_eq!(accuracy(&truth(on(2026, 1, 1)), "READY"), Some(0.78));
         assert_eq!(accuracy(&truth(on(2025, 2, 1)), "READY"), None, "nothing is ripe");
+    }
+
+    #[test]
+    fn an_audit_is_told_and_reports_from_before_there_were_any_still_read() {
+        let before = reported(0.0);
+        let text = serde_json::to_string(&before).expect("json");
+        assert!(!text.contains("fairness"), "as it was stored then: {text}");
+        assert_eq!(
+            serde_json::from_str::<UseReport>(&text).expect("a report").fairness,
+            None
+        );
+        let impact = in_use::impact(
+            &BTreeMap::new(),
+            &[],
+            &[],
+            in_use::Scale::Bands(Bands::default()),
+            on(2026, 1, 1),
+        );
+        let after = before.clone().audited(impact.clone());
+        assert_eq!(after.words, [before.words, impact.words()].concat());
+        let text = serde_json::to_string(&after).expect("json");
+        assert_eq!(serde_json::from_str::<UseReport>(&text).expect("a report"), after);
     }
 
     #[test]

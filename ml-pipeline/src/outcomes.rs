@@ -150,11 +150,7 @@ pub fn truth(
     outcome: impl Fn(EmployeeId, Date) -> Option<SpellEnd>,
     known_until: Date,
 ) -> Truth {
-    let scores: Vec<Scored> = scores
-        .iter()
-        .filter(|score| score.probability.is_finite())
-        .cloned()
-        .collect();
+    let scores = finite(scores);
     let apart = without_overlap(&scores);
     let told: Vec<(Scored, Told)> = apart
         .iter()
@@ -176,6 +172,31 @@ pub fn truth(
         overall: record(told.iter()),
         bands: bands.iter().map(band).collect(),
     }
+}
+
+/// The predictions that [`truth`] judges, and whether each came true: those that are ripe and whose outcome is known, in order
+/// of people and days.
+#[must_use]
+pub fn ripe(
+    scores: &[Scored],
+    outcome: impl Fn(EmployeeId, Date) -> Option<SpellEnd>,
+    known_until: Date,
+) -> Vec<(Scored, bool)> {
+    without_overlap(&finite(scores))
+        .into_iter()
+        .filter_map(
+            |score| match tell(&score, outcome(score.employee, score.scored_on), known_until) {
+                Told::Left => Some((score, true)),
+                Told::Stayed => Some((score, false)),
+                Told::Unripe | Told::Unknown => None,
+            },
+        )
+        .collect()
+}
+
+fn finite(scores: &[Scored]) -> Vec<Scored> {
+    let is_finite = |score: &&Scored| score.probability.is_finite();
+    scores.iter().filter(is_finite).cloned().collect()
 }
 
 /// Each person's scores whose windows do not overlap, from the first one on, in order of people and days.

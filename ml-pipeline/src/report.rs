@@ -723,6 +723,7 @@ fn groups(audits: &[Audit]) -> String {
 fn audited(audit: &Audit) -> String {
     let rule = match audit.rule {
         Rule::AtOrAbove { probability } => format!("a probability of {} or more", percent(probability)),
+        Rule::Above { probability } => format!("a probability above {}", percent(probability)),
         Rule::TopShare { share } => format!("the {} with the highest scores", percent(share)),
         Rule::AboveMedian => "a probability above the median".to_owned(),
     };

@@ -12,9 +12,18 @@ use schemas::topics;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::{read_models::ReadModels, runner::Projection, scorer::Scorer};
+use crate::{fairness::Fairness, read_models::ReadModels, runner::Projection, scorer::Scorer};
 
 const EVERY: Duration = Duration::from_secs(2);
+
+impl Standing {
+    /// How far a projection is behind.
+    #[must_use]
+    pub fn of(&self, name: &str) -> Option<Behind> {
+        let named = self.projections.iter().find(|projection| projection.name == name);
+        named.map(|projection| projection.behind)
+    }
+}
 
 /// Where everything stands.
 #[derive(Debug, Clone, Serialize)]
@@ -52,7 +61,7 @@ pub async fn standing(database: &Database) -> Result<Standing, DatabaseError> {
                 let log_head = event_log::head(connection).await?;
                 let relayed = relay::read(connection).await?;
                 let mut projections = Vec::new();
-                for name in [ReadModels::NAME, Scorer::NAME] {
+                for name in [ReadModels::NAME, Scorer::NAME, Fairness::NAME] {
                     let partitions = checkpoint::positions(connection, name, topics::EVENTS).await?;
                     projections.push(Named {
                         name,

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![deny(clippy::wildcard_enum_match_arm)]
 
+pub mod audit;
+pub mod fairness;
 pub mod lag;
 pub mod outbox;
 pub mod performance;

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use chrono::Days;
 use domain::{
-    Date, Timestamp,
+    Date,
     id::{EmployeeId, TenantId},
     risk::{Band, Level},
     tenant::Bands,
@@ -12,7 +12,8 @@ use domain::{
 use infra::{
     clock,
     database::{Access, DatabaseError},
-    model_registry,
+    fairness::FairnessStore,
+    model_registry::{self, LastReport},
     read_model::{
         readiness,
         risk::{self as risk_table, PredictionRow, ShadowRow},
@@ -28,7 +29,10 @@ use ml_pipeline::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::scorer::{Ready, Scorer};
+use crate::{
+    audit,
+    scorer::{Ready, Scorer},
+};
 
 /// How often it is looked whether a report is due.
 const EVERY: Duration = Duration::from_mins(5);
@@ -38,31 +42,31 @@ const REPORT_HOURS_MAX: i64 = 24;
 const PAGE: i64 = 1_000;
 
 /// Keeps reports up to date until shut down.
-pub async fn run(scorer: Scorer, shutdown: CancellationToken) {
+pub async fn run(scorer: Scorer, attributes: FairnessStore, shutdown: CancellationToken) {
     while !shutdown.is_cancelled() {
-        if let Err(error) = round(&scorer).await {
+        if let Err(error) = round(&scorer, &attributes).await {
             tracing::warn!(%error, "models could not be held against what happened: {error}");
         }
         tokio::select! { () = shutdown.cancelled() => {}, () = tokio::time::sleep(EVERY) => {} }
     }
 }
 
-async fn round(scorer: &Scorer) -> Result<(), DatabaseError> {
+async fn round(scorer: &Scorer, attributes: &FairnessStore) -> Result<(), DatabaseError> {
     let database = scorer.database();
     let tenants = database
         .transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection)))
         .await?;
     for tenant in tenants {
         let artifact = scorer.artifact(tenant).await?;
-        if let Some(report) = report_if_due(scorer, tenant, &Used::Risk(artifact)).await? {
+        if let Some(report) = report_if_due(scorer, attributes, tenant, &Used::Risk(artifact)).await? {
             announce(tenant, &report);
         }
         if let Some(challenger) = scorer.challenger(tenant).await? {
-            report_if_due(scorer, tenant, &Used::Challenger(challenger)).await?;
+            report_if_due(scorer, attributes, tenant, &Used::Challenger(challenger)).await?;
         }
         for ready in scorer.programs(tenant).await? {
             let program = ready.program.to_string();
-            if let Some(report) = report_if_due(scorer, tenant, &Used::Readiness(ready)).await? {
+            if let Some(report) = report_if_due(scorer, attributes, tenant, &Used::Readiness(ready)).await? {
                 announce_readiness(tenant, program, &report);
             }
         }
@@ -94,6 +98,14 @@ impl Used {
         }
     }
 
+    /// For readiness, the usual rate that its levels are told by.
+    fn usual(&self) -> Option<f64> {
+        match self {
+            Self::Risk(_) | Self::Challenger(_) => None,
+            Self::Readiness(ready) => Some(ready.artifact.card.usual),
+        }
+    }
+
     /// Whether it has anything to say of a person on a day.
     fn is_about(&self, state: &FeatureState, on: Date) -> bool {
         match self {
@@ -112,7 +124,12 @@ impl Used {
 }
 
 /// Makes and keeps a new report if the last one is too old.
-async fn report_if_due(scorer: &Scorer, tenant: TenantId, used: &Used) -> Result<Option<UseReport>, DatabaseError> {
+async fn report_if_due(
+    scorer: &Scorer,
+    attributes: &FairnessStore,
+    tenant: TenantId,
+    used: &Used,
+) -> Result<Option<UseReport>, DatabaseError> {
     let database = scorer.database();
     let version = used.artifact().version.clone();
     let reported = database
@@ -120,12 +137,14 @@ async fn report_if_due(scorer: &Scorer, tenant: TenantId, used: &Used) -> Result
             Box::pin(async move { model_registry::last_report(connection, tenant, &version).await })
         })
         .await?;
-    // A report on nothing is made anew as soon as there may be something.
-    let is_fresh = |(at, scores): (Timestamp, i64)| scores > 0 && (clock::now() - at).num_hours() < REPORT_HOURS_MAX;
+    // A report on nothing, or without its audit, is made anew as soon as there may be something.
+    let is_fresh = |last: LastReport| {
+        last.scores > 0 && last.audited && (clock::now() - last.made_at).num_hours() < REPORT_HOURS_MAX
+    };
     if reported.is_some_and(is_fresh) {
         return Ok(None);
     }
-    let report = report(scorer, tenant, used).await?;
+    let report = report(scorer, attributes, tenant, used).await?;
     let (model, made_at) = (report.model.clone(), report.made_at);
     let json = serde_json::to_value(&report).map_err(|_| DatabaseError::Corrupt("model report"))?;
     database
@@ -157,7 +176,12 @@ fn announce_readiness(tenant: TenantId, program: String, report: &UseReport) {
         .set(report.truth.overall.ripe as f64);
 }
 
-async fn report(scorer: &Scorer, tenant: TenantId, used: &Used) -> Result<UseReport, DatabaseError> {
+async fn report(
+    scorer: &Scorer,
+    attributes: &FairnessStore,
+    tenant: TenantId,
+    used: &Used,
+) -> Result<UseReport, DatabaseError> {
     let artifact = used.artifact();
     let (predictions, champion) = predictions(scorer, tenant, used).await?;
     let mut scored: HashMap<Uuid, Vec<Scored>> = HashMap::new();
@@ -168,19 +192,16 @@ async fn report(scorer: &Scorer, tenant: TenantId, used: &Used) -> Result<UseRep
     let reference = today.checked_sub_days(Days::new(REFERENCE_DAYS)).unwrap_or(today);
     let (mut then, mut now) = (Sample::default(), Sample::default());
     let mut outcomes: HashMap<(EmployeeId, Date), SpellEnd> = HashMap::new();
+    let mut current: Vec<(EmployeeId, f64)> = Vec::new();
     let mut after = None;
     loop {
         let page = scorer.people(tenant, after, PAGE).await?;
         let Some(last) = page.last else { break };
         after = Some(last);
         for (employee, state) in &page.people {
-            for (day, sample) in [(reference, &mut then), (today, &mut now)] {
-                if used.is_about(state, day) {
-                    let x = artifact.vector(state, day).values;
-                    let score = artifact.hazard.probability(&x, day, artifact.card.horizon_days);
-                    sample.add(&x, score);
-                }
-            }
+            add(&mut then, used, state, reference);
+            let score = add(&mut now, used, state, today);
+            current.extend(score.map(|score| (EmployeeId::from_uuid(*employee), score)));
             for one in scored.get(employee).into_iter().flatten() {
                 outcomes.insert((one.employee, one.scored_on), used.outcome(state, one.scored_on));
             }
@@ -196,9 +217,30 @@ async fn report(scorer: &Scorer, tenant: TenantId, used: &Used) -> Result<UseRep
         &then,
         &now,
     );
-    Ok(match champion {
+    let report = match champion {
         Some(champion) => report.beside(truth(&champion)),
         None => report,
+    };
+    let said = audit::Predictions {
+        current,
+        ripe: outcomes::ripe(&predictions, outcome, today),
+        today,
+    };
+    let impact = audit::impact(attributes, scorer.database(), tenant, used.usual(), said).await?;
+    Ok(match impact {
+        Some(impact) => report.audited(impact),
+        None => report,
+    })
+}
+
+/// Takes in a person whom the model is about on the day, and answers the score.
+fn add(sample: &mut Sample, used: &Used, state: &FeatureState, day: Date) -> Option<f64> {
+    used.is_about(state, day).then(|| {
+        let artifact = used.artifact();
+        let x = artifact.vector(state, day).values;
+        let score = artifact.hazard.probability(&x, day, artifact.card.horizon_days);
+        sample.add(&x, score);
+        score
     })
 }
 

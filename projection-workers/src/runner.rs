@@ -46,6 +46,12 @@ pub trait Projection: Clone + Send + Sync + 'static {
     /// The consumer group, and the name in the checkpoints. Never changes.
     const NAME: &'static str;
 
+    /// Whether events of this type are opened for it; others only move its checkpoint.
+    #[must_use]
+    fn wants(_event_type: &str) -> bool {
+        true
+    }
+
     /// Applies events (in the order of each stream) within the caller's transaction.
     fn apply<'c>(
         &'c self,
@@ -275,7 +281,9 @@ impl<P: Projection> Runner<P> {
                 }
                 Ok((event, _)) if event.position > *position => {
                     (*position, *recorded_at) = (event.position, Some(event.recorded_at));
-                    stored.push((Arc::new(event), record));
+                    if P::wants(&event.event_type) {
+                        stored.push((Arc::new(event), record));
+                    }
                 }
                 Ok(_) => metrics::counter!("tenure_projection_repeats_total", "projection" => P::NAME).increment(1),
                 Err(error) => {

@@ -36,7 +36,7 @@ use ml_pipeline::{
     features::{FEATURE_SET, FeatureState},
     prior,
 };
-use schemas::codec::{AnyCommand, AnyEvent};
+use schemas::codec::{AnyCommand, AnyEvent, DEMOGRAPHICS_CHANGED};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -306,6 +306,11 @@ impl Scorer {
 
 impl Projection for Scorer {
     const NAME: &'static str = "scorer";
+
+    /// Protected attributes are not even opened for models.
+    fn wants(event_type: &str) -> bool {
+        event_type != DEMOGRAPHICS_CHANGED
+    }
 
     fn apply<'c>(
         &'c self,
@@ -578,7 +583,7 @@ fn place((tenant, employee): (TenantId, Uuid)) -> String {
 }
 
 /// Keys that cannot be fetched are the database's fault; a key that does not fit is nobody's and shows up as such.
-fn unavailable(error: SealingError) -> DatabaseError {
+pub(crate) fn unavailable(error: SealingError) -> DatabaseError {
     match error {
         SealingError::Database(error) => error,
         SealingError::MasterKeyFile { .. }

@@ -12,9 +12,10 @@ mod limits;
 mod loaders;
 mod socket;
 mod store;
-mod suppression;
 
 use std::sync::Arc;
+
+pub(crate) use domain::suppression;
 
 use axum::{Router, routing};
 use infra::{auth::Verifier, database::Database, sealing::Keyring};

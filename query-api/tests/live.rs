@@ -16,7 +16,7 @@ use infra::{
     checkpoint, clock,
     database::{Access, Database, migrate},
     embedded::EmbeddedPostgres,
-    model_registry::{self, NewModel},
+    model_registry::{self, LastReport, NewModel},
     read_model::{employee, employee::EmployeeRow, risk, risk::RiskRow, settings, stats, timeline},
     sealing::{self, Keyring, MasterKey, Place},
 };
@@ -851,12 +851,20 @@ async fn model_performance_is_for_those_who_may_see_aggregates() {
                 created_at: Timestamp::UNIX_EPOCH,
             };
             model_registry::store(connection, tenant, model).await?;
-            let report = json!({"words": ["as predicted"], "truth": {"scores": 7}});
-            model_registry::report(connection, tenant, "m1", Timestamp::UNIX_EPOCH, report).await?;
-            assert_eq!(
-                model_registry::last_report(connection, tenant, "m1").await?,
-                Some((Timestamp::UNIX_EPOCH, 7))
-            );
+            let before = json!({"words": ["as predicted"], "truth": {"scores": 7}});
+            let mut after = before.clone();
+            after["fairness"] = json!({"people": 40});
+            for (report, audited) in [(before, false), (after, true)] {
+                model_registry::report(connection, tenant, "m1", Timestamp::UNIX_EPOCH, report).await?;
+                assert_eq!(
+                    model_registry::last_report(connection, tenant, "m1").await?,
+                    Some(LastReport {
+                        made_at: Timestamp::UNIX_EPOCH,
+                        scores: 7,
+                        audited
+                    })
+                );
+            }
             Ok(())
         })
     })
@@ -878,8 +886,11 @@ async fn model_performance_is_for_those_who_may_see_aggregates() {
         let body: Value = answer.json().await.expect("json");
         assert_eq!(body["models"][0]["version"], "m1");
         assert_eq!(body["models"][0]["performance"]["words"][0], "as predicted");
-        let graph = live.ask(role, "{ models { version kind findings inUse } }").await;
-        let model = json!({"version": "m1", "kind": "additive", "findings": ["as predicted"], "inUse": false});
+        assert_eq!(body["models"][0]["performance"]["fairness"]["people"], 40);
+        let graph = live
+            .ask(role, "{ models { version kind findings fairness inUse } }")
+            .await;
+        let model = json!({"version": "m1", "kind": "additive", "findings": ["as predicted"], "fairness": {"people": 40}, "inUse": false});
         assert_eq!(graph["data"]["models"], json!([model]));
     }
     let answer = live.http.get(&url).send().await.expect("an answer");

@@ -10,6 +10,9 @@ use serde_json::Value;
 
 use crate::upcast;
 
+/// The event that carries protected attributes: what makes models does not even open it.
+pub const DEMOGRAPHICS_CHANGED: &str = "employee.demographics-changed";
+
 /// Any event of any aggregate.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(

@@ -683,9 +683,9 @@ fn check_invariants(data: &Path) {
     );
 }
 
-/// What projections made, and what identifies a row's content. A feature state is sealed anew with each write, so that only
-/// its place can be compared.
-const READ_MODELS: [(&str, &str); 10] = [
+/// What projections made, and what identifies a row's content. Feature states and protected attributes are sealed anew with each
+/// write, so that only their places can be compared.
+const READ_MODELS: [(&str, &str); 11] = [
     ("employee", "t.*"),
     ("employee_version", "t.*"),
     ("department_stats", "t.*"),
@@ -694,6 +694,7 @@ const READ_MODELS: [(&str, &str); 10] = [
     ("risk", "t.*"),
     ("risk_history", "t.*"),
     ("feature_state", "t.tenant, t.employee, t.position"),
+    ("fairness.attributes", "t.tenant, t.employee, t.position"),
     ("tenant_settings", "t.*"),
     ("connection", "t.*"),
 ];

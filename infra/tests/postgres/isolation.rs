@@ -58,6 +58,15 @@ fn a_broken_rule_turns_the_check_red() {
             "alter table employee owner to tenure_app",
             "grant pg_read_all_data to tenure_app",
             "create schema elsewhere create table secrets (id uuid primary key)",
+            "alter table fairness.attributes no force row level security",
+            "create table fairness.forgetful (tenant uuid not null, id uuid not null, primary key (tenant, id))",
+            "create view fairness.everyone as select * from fairness.attributes",
+            "create function fairness.peek() returns bigint language sql security definer as 'select count(*) from fairness.attributes'",
+            "grant select on fairness.attributes to tenure_app",
+            "grant usage on schema fairness to tenure_app",
+            "grant usage on schema fairness to public",
+            "grant tenure_fairness to tenure_app",
+            "grant select on risk to tenure_fairness",
         ] {
             let mut transaction = world.owner.begin().await.expect("a transaction");
             execute(&mut transaction, broken).await.expect(broken);
@@ -337,6 +346,86 @@ fn the_relay_reads_every_tenants_events_and_nothing_else() {
         for write in ["update event set actor = ''", "update log_head set position = 0"] {
             assert_eq!(code(as_relay(write.to_owned()).await), REFUSED, "{write}");
         }
+        world.close().await;
+    });
+}
+
+/// Models cannot read protected attributes: the database says so, whatever code asks.
+#[test]
+fn protected_attributes_open_for_their_own_role_only() {
+    run(async {
+        let world = alone().await;
+        let store = world.fairness();
+        let (own, other) = (server::tenant(), server::tenant());
+        let insert = |tenant: TenantId| {
+            format!(
+                "insert into fairness.attributes (tenant, employee, sealed, position) values ('{tenant}', '{}', '', 1)",
+                clock::new_id()
+            )
+        };
+        let as_store = async |tenants: &[TenantId], sql: String| {
+            let work = store.database().transact(Access::Write, tenants, move |connection| {
+                Box::pin(async move { execute(connection, &sql).await })
+            });
+            work.await
+        };
+        for tenant in [own, other] {
+            assert_eq!(as_store(&[tenant], insert(tenant)).await.expect("its own table"), 1);
+        }
+
+        // The application, with which scorer, training and query API work, and the relay are refused everything.
+        let touches = [
+            "select count(*) from fairness.attributes".to_owned(),
+            insert(own),
+            "update fairness.attributes set position = 2".to_owned(),
+            "delete from fairness.attributes".to_owned(),
+            "truncate fairness.attributes".to_owned(),
+            "lock table fairness.attributes in access share mode".to_owned(),
+            "create table fairness.mine (id uuid)".to_owned(),
+            "set role tenure_fairness".to_owned(),
+            "set session authorization tenure_fairness".to_owned(),
+        ];
+        for touch in &touches {
+            assert_eq!(
+                code(world.execute(&[own, other], touch).await),
+                REFUSED,
+                "the application: {touch}"
+            );
+            let sql = touch.clone();
+            let relay = world
+                .database
+                .transact_as_relay(move |connection| Box::pin(async move { execute(connection, &sql).await }));
+            assert_eq!(code(relay.await), REFUSED, "the relay: {touch}");
+        }
+
+        // The store's role sees the tenants that it names, and nothing that is predicted or learnt from.
+        for (tenants, rows) in [(&[][..], 0), (&[own], 1), (&[own, other], 2)] {
+            let seen = as_store(tenants, "update fairness.attributes set position = 2".to_owned()).await;
+            assert_eq!(seen.expect("a count"), rows, "{tenants:?}");
+        }
+        assert_eq!(code(as_store(&[own], insert(other)).await), REFUSED);
+        let tables: Vec<String> = sqlx::query_scalar(
+            "select relname::text from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') order by 1",
+        )
+        .fetch_all(&world.owner)
+        .await
+        .expect("tables");
+        for table in tables {
+            let needed = ["consumer_checkpoint", "parked", "tenant_directory"].contains(&table.as_str());
+            let read = as_store(&[own], format!("select from {table}")).await;
+            assert_eq!(read.is_ok(), needed, "{table}: {read:?}");
+        }
+        // Nor is it a way to the whole log.
+        let log = store
+            .database()
+            .transact_as_relay(|connection| Box::pin(infra::event_log::read_after(connection, 0, 1)));
+        assert_eq!(code(log.await), REFUSED);
+        store
+            .database()
+            .assert_trustworthy()
+            .await
+            .expect("bound by row-level security");
+        store.database().close().await;
         world.close().await;
     });
 }

@@ -84,11 +84,11 @@ const FUNCTIONS: &str = "
            || coalesce(E';\n' || (select string_agg(format('grant execute on %s %s to %s', case prokind when 'p' then 'procedure' else 'function' end, p.oid::regprocedure,
                                                             case grantee when 0 then 'public' else grantee::regrole::text end), E';\n' order by grantee::regrole::text)
                          from aclexplode(coalesce(proacl, acldefault('f', proowner))) where grantee <> proowner), '') || ';'
-      from pg_proc p where pronamespace = 'public'::regnamespace order by proname";
+      from pg_proc p where pronamespace in ('public'::regnamespace, 'fairness'::regnamespace) order by proname";
 
 const TABLES: &str = "
-    select relname::text,
-           format('create table %s', relname)
+    select c.oid::regclass::text,
+           format('create table %s', c.oid::regclass)
            || case when relispartition then ' partition of ' || (select inhparent::regclass from pg_inherits where inhrelid = c.oid) || ' ' || pg_get_expr(relpartbound, oid)
               else E' (\n' || concat_ws(E',\n',
                 (select string_agg(format('    %s %s%s%s', quote_ident(attname), format_type(atttypid, atttypmod),
@@ -97,23 +97,24 @@ const TABLES: &str = "
                 (select string_agg(format('    constraint %s %s', conname, pg_get_constraintdef(oid)), E',\n' order by conname)
                    from pg_constraint where conrelid = c.oid and contype not in ('n', 't'))) || E'\n)'
               || coalesce(' partition by ' || pg_get_partkeydef(oid), '') end || ';'
-      from pg_class c where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and relname <> '_sqlx_migrations' order by relname";
+      from pg_class c where relnamespace in ('public'::regnamespace, 'fairness'::regnamespace) and relkind in ('r', 'p') and relname <> '_sqlx_migrations'
+      order by relnamespace <> 'public'::regnamespace, relname";
 
 /// One statement each.
 const DETAILS: &[&str] = &[
     "select pg_get_indexdef(indexrelid) from pg_index where indrelid = $1::regclass
         and not exists (select from pg_constraint where conindid = indexrelid) and not (select relispartition from pg_class where oid = indexrelid)
       order by indexrelid::regclass::text",
-    "select format('alter table %s enable row level security', relname) from pg_class where oid = $1::regclass and relrowsecurity",
-    "select format('alter table %s force row level security', relname) from pg_class where oid = $1::regclass and relforcerowsecurity",
+    "select format('alter table %s enable row level security', oid::regclass) from pg_class where oid = $1::regclass and relrowsecurity",
+    "select format('alter table %s force row level security', oid::regclass) from pg_class where oid = $1::regclass and relforcerowsecurity",
     "select concat_ws(' ', 'create policy', polname, 'on', polrelid::regclass,
                       'for ' || case polcmd when '*' then 'all' when 'r' then 'select' when 'a' then 'insert' when 'w' then 'update' else 'delete' end,
                       'to ' || (select string_agg(case role when 0 then 'public' else role::regrole::text end, ', ' order by role) from unnest(polroles) as role),
                       'using (' || pg_get_expr(polqual, polrelid) || ')', 'with check (' || pg_get_expr(polwithcheck, polrelid) || ')')
        from pg_policy where polrelid = $1::regclass order by polname",
     "select pg_get_triggerdef(oid) from pg_trigger where tgrelid = $1::regclass and not tgisinternal and tgparentid = 0 order by tgname",
-    "select format('grant %s on %s to %s', string_agg(lower(privilege_type), ', ' order by privilege_type), relname, case grantee when 0 then 'public' else grantee::regrole::text end)
-       from pg_class, aclexplode(relacl) where oid = $1::regclass and grantee <> relowner group by relname, grantee order by grantee::regrole::text",
+    "select format('grant %s on %s to %s', string_agg(lower(privilege_type), ', ' order by privilege_type), oid::regclass, case grantee when 0 then 'public' else grantee::regrole::text end)
+       from pg_class, aclexplode(relacl) where oid = $1::regclass and grantee <> relowner group by oid, grantee order by grantee::regrole::text",
 ];
 
 async fn dump(world: &World) -> String {

@@ -18,7 +18,8 @@ use infra::{
     clock,
     database::{self, Access, Connection, Database, DatabaseError},
     embedded::EmbeddedPostgres,
-    sealing::MasterKey,
+    fairness::FairnessStore,
+    sealing::{Keyring, MasterKey},
 };
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
@@ -181,6 +182,12 @@ impl World {
     /// The same database as another process sees it: with connections of its own. Close it.
     pub fn another_process(&self) -> Database {
         Database::new(&self.owner_url, &self.master).expect("an address")
+    }
+
+    /// The fairness store of this database. Close its database.
+    pub fn fairness(&self) -> FairnessStore {
+        let keyring = Keyring::new(self.master.clone(), self.database.clone());
+        FairnessStore::new(&self.owner_url, &self.master, keyring).expect("an address")
     }
 
     /// Gives back the connections of a database of one's own, for the next test.

@@ -31,6 +31,10 @@ fn named<'a>(audit: &'a Audit, name: &str) -> &'a Group {
         .expect("the group")
 }
 
+fn names(audit: &Audit) -> Vec<&str> {
+    audit.groups.iter().map(|group| group.group.as_str()).collect()
+}
+
 #[track_caller]
 fn close(found: f64, expected: f64) {
     assert!((found - expected).abs() < 1e-9, "{found} is not {expected}");
@@ -106,10 +110,15 @@ fn it_is_enough_that_one_of_the_low_groups_is_significant() {
 
 #[test]
 fn small_groups_are_shown_but_not_judged_and_tiny_ones_not_even_shown() {
-    let found = audited(&[("large", 50, 100), ("small", 0, 29), ("tiny", 4, 4), ("other", 45, 100)]);
-    let names: Vec<&str> = found.groups.iter().map(|group| group.group.as_str()).collect();
-    assert_eq!(names, ["large", "other", "small"]);
-    assert_eq!(found.not_shown, 4);
+    let found = audited(&[
+        ("large", 50, 100),
+        ("small", 0, 29),
+        ("tiny", 4, 4),
+        ("tinier", 1, 3),
+        ("other", 45, 100),
+    ]);
+    assert_eq!(names(&found), ["large", "other", "small"]);
+    assert_eq!(found.not_shown, 7);
     let small = named(&found, "small");
     assert_eq!(
         (small.standing, small.to_highest, small.to_rest),
@@ -123,7 +132,7 @@ fn small_groups_are_shown_but_not_judged_and_tiny_ones_not_even_shown() {
         named(&found, "large").to_rest.expect("compared").other,
         Part { some: 45, of: 129 }
     );
-    let lone = audited(&[("large", 50, 100), ("tiny", 4, 4)]);
+    let lone = audited(&[("large", 50, 100), ("tiny", 4, 4), ("tinier", 1, 3)]);
     assert_eq!(named(&lone, "large").to_rest, None);
     assert_eq!(lone.verdict, Verdict::InsufficientData);
 
@@ -131,6 +140,39 @@ fn small_groups_are_shown_but_not_judged_and_tiny_ones_not_even_shown() {
     assert_eq!((five.groups.len(), five.not_shown), (3, 0));
     let thirty = audited(&[("a", 50, 100), ("b", 0, 30)]);
     assert_eq!(thirty.verdict, Verdict::BelowFourFifths { significant: true });
+}
+
+/// What everybody together makes is told elsewhere: the total less what is shown must not be a small group.
+#[test]
+fn a_small_group_is_covered_by_the_next_smallest_or_by_those_not_on_record() {
+    let found = audited(&[
+        ("large", 50, 100),
+        ("middle", 20, 40),
+        ("other", 45, 90),
+        ("tiny", 4, 4),
+    ]);
+    assert_eq!((names(&found), found.not_shown), (vec!["large", "other"], 44));
+    // With two groups nothing is left.
+    let found = audited(&[("large", 50, 100), ("tiny", 4, 4)]);
+    assert_eq!((names(&found), found.not_shown), (vec![], 104));
+    assert_eq!(found.verdict, Verdict::InsufficientData);
+
+    let unknown = |people: usize, groups: &[(&str, usize, usize)]| {
+        let known = groups.iter().flat_map(|(name, some, of)| group(name, *some, *of));
+        let mut members: Vec<Member> = known.collect();
+        for mut member in group("", 0, people) {
+            member.group = None;
+            members.push(member);
+        }
+        audit("gender", &members, HALF, Favourable::Selected)
+    };
+    let (large, tiny) = (("large", 50, 100), ("tiny", 4, 4));
+    assert_eq!(names(&unknown(1, &[large, tiny])), ["large"], "four and one are five");
+    let three = ("tiny", 2, 3);
+    assert_eq!(names(&unknown(1, &[large, ("other", 9, 50), three])), ["large"]);
+    // Who is not on record is in no group, and hides nobody else.
+    let found = unknown(1, &[large, ("other", 9, 50)]);
+    assert_eq!((names(&found), found.not_shown), (vec!["large", "other"], 1));
 }
 
 #[test]
@@ -187,6 +229,10 @@ fn rules_select_whom_they_say() {
     assert_eq!(select(&ten, at(0.8)), (Some(0.8), 3));
     assert_eq!(select(&ten, at(0.75)), (Some(0.8), 3));
     assert_eq!(select(&ten, at(1.1)), (None, 0));
+    // As bands are told apart: what lies on the threshold is below it.
+    let above = |probability| Rule::Above { probability };
+    assert_eq!(select(&ten, above(0.8)), (Some(0.9), 2));
+    assert_eq!(select(&ten, above(1.0)), (None, 0));
     let top = |share| Rule::TopShare { share };
     assert_eq!(select(&ten, top(0.1)), (Some(1.0), 1));
     assert_eq!(select(&ten, top(0.3)), (Some(0.8), 3));
@@ -329,6 +375,12 @@ proptest! {
         prop_assert_eq!(&found, &audit_of(&shuffled));
         prop_assert_eq!(found.groups.iter().map(|group| group.favoured.of).sum::<usize>() + found.not_shown, people.len());
         prop_assert!(found.groups.iter().all(|group| group.favoured.of >= SHOWN_MIN));
+        let is_hidden = |group: &u8| *group > 0 && found.groups.iter().all(|shown| shown.group != group.to_string());
+        if people.iter().any(|(group, ..)| is_hidden(group)) {
+            let kinds: std::collections::BTreeSet<u8> =
+                people.iter().map(|(group, ..)| *group).filter(|group| *group == 0 || is_hidden(group)).collect();
+            prop_assert!(found.groups.is_empty() || (kinds.len() >= 2 && found.not_shown >= SHOWN_MIN), "{:?}", found);
+        }
         if let Some(ratio) = found.adverse_impact_ratio {
             prop_assert!((0.0..=1.0).contains(&ratio));
             let below = matches!(found.verdict, Verdict::BelowFourFifths { .. });

@@ -87,6 +87,13 @@ impl Model {
         self.row.report.as_ref().map(|report| Json(&report.0))
     }
 
+    /// The part of that about groups: for each protected attribute and each band from medium up, how many people of each group
+    /// are in it or above, adverse impact ratios with Fisher's p, verdict or insufficient data; and whether predictions came
+    /// true for all groups. Null before the first audit.
+    async fn fairness(&self) -> Option<Json<&Value>> {
+        self.row.report.as_ref()?.0.get("fairness").map(Json)
+    }
+
     /// The essence of that, in plain words.
     async fn findings(&self) -> Vec<&str> {
         let words = self.row.report.as_ref().and_then(|report| report.0.pointer("/words"));

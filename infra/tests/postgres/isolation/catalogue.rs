@@ -10,13 +10,13 @@ const RULES: &[(&str, &str)] = &[
     (
         "has a tenant, but is not under forced row-level security with a policy",
         "select c.relname from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant' and not a.attisdropped
-          where c.relkind in ('r', 'p') and c.relnamespace = 'public'::regnamespace
+          where c.relkind in ('r', 'p') and c.relnamespace in ('public'::regnamespace, 'fairness'::regnamespace)
             and not (c.relrowsecurity and c.relforcerowsecurity and exists (select from pg_policy p where p.polrelid = c.oid))",
     ),
     (
         "has no tenant and is not one of the tables that belong to the whole installation",
         "select c.relname from pg_class c
-          where c.relkind in ('r', 'p') and c.relnamespace = 'public'::regnamespace
+          where c.relkind in ('r', 'p') and c.relnamespace in ('public'::regnamespace, 'fairness'::regnamespace)
             and not exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'tenant' and not a.attisdropped)
             and c.relname not in ('_sqlx_migrations', 'log_head', 'consumer_checkpoint', 'relay_checkpoint')",
     ),
@@ -36,17 +36,17 @@ const RULES: &[(&str, &str)] = &[
         "is unique across tenants, so that it tells of other tenants' rows",
         "select i.indexrelid::regclass::text from pg_index i join pg_class c on c.oid = i.indrelid
            join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant' and not a.attisdropped
-          where i.indisunique and c.relnamespace = 'public'::regnamespace and not c.relispartition and not (a.attnum = any (i.indkey::int2[]))
+          where i.indisunique and c.relnamespace in ('public'::regnamespace, 'fairness'::regnamespace) and not c.relispartition and not (a.attnum = any (i.indkey::int2[]))
             -- Nobody chooses a position; a connection's id is derived from its tenant.
             and i.indexrelid::regclass::text not in ('event_pkey', 'connection_route_pkey')",
     ),
     (
         "is a foreign key: it tells whether a hidden row exists",
-        "select conname from pg_constraint where contype = 'f' and connamespace = 'public'::regnamespace",
+        "select conname from pg_constraint where contype = 'f' and connamespace in ('public'::regnamespace, 'fairness'::regnamespace)",
     ),
     (
         "is a view that reads with its owner's rights",
-        "select relname from pg_class where relkind = 'v' and relnamespace = 'public'::regnamespace
+        "select relname from pg_class where relkind = 'v' and relnamespace in ('public'::regnamespace, 'fairness'::regnamespace)
             and not coalesce(reloptions::text like '%security_invoker=true%', false)",
     ),
     (
@@ -55,14 +55,14 @@ const RULES: &[(&str, &str)] = &[
     ),
     (
         "runs with its owner's rights",
-        "select oid::regprocedure::text from pg_proc where pronamespace = 'public'::regnamespace and prosecdef
+        "select oid::regprocedure::text from pg_proc where pronamespace in ('public'::regnamespace, 'fairness'::regnamespace) and prosecdef
             -- They take no name and answer nothing.
             and oid::regprocedure::text not in ('tenure_prepare_log(bigint)', 'tenure_refresh_statistics()')",
     ),
     (
         "may be run by everyone though it runs with its owner's rights",
         "select oid::regprocedure::text from pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner)))
-          where pronamespace = 'public'::regnamespace and prosecdef and grantee = 0",
+          where pronamespace in ('public'::regnamespace, 'fairness'::regnamespace) and prosecdef and grantee = 0",
     ),
     (
         "sets the tenants by itself",
@@ -70,19 +70,19 @@ const RULES: &[(&str, &str)] = &[
     ),
     (
         "is a role that is more powerful than the application may be",
-        "select rolname from pg_roles where rolname in ('tenure_app', 'tenure_relay')
+        "select rolname from pg_roles where rolname in ('tenure_app', 'tenure_relay', 'tenure_fairness')
             and (rolsuper or rolbypassrls or rolcreaterole or rolcreatedb or rolreplication
                  or exists (select from pg_auth_members m where m.member = pg_roles.oid))",
     ),
     (
         "belongs to a role of the application",
         "select pg_describe_object(classid, objid, objsubid) from pg_shdepend
-          where refclassid = 'pg_authid'::regclass and refobjid in (select oid from pg_roles where rolname in ('tenure_app', 'tenure_relay'))
+          where refclassid = 'pg_authid'::regclass and refobjid in (select oid from pg_roles where rolname in ('tenure_app', 'tenure_relay', 'tenure_fairness'))
             and deptype = 'o' and dbid in (0, (select oid from pg_database where datname = current_database()))",
     ),
     (
         "is granted to everyone",
-        "select c.oid::regclass::text from pg_class c, aclexplode(c.relacl) where c.relnamespace = 'public'::regnamespace and grantee = 0",
+        "select c.oid::regclass::text from pg_class c, aclexplode(c.relacl) where c.relnamespace in ('public'::regnamespace, 'fairness'::regnamespace) and grantee = 0",
     ),
     (
         "is a partition that somebody may use past its parent's policies",
@@ -100,9 +100,24 @@ const RULES: &[(&str, &str)] = &[
                 (('event', 'SELECT'), ('log_head', 'SELECT'), ('relay_checkpoint', 'SELECT'), ('relay_checkpoint', 'UPDATE'))",
     ),
     (
-        "is a table outside the schema that is checked here",
+        "is in the fairness store, and open to another role than the store's",
+        "select a.grantee::regrole || ' may ' || a.privilege_type || ' ' || c.oid::regclass from pg_class c, aclexplode(c.relacl) a
+          where c.relnamespace = 'fairness'::regnamespace and a.grantee not in (c.relowner, 'tenure_fairness'::regrole)
+         union all
+         select a.grantee::regrole || ' may ' || a.privilege_type || ' in the schema' from pg_namespace n, aclexplode(n.nspacl) a
+          where n.nspname = 'fairness' and (a.grantee, a.privilege_type) <> ('tenure_fairness'::regrole, 'USAGE') and a.grantee <> n.nspowner",
+    ),
+    (
+        "is granted to the fairness role, which keeps attributes and its projection's place and meets no score, feature, event or key",
+        "select c.oid::regclass || ' ' || a.privilege_type from pg_class c, aclexplode(c.relacl) a
+          where a.grantee = 'tenure_fairness'::regrole and c.relnamespace <> 'fairness'::regnamespace and (c.relname, a.privilege_type) not in
+                (('tenant_directory', 'SELECT'), ('consumer_checkpoint', 'SELECT'), ('consumer_checkpoint', 'INSERT'), ('consumer_checkpoint', 'UPDATE'),
+                 ('parked', 'SELECT'), ('parked', 'INSERT'), ('parked', 'UPDATE'), ('parked', 'DELETE'))",
+    ),
+    (
+        "is a table outside the schemas that are checked here",
         "select oid::regclass::text from pg_class where relkind in ('r', 'p', 'v', 'm', 'f')
-            and relnamespace::regnamespace::text not in ('public', 'pg_catalog', 'information_schema', 'pg_toast') and relpersistence <> 't'",
+            and relnamespace::regnamespace::text not in ('public', 'fairness', 'pg_catalog', 'information_schema', 'pg_toast') and relpersistence <> 't'",
     ),
 ];
 

@@ -1,6 +1,6 @@
 //! Which groups of a table are too small to show, such that subtraction does not bring them back.
 
-use domain::policy::GROUP_SIZE_MIN;
+use crate::policy::GROUP_SIZE_MIN;
 
 /// What to hide of a table whose total is shown beside its groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct Hidden {
 }
 
 impl Hidden {
+    /// A viewer who may see small groups.
+    #[must_use]
     pub fn nothing(groups: usize) -> Self {
         Self {
             groups: vec![false; groups],
@@ -22,6 +24,7 @@ impl Hidden {
 /// Hides every group of fewer than [`GROUP_SIZE_MIN`] people (and those in `hidden_already`), then the next smallest, until
 /// what the total minus the visible groups tells is about two groups and [`GROUP_SIZE_MIN`] people at least. An empty
 /// group is about nobody: it is shown, and hides nobody.
+#[must_use]
 pub fn hide(sizes: &[i64], hidden_already: &[bool]) -> Hidden {
     let mut groups: Vec<bool> = sizes
         .iter()
