@@ -10,7 +10,11 @@ use std::{
 use chrono::Days;
 use domain::{Date, employee::Event, id::EmployeeId};
 
-use super::{Company, Life, eta::Coefficients, traps};
+use super::{
+    Company, Life, person,
+    process::{Coefficients, Phase, Process, notice_chance},
+    traps,
+};
 use crate::dataset::History;
 
 /// The horizon of the truths that are written, in weeks.
@@ -155,11 +159,15 @@ impl Scenario {
             .then(|| self.after_weeks(self.company.weeks / 2))
     }
 
-    pub(super) fn coefficients(&self) -> Coefficients {
-        if self.has(Trap::Flipped) {
-            Coefficients::Flipped
-        } else {
-            Coefficients::Usual
+    pub(super) fn process(&self) -> Process {
+        Process {
+            coefficients: if self.has(Trap::Flipped) {
+                Coefficients::Flipped
+            } else {
+                Coefficients::Usual
+            },
+            promotion_bias: self.promotion_bias,
+            ..person::PROCESS
         }
     }
 
@@ -262,18 +270,15 @@ pub struct Truth {
 }
 
 impl Truth {
-    /// The probability of notice within so many weeks if nothing changed but the search: the instantaneous-hazard oracle.
-    /// The true probability differs a little, because circumstances and moods go on changing.
+    /// The probability of notice within so many weeks if nothing changed but the search ([`notice_chance`]).
     #[must_use]
     pub fn frozen_probability(&self, weeks: u32) -> f64 {
-        let looks = -(-self.looking_rate / 52.0).exp_m1();
-        let (mut passive, mut searching) = if self.searching { (0.0, 1.0) } else { (1.0, 0.0) };
-        for _ in 0..weeks {
-            let stays = searching * (1.0 - super::person::NOTICE_PER_WEEK);
-            let gives_up = stays * super::person::GIVE_UP_PER_WEEK;
-            (passive, searching) = (passive * (1.0 - looks) + gives_up, stays - gives_up + passive * looks);
-        }
-        1.0 - passive - searching
+        let phase = if self.searching {
+            Phase::Searching
+        } else {
+            Phase::Passive
+        };
+        notice_chance(self.looking_rate, phase, weeks)
     }
 }
 
