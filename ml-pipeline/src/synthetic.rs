@@ -1,9 +1,5 @@
-//! Invented histories of a company, week by week, with a known process behind them (prediction.md, section 5).
-//!
-//! Somebody who is content starts to look for another job at a rate `exp(eta)` per year; somebody who looks gives notice
-//! (5.5 % a week) or gives up looking (3.5 %), and leaves two to four weeks after the notice. `eta` depends on what events
-//! tell (tenure, pay, promotions, managers, reviews, overtime, recognition, the season) and on what nobody sees (mood,
-//! frailty). People who look are absent more and answer fewer surveys, which is what makes fresh events worth having.
+//! Invented histories of a company, week by week, with a known [`process`] behind them: who looks around, gives notice and is
+//! promoted. `docs/synthetic.md` is for users of `tenure synth`.
 //!
 //! What comes out are the domain's own events with the day on which they became known: some late, some out of order.
 //! Whoever was there at the beginning was imported then, with back-dated facts, as after connecting an HRIS.

@@ -60,6 +60,10 @@ pub const MARKET_GROWTH: f64 = 0.032;
 /// How many weeks a place stays empty, in the median, and the deviation of its logarithm (an assumption).
 pub const VACANCY_WEEKS_MEDIAN: f64 = 6.0;
 pub const VACANCY_SIGMA: f64 = 0.5;
+/// How many begin on the 1st or the 15th.
+pub const HIRES_ON_THE_DAY: f64 = 0.70;
+/// How many go at the end of a month.
+pub const EXITS_AT_MONTH_END: f64 = 0.60;
 /// Chance that something becomes known late, by how many days in the median and at most, and the deviation of the logarithm
 /// (the last two are assumptions).
 pub const LATE_SHARE: f64 = 0.08;

@@ -9,8 +9,8 @@ use super::{
 };
 use chrono::{DateTime, Datelike, Days, NaiveDate, Utc};
 use ml_pipeline::synthetic::process::{
-    FRAILTY_SHAPE, LATE_DAYS_MAX, LATE_DAYS_MEDIAN, LATE_SHARE, LATE_SIGMA, MARKET_GROWTH, VACANCY_SIGMA,
-    VACANCY_WEEKS_MEDIAN,
+    EXITS_AT_MONTH_END, FRAILTY_SHAPE, HIRES_ON_THE_DAY, LATE_DAYS_MAX, LATE_DAYS_MEDIAN, LATE_SHARE, LATE_SIGMA,
+    MARKET_GROWTH, VACANCY_SIGMA, VACANCY_WEEKS_MEDIAN,
 };
 use rand::Rng;
 use std::collections::BTreeMap;
@@ -627,7 +627,7 @@ pub(super) fn rounded(cents: f64, pay_type: PayType) -> i64 {
 
 /// Seven in ten start on the first or the fifteenth.
 fn hiring_day<R: Rng + ?Sized>(random: &mut R, earliest: NaiveDate) -> NaiveDate {
-    if !happens(random, 0.70) {
+    if !happens(random, HIRES_ON_THE_DAY) {
         return earliest;
     }
     (0..31)
@@ -641,7 +641,7 @@ pub(super) fn last_day<R: Rng + ?Sized>(random: &mut R, notice: NaiveDate) -> Na
     let window = || (14..=28).filter_map(|days| notice.checked_add_days(Days::new(days)));
     let month_end = window().find(|day| day.succ_opt().is_some_and(|next| next.day() == 1));
     match month_end {
-        Some(day) if happens(random, 0.60) => day,
+        Some(day) if happens(random, EXITS_AT_MONTH_END) => day,
         _ => notice + Days::new(random.random_range(14..=28)),
     }
 }
