@@ -66,6 +66,10 @@ pub struct Arguments {
     /// dynamic: a second file (CSV) for the truth about everybody on the first day of each month.
     #[arg(long)]
     truth: Option<PathBuf>,
+    /// dynamic: another file (CSV) for what a model would learn from: everybody's features on the first day of each month, what
+    /// came of them within half a year, and its true probability; `tenure evaluate --table` reads it.
+    #[arg(long)]
+    table: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -119,6 +123,7 @@ impl Arguments {
                     ("--promotion-bias", self.promotion_bias.is_some()),
                     ("--payslips", self.payslips),
                     ("--truth", self.truth.is_some()),
+                    ("--table", self.table.is_some()),
                 ],
                 "dynamic",
             ),
@@ -155,7 +160,7 @@ impl Arguments {
             fidelity: Fidelity::Full,
             traps: self.traps.clone(),
             promotion_bias,
-            truths: self.truth.is_some(),
+            truths: self.truth.is_some() || self.table.is_some(),
             ..Scenario::new(company)
         })
     }
@@ -195,7 +200,12 @@ fn write_log(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(path) = &arguments.truth {
         to_file(path, |out| lived.write_truths(out))?;
     }
-    writeln!(std::io::stdout(), "{}", summary(arguments, &lived, lines))?;
+    let mut summary = summary(arguments, &lived, lines);
+    if let Some(path) = &arguments.table {
+        let rows = to_file(path, |out| lived.write_rows(out))?;
+        summary += &format!("\n{}: {rows} rows", path.display());
+    }
+    writeln!(std::io::stdout(), "{summary}")?;
     Ok(())
 }
 

@@ -1,9 +1,5 @@
-//! Invented histories of a company, week by week, with a known process behind them (prediction.md, section 5).
-//!
-//! Somebody who is content starts to look for another job at a rate `exp(eta)` per year; somebody who looks gives notice
-//! (5.5 % a week) or gives up looking (3.5 %), and leaves two to four weeks after the notice. `eta` depends on what events
-//! tell (tenure, pay, promotions, managers, reviews, overtime, recognition, the season) and on what nobody sees (mood,
-//! frailty). People who look are absent more and answer fewer surveys, which is what makes fresh events worth having.
+//! Invented histories of a company, week by week, with a known [`process`] behind them: who looks around, gives notice and is
+//! promoted. `docs/synthetic.md` is for users of `tenure synth`.
 //!
 //! What comes out are the domain's own events with the day on which they became known: some late, some out of order.
 //! Whoever was there at the beginning was imported then, with back-dated facts, as after connecting an HRIS.
@@ -15,6 +11,8 @@
 //! Left out, against the facts' generator: managers who are people of the company, units above the team, markets other than
 //! one, and the events that the domain has no word for (goals, feedback, timesheets, clock-ins).
 
+pub mod process;
+
 pub mod optimum;
 pub mod snapshot;
 
@@ -23,7 +21,6 @@ pub mod scenario;
 
 mod calendar;
 mod draw;
-mod eta;
 mod person;
 mod traps;
 
@@ -37,22 +34,20 @@ use domain::{
 };
 
 pub use draw::Random;
-pub use eta::Coefficients;
 pub use peaks::Peaks;
+pub use process::Coefficients;
 pub use scenario::{Fidelity, Lived, Scenario, Trap, Truth};
 pub use snapshot::StaticTable;
 
 use crate::dataset::{History, Recorded};
-use eta::TEAM_EXIT_WEEKS;
-use person::{DISMISSALS_PER_YEAR, Person, Phase, Week};
+use person::{Person, Week};
+use process::{DISMISSALS_PER_YEAR, Phase, TEAM_EXIT_WEEKS, VACANCY_SIGMA, VACANCY_WEEKS_MEDIAN};
 use scenario::{LAYOFF_SHARE, LAYOFF_WEEKS, OFFICE_ORDER_ONE_TEAM_IN};
 
 /// Chance per year that a team gets another manager.
 const MANAGER_CHANGES_PER_YEAR: f64 = 0.30;
 /// How many people share a manager.
 const TEAM: usize = 9;
-/// How many weeks a place stays empty, in the median.
-const VACANCY_WEEKS: f64 = 6.0;
 /// Chance that a vacancy is filled by somebody who left half a year ago or earlier.
 const REHIRE_CHANCE: f64 = 0.05;
 
@@ -189,7 +184,8 @@ impl<'a> Life<'a> {
                         if self.people[person].left_freely {
                             self.left_freely.insert(person);
                         }
-                        let weeks_left = self.random.life.log_normal(VACANCY_WEEKS, 0.5).round() as u32;
+                        let weeks_left =
+                            self.random.life.log_normal(VACANCY_WEEKS_MEDIAN, VACANCY_SIGMA).round() as u32;
                         self.places[place] = Place::Empty {
                             weeks_left: self.start_after(monday, weeks_left),
                         };
@@ -227,8 +223,7 @@ impl<'a> Life<'a> {
                 .filter(|on| *on <= monday && is_called_to_the_office(team)),
             dismissals_per_year,
             fidelity: self.scenario.fidelity,
-            coefficients: self.scenario.coefficients(),
-            promotion_bias: self.scenario.promotion_bias,
+            process: self.scenario.process(),
         }
     }
 
@@ -246,7 +241,7 @@ impl<'a> Life<'a> {
                 self.truths.push(Truth {
                     employee: person.id,
                     cutoff,
-                    looking_rate: person.log_rate(&self.week(place, monday)).exp(),
+                    looking_rate: person.search_rate(&self.week(place, monday)),
                     searching: person.phase == Phase::Searching,
                 });
             }

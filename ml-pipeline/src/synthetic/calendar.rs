@@ -3,12 +3,10 @@
 use chrono::{Datelike, Days, Months};
 use domain::Date;
 
-use super::draw::Random;
-
-/// How many begin on the 1st or the 15th.
-const HIRES_ON_THE_DAY: f64 = 0.70;
-/// How many go at the end of a month.
-const EXITS_AT_MONTH_END: f64 = 0.60;
+use super::{
+    draw::Random,
+    process::{EXITS_AT_MONTH_END, HIRES_ON_THE_DAY},
+};
 
 /// In how many weeks after the week of `monday` a place is filled that could be after `weeks`.
 pub fn weeks_to_start(monday: Date, weeks: u32, random: &mut Random) -> u32 {

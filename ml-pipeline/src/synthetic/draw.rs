@@ -46,7 +46,7 @@ impl Random {
 
     /// True in one week, for something that happens `per_year` times a year at a constant rate.
     pub fn happens_this_week(&mut self, per_year: f64) -> bool {
-        self.happens(1.0 - (-per_year / 52.0).exp())
+        self.happens(super::process::chance_per_week(per_year))
     }
 
     /// A whole number from `from` up to and including `to`.

@@ -16,50 +16,33 @@ use domain::{
 use super::{
     Streams, calendar,
     draw::Random,
-    eta::{Circumstances, Coefficients, Season},
     known, overtime,
     peaks::{self, MERIT_WEEK},
     personal,
+    process::{
+        Candidate, Circumstances, FRAILTY_SHAPE, LATE_DAYS_MAX, LATE_DAYS_MEDIAN, LATE_SHARE, LATE_SIGMA,
+        MARKET_GROWTH, PROMOTION_WEEKS, Phase, Process, Season, TRAINING_WEEKS, next_mood,
+    },
     scenario::Fidelity,
     week_of_year,
 };
 use crate::dataset::{History, Recorded};
 
-/// The intercept of eta. The facts' is -1.95 for their mix of people; this one makes some 13 % of voluntary exits a year here.
-const INTERCEPT: f64 = -1.65;
-/// Chance per week that a search ends in notice.
-pub const NOTICE_PER_WEEK: f64 = 0.055;
-/// Chance per week that a search is given up, where it did not end in notice.
-pub const GIVE_UP_PER_WEEK: f64 = 0.035;
-/// What eta without its intercept and the frailty is on average: the point around which flipped coefficients turn.
-const MEAN_EFFECT: f64 = 0.43;
-pub const DISMISSALS_PER_YEAR: f64 = 0.03;
+/// The process for these people: the facts' intercept of eta is for theirs, this one makes some 13 % of voluntary exits a
+/// year here.
+pub const PROCESS: Process = Process {
+    search_intercept: -1.65,
+    ..Process::FACTS
+};
 const RETIREMENTS_PER_YEAR: f64 = 0.005;
-/// What the market's pay grows by in a year.
-const MARKET_GROWTH: f64 = 0.032;
+/// How often somebody who does not search is absent.
+const ABSENCES_PER_YEAR: f64 = 4.0;
 /// The spread of compa-ratios.
 const COMPA_DEVIATION: f64 = 0.10;
-/// Variance of the frailty.
-const FRAILTY_VARIANCE: f64 = 0.35;
-/// How much of the mood stays from week to week.
-const MOOD_MEMORY: f64 = 0.97;
-/// Chance that an event becomes known late, and by how many days in the median.
-const LATE: f64 = 0.08;
-const LATE_DAYS: f64 = 3.0;
 /// Market pay at level 1 when the history begins, in cents a year, and how much more each level brings.
 const MARKET_CENTS: f64 = 4_200_000.0;
 const LEVEL_STEP: f64 = 1.22;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    Passive,
-    /// Looking for another job; nobody can see it.
-    Searching,
-    Notice {
-        weeks_left: u16,
-    },
-    Gone,
-}
+const LEVEL_MAX: u16 = 8;
 
 /// What a week is like for everybody in a team.
 #[derive(Debug, Clone, Copy)]
@@ -70,8 +53,7 @@ pub struct Week {
     pub office_order: Option<Date>,
     pub dismissals_per_year: f64,
     pub fidelity: Fidelity,
-    pub coefficients: Coefficients,
-    pub promotion_bias: f64,
+    pub process: Process,
 }
 
 /// What has no say in anything but the bias. Drawn from what the person is paid and does at the beginning, so that it goes
@@ -99,6 +81,7 @@ pub struct Person {
     pub traits: Traits,
     events: Vec<Recorded>,
     pub phase: Phase,
+    notice_weeks_left: u16,
     gone_since: Option<Date>,
     /// Whether the last exit was of the person's own will.
     pub left_freely: bool,
@@ -118,7 +101,7 @@ pub struct Person {
     mood: f64,
     performance: f64,
     frailty: f64,
-    /// The trainings of the last half year.
+    /// The trainings that still count towards a promotion; none where they do not.
     trained_on: Vec<Date>,
     /// The first day without work, once notice is given and the calendar matters.
     ends_on: Option<Date>,
@@ -148,7 +131,7 @@ impl Person {
 
     fn start(id: EmployeeId, on: Date, known_on: Date, manager: EmployeeId, streams: &mut Streams) -> Self {
         let random = &mut streams.life;
-        let level = (1.0 + random.exponential(1.5)).min(8.0) as u16;
+        let level = (1.0 + random.exponential(1.5)).min(f64::from(LEVEL_MAX)) as u16;
         let compa = (1.0 + COMPA_DEVIATION * random.normal()).clamp(0.7, 1.35);
         let weekly_hours = if random.happens(0.85) { 40 } else { random.whole(20, 36) };
         let market = MARKET_CENTS * LEVEL_STEP.powi(i32::from(level) - 1);
@@ -168,6 +151,7 @@ impl Person {
             traits: Traits { woman: false, born: on },
             events: vec![known(known_on, hired)],
             phase: Phase::Passive,
+            notice_weeks_left: 0,
             gone_since: None,
             left_freely: false,
             manager,
@@ -185,7 +169,7 @@ impl Person {
             leave_weeks_left: 0,
             mood: random.normal(),
             performance: random.normal(),
-            frailty: random.gamma(1.0 / FRAILTY_VARIANCE),
+            frailty: random.gamma(FRAILTY_SHAPE),
             trained_on: Vec::new(),
             ends_on: None,
         };
@@ -230,7 +214,7 @@ impl Person {
 
     /// One week, from Monday.
     pub fn live_through(&mut self, week: &Week, random: &mut Random) {
-        self.mood = MOOD_MEMORY * self.mood + (1.0 - MOOD_MEMORY.powi(2)).sqrt() * random.normal();
+        self.mood = next_mood(self.mood, random.normal());
         self.compa *= 1.0 - MARKET_GROWTH / 52.0;
         self.be_at_work(week, random);
         self.be_managed(week, random);
@@ -240,13 +224,12 @@ impl Person {
     /// What is measured along the way.
     fn be_at_work(&mut self, week: &Week, random: &mut Random) {
         let monday = week.monday;
-        let searching = self.phase == Phase::Searching;
         let (weekday, trainings) = match week.fidelity {
             Fidelity::Prior => (u64::from(random.whole(0, 4)), 1.0),
             Fidelity::Full => (peaks::weekday(random.unit()), 3.9),
         };
         let day = monday + Days::new(weekday);
-        if random.happens_this_week(if searching { 8.4 } else { 4.0 }) {
+        if random.happens_this_week(ABSENCES_PER_YEAR * self.phase.absence_factor()) {
             let days = 1 + random.exponential(1.5).min(15.0) as u16;
             self.tell_perhaps_late(
                 day,
@@ -276,7 +259,7 @@ impl Person {
             );
             self.recognised_on = Some(day);
         }
-        if random.happens_this_week(if searching { 0.5 * trainings } else { trainings }) {
+        if random.happens_this_week(trainings * self.phase.training_factor()) {
             let score = (72.0 + 9.0 * self.performance + 6.0 * random.normal()).clamp(20.0, 100.0) as u8;
             let assessment = Assessment {
                 on: day,
@@ -289,7 +272,7 @@ impl Person {
             }
         }
         let asked = week_of_year(monday) % 13 == 6;
-        if asked && random.happens(if searching { 0.55 } else { 0.72 }) {
+        if asked && random.happens(self.phase.survey_response()) {
             let score = (7.0 + 1.6 * self.mood + 0.9 * random.normal()).round().clamp(0.0, 10.0) as u8;
             let survey = Survey {
                 on: day,
@@ -321,7 +304,7 @@ impl Person {
             let rise = (MARKET_GROWTH + towards_market + 0.015 * random.normal()).max(0.003);
             self.raise(monday, monday, rise);
         }
-        if matches!(week, 13 | 39) && random.happens(self.promotion_chance(of)) {
+        if PROMOTION_WEEKS.contains(&week) && random.happens(self.promotion_chance(of)) {
             self.promote(monday, monday);
             self.raise(monday, monday, 0.08);
         }
@@ -378,36 +361,41 @@ impl Person {
         if years(self.since, monday) > 8.0 && random.happens_this_week(4.0 * RETIREMENTS_PER_YEAR) {
             return self.go(friday, Voluntariness::Retirement);
         }
-        self.phase = match self.phase {
-            Phase::Passive if random.happens(1.0 - (-self.log_rate(week).exp() / 52.0).exp()) => Phase::Searching,
-            Phase::Searching if random.happens(NOTICE_PER_WEEK) => {
-                let weeks_left = random.whole(2, 4);
-                let mut last_day = Some(friday + Days::new(u64::from(weeks_left) * 7 - 1));
-                if week.fidelity == Fidelity::Full {
-                    last_day = last_day.map(|day| calendar::last_day(day, random));
-                    self.ends_on = last_day.map(|day| day + Days::new(1));
-                }
-                let notice = GiveNotice {
-                    on: monday,
-                    last_day,
-                    voluntariness: Voluntariness::Voluntary,
-                };
-                self.tell(monday, Event::NoticeGiven(notice));
-                Phase::Notice { weeks_left }
-            }
-            Phase::Searching if random.happens(GIVE_UP_PER_WEEK) => Phase::Passive,
-            Phase::Notice { weeks_left: 0 } if self.ends_on.is_none() => {
+        if self.phase == Phase::Notice {
+            if self.notice_weeks_left == 0 && self.ends_on.is_none() {
                 return self.go(friday, Voluntariness::Voluntary);
             }
-            Phase::Notice { weeks_left } => Phase::Notice {
-                weeks_left: weeks_left.saturating_sub(1),
-            },
-            unchanged @ (Phase::Passive | Phase::Searching | Phase::Gone) => unchanged,
-        };
+            self.notice_weeks_left = self.notice_weeks_left.saturating_sub(1);
+            return;
+        }
+        let search_rate = self.search_rate(week);
+        self.phase = self
+            .phase
+            .after_a_week(search_rate, &mut |chance| random.happens(chance));
+        if self.phase == Phase::Notice {
+            self.give_notice(week, random);
+        }
     }
 
-    /// eta: the logarithm of the yearly rate at which a content employee starts to look for another job.
-    pub fn log_rate(&self, week: &Week) -> f64 {
+    fn give_notice(&mut self, week: &Week, random: &mut Random) {
+        let monday = week.monday;
+        self.notice_weeks_left = random.whole(2, 4);
+        // The Thursday after the Friday of so many weeks later.
+        let mut last_day = monday + Days::new(4 + u64::from(self.notice_weeks_left) * 7 - 1);
+        if week.fidelity == Fidelity::Full {
+            last_day = calendar::last_day(last_day, random);
+            self.ends_on = Some(last_day + Days::new(1));
+        }
+        let notice = GiveNotice {
+            on: monday,
+            last_day: Some(last_day),
+            voluntariness: Voluntariness::Voluntary,
+        };
+        self.tell(monday, Event::NoticeGiven(notice));
+    }
+
+    /// The yearly rate at which the person begins to look for another job while content.
+    pub fn search_rate(&self, week: &Week) -> f64 {
         let today = week.monday;
         let weeks_since = |since: Option<Date>| since.map(|since| years(since, today) * 52.18);
         let circumstances = Circumstances {
@@ -423,49 +411,32 @@ impl Person {
             weeks_since_office_order: weeks_since(week.office_order),
             weeks_since_recognition: weeks_since(self.recognised_on),
             season: Season::of(week_of_year(today), today.month()),
+            frailty: self.frailty,
         };
-        week.coefficients.eta(&circumstances, INTERCEPT, MEAN_EFFECT) + self.frailty.max(f64::MIN_POSITIVE).ln()
+        week.process.search_log_rate(&circumstances).exp()
     }
 
     fn promotion_chance(&mut self, week: &Week) -> f64 {
-        let today = week.monday;
-        let rating = f64::from(self.rating.unwrap_or(3));
-        let newcomer = if years(self.since, today) < 40.0 / 52.0 {
-            3.0
-        } else {
-            0.0
-        };
-        let logit = -4.2
-            + 0.95 * (rating - 3.0)
-            + 0.8 * (years(self.level_since, today) - 1.5).tanh()
-            + 0.35 * self.performance
-            - 0.18 * (f64::from(self.level) - 2.0)
-            - newcomer
-            - if self.traits.woman {
-                0.30 * week.promotion_bias
-            } else {
-                0.0
-            }
-            + match week.fidelity {
-                Fidelity::Prior => 0.0,
-                Fidelity::Full => 0.15 * self.trainings_lately(today).min(4.0),
-            };
-        if self.level < 8 {
-            crate::model::probability(logit)
-        } else {
-            0.0
+        if self.level >= LEVEL_MAX {
+            return 0.0;
         }
-    }
-
-    /// Trainings within half a year.
-    fn trainings_lately(&mut self, today: Date) -> f64 {
-        self.trained_on.retain(|on| (today - *on).num_days() <= 26 * 7);
-        self.trained_on.len() as f64
+        let today = week.monday;
+        self.trained_on
+            .retain(|on| (today - *on).num_days() <= i64::from(TRAINING_WEEKS) * 7);
+        week.process.promotion_chance(&Candidate {
+            rating: self.rating,
+            years_in_level: years(self.level_since, today),
+            trainings: self.trained_on.len() as u32,
+            performance: self.performance,
+            level: u32::from(self.level),
+            tenure_weeks: years(self.since, today) * 52.0,
+            woman: self.traits.woman,
+        })
     }
 
     fn promote(&mut self, on: Date, known_on: Date) {
         let from = job(self.level);
-        self.level = (self.level + 1).min(8);
+        self.level = (self.level + 1).min(LEVEL_MAX);
         self.level_since = on;
         self.events.push(known(
             known_on,
@@ -522,8 +493,8 @@ impl Person {
     }
 
     fn tell_perhaps_late(&mut self, on: Date, event: Event, random: &mut Random) {
-        let late = if random.happens(LATE) {
-            random.log_normal(LATE_DAYS, 1.2).min(120.0) as u64
+        let late = if random.happens(LATE_SHARE) {
+            random.log_normal(LATE_DAYS_MEDIAN, LATE_SIGMA).min(LATE_DAYS_MAX) as u64
         } else {
             0
         };

@@ -10,11 +10,20 @@ use std::{
 use chrono::Days;
 use domain::{Date, employee::Event, id::EmployeeId};
 
-use super::{Company, Life, eta::Coefficients, traps};
-use crate::dataset::History;
+use super::{
+    Company, Life, person,
+    process::{Coefficients, Phase, Process, notice_chance},
+    snapshot::{LABEL, TRUTH},
+    traps,
+};
+use crate::{
+    dataset::{Dataset, History, ROWS_MAX, Window},
+    features::FEATURES,
+};
 
 /// The horizon of the truths that are written, in weeks.
 pub const HORIZON_WEEKS: u32 = 26;
+const HORIZON_DAYS: u16 = HORIZON_WEEKS as u16 * 7;
 /// How many people a layoff sends away within its quarter.
 pub const LAYOFF_SHARE: f64 = 0.10;
 /// How long a layoff lasts, in weeks.
@@ -155,11 +164,15 @@ impl Scenario {
             .then(|| self.after_weeks(self.company.weeks / 2))
     }
 
-    pub(super) fn coefficients(&self) -> Coefficients {
-        if self.has(Trap::Flipped) {
-            Coefficients::Flipped
-        } else {
-            Coefficients::Usual
+    pub(super) fn process(&self) -> Process {
+        Process {
+            coefficients: if self.has(Trap::Flipped) {
+                Coefficients::Flipped
+            } else {
+                Coefficients::Usual
+            },
+            promotion_bias: self.promotion_bias,
+            ..person::PROCESS
         }
     }
 
@@ -217,6 +230,51 @@ impl Lived {
         Some(&history.events.get(planted.event)?.event)
     }
 
+    /// What a model would learn from, with the truth beside it, as lines with a header: a row for everybody at risk at each
+    /// month's first day, with all [`FEATURES`] as they were known then (an empty cell where one is missing), whether notice
+    /// came within [`HORIZON_WEEKS`] ([`LABEL`]), and the true probability of that ([`TRUTH`],
+    /// [`Truth::frozen_probability`]). Tells how many rows there are: those whose outcome is known. Without truths there are
+    /// none.
+    ///
+    /// # Errors
+    /// When `out` cannot be written to.
+    pub fn write_rows(&self, out: &mut impl Write) -> io::Result<usize> {
+        let mut truths: Vec<&Truth> = self.truths.iter().collect();
+        truths.sort_unstable_by_key(|truth| (truth.employee, truth.cutoff));
+        write!(out, "employee,cutoff,")?;
+        for feature in FEATURES {
+            write!(out, "{},", feature.name)?;
+        }
+        writeln!(out, "{LABEL},{TRUTH}")?;
+        let mut rows = 0;
+        for histories in self.histories.chunks(self.people_at_once()) {
+            let data = Dataset::build(histories, self.until, &mut |_| {});
+            for (row, leaves) in data.labelled(Window::Days(HORIZON_DAYS)) {
+                let of =
+                    truths.binary_search_by_key(&(row.employee, row.cutoff), |truth| (truth.employee, truth.cutoff));
+                // Somebody whose notice is known late is at risk for all that anybody knew, and for the truth not.
+                let Ok(of) = of else { continue };
+                write!(out, "{},{},", row.employee, row.cutoff)?;
+                for value in &row.x {
+                    if value.is_finite() {
+                        write!(out, "{value}")?;
+                    }
+                    write!(out, ",")?;
+                }
+                let p = truths[of].frozen_probability(HORIZON_WEEKS);
+                writeln!(out, "{},{p}", u8::from(leaves))?;
+                rows += 1;
+            }
+        }
+        Ok(rows)
+    }
+
+    /// How many people have no more rows than a data set takes, which would else leave out early months.
+    fn people_at_once(&self) -> usize {
+        let months = (self.until - self.begins_on).num_days() / 28 + 1;
+        (ROWS_MAX / usize::try_from(months).unwrap_or(ROWS_MAX)).max(1)
+    }
+
     /// The truths as lines with a header; `true_probability` is [`Truth::frozen_probability`] within [`HORIZON_WEEKS`].
     ///
     /// # Errors
@@ -262,18 +320,15 @@ pub struct Truth {
 }
 
 impl Truth {
-    /// The probability of notice within so many weeks if nothing changed but the search: the instantaneous-hazard oracle.
-    /// The true probability differs a little, because circumstances and moods go on changing.
+    /// The probability of notice within so many weeks if nothing changed but the search ([`notice_chance`]).
     #[must_use]
     pub fn frozen_probability(&self, weeks: u32) -> f64 {
-        let looks = -(-self.looking_rate / 52.0).exp_m1();
-        let (mut passive, mut searching) = if self.searching { (0.0, 1.0) } else { (1.0, 0.0) };
-        for _ in 0..weeks {
-            let stays = searching * (1.0 - super::person::NOTICE_PER_WEEK);
-            let gives_up = stays * super::person::GIVE_UP_PER_WEEK;
-            (passive, searching) = (passive * (1.0 - looks) + gives_up, stays - gives_up + passive * looks);
-        }
-        1.0 - passive - searching
+        let phase = if self.searching {
+            Phase::Searching
+        } else {
+            Phase::Passive
+        };
+        notice_chance(self.looking_rate, phase, weeks)
     }
 }
 

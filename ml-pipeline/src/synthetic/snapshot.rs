@@ -12,7 +12,7 @@ use std::io::{self, Write};
 
 use super::{
     draw::Random,
-    eta::{self, Circumstances, Coefficients, Season},
+    process::{self, Circumstances, Coefficients, Process, Season},
 };
 
 /// The horizon, in years.
@@ -22,13 +22,14 @@ pub const LABEL: &str = "leaves";
 /// The column of the true probabilities.
 pub const TRUTH: &str = "true_probability";
 
-/// The intercept of eta that makes a base rate of .20. The facts' -1.95 is for their mix of people.
-const INTERCEPT: f64 = -1.41;
+/// The process for these people: the facts' intercept of eta is for theirs, this one makes a base rate of .20.
+const PROCESS: Process = Process {
+    search_intercept: -1.41,
+    ..Process::FACTS
+};
 /// The mean of survey answers, and below it their spread: what makes an answer a standard normal value, nearly.
 const SURVEY_MEAN: f64 = 7.0;
 const SURVEY_DEVIATION: f64 = 1.836;
-/// What eta without its intercept is on average: the point around which flipped coefficients turn.
-const MEAN_EFFECT: f64 = 0.43;
 
 /// What a column is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,19 +77,19 @@ pub static COLUMNS: &[Column] = &[
     column(Role::Raw, "absence_days", |s| s.absence_days),
     column(Role::Raw, "trainings", |s| s.trainings),
     column(Role::Raw, "weekly_hours", |s| s.weekly_hours),
-    column(Role::Domain, "tenure_first_year", |s| eta::first_year(s.tenure)),
-    column(Role::Domain, "tenure_vesting", |s| eta::vesting(s.tenure)),
+    column(Role::Domain, "tenure_first_year", |s| process::first_year(s.tenure)),
+    column(Role::Domain, "tenure_vesting", |s| process::vesting(s.tenure)),
     column(Role::Domain, "tenure_log", |s| s.tenure.ln_1p()),
-    column(Role::Domain, "raise_wait", |s| eta::raise_wait(s.raise)),
-    column(Role::Domain, "promotion_wait", |s| eta::promotion_wait(s.promotion)),
+    column(Role::Domain, "raise_wait", |s| process::raise_wait(s.raise)),
+    column(Role::Domain, "promotion_wait", |s| process::promotion_wait(s.promotion)),
     column(Role::Domain, "manager_change_recent", |s| {
-        eta::fading(s.manager_change, eta::MANAGER_WEEKS)
+        process::fading(s.manager_change, process::MANAGER_WEEKS)
     }),
     column(Role::Domain, "office_order_recent", |s| {
-        eta::fading(s.office_order, eta::OFFICE_ORDER_WEEKS)
+        process::fading(s.office_order, process::OFFICE_ORDER_WEEKS)
     }),
     column(Role::Domain, "recognition_recent", |s| {
-        eta::fading(s.recognition, eta::RECOGNITION_WEEKS)
+        process::fading(s.recognition, process::RECOGNITION_WEEKS)
     }),
     column(Role::Domain, "rating_top", |s| flag(s.rating >= 5.0)),
     column(Role::Domain, "rating_low", |s| flag(s.rating <= 2.0)),
@@ -125,6 +126,10 @@ impl StaticTable {
     /// The same people where things act as `coefficients` say.
     #[must_use]
     pub fn draw_with(coefficients: Coefficients, seed: u64, rows: usize) -> Self {
+        let process = Process {
+            coefficients,
+            ..PROCESS
+        };
         let mut random = Random::seeded(seed);
         let mut table = Self {
             values: COLUMNS.iter().map(|_| Vec::with_capacity(rows)).collect(),
@@ -133,7 +138,7 @@ impl StaticTable {
         };
         for _ in 0..rows {
             let subject = Subject::draw(&mut random);
-            let p = probability_within(HORIZON_YEARS, subject.log_rate(coefficients));
+            let p = probability_within(HORIZON_YEARS, process.search_log_rate(&subject.circumstances()));
             for (values, column) in table.values.iter_mut().zip(COLUMNS) {
                 values.push((column.value)(&subject));
             }
@@ -301,9 +306,9 @@ impl Subject {
         }
     }
 
-    /// eta, with the survey's answer in the place of the mood behind it.
-    fn log_rate(&self, coefficients: Coefficients) -> f64 {
-        let circumstances = Circumstances {
+    /// With the survey's answer in the place of the mood behind it, and no frailty.
+    fn circumstances(&self) -> Circumstances {
+        Circumstances {
             tenure_years: self.tenure,
             years_since_raise: self.raise,
             years_since_promotion: self.promotion,
@@ -316,8 +321,8 @@ impl Subject {
             weeks_since_office_order: self.office_order,
             weeks_since_recognition: self.recognition,
             season: Season::of_week(self.week),
-        };
-        coefficients.eta(&circumstances, INTERCEPT, MEAN_EFFECT)
+            frailty: 1.0,
+        }
     }
 }
 

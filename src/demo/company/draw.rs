@@ -2,6 +2,7 @@
 //!
 //! Written out rather than taken from a crate, so that a seed keeps its meaning when dependencies are upgraded.
 
+use ml_pipeline::synthetic::process::chance_per_week;
 use rand::Rng;
 
 /// True with the given probability.
@@ -11,7 +12,7 @@ pub fn happens<R: Rng + ?Sized>(random: &mut R, probability: f64) -> bool {
 
 /// True in one week, for something that happens `per_year` times a year at a constant rate.
 pub fn happens_this_week<R: Rng + ?Sized>(random: &mut R, per_year: f64) -> bool {
-    happens(random, 1.0 - (-per_year / 52.0).exp())
+    happens(random, chance_per_week(per_year))
 }
 
 /// A standard normal value (Box and Muller's transform, its first half).

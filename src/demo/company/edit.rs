@@ -1,10 +1,9 @@
 //! What a clerk or a test does to the records by hand, by BambooHR's names of fields and columns.
 
 use super::super::bamboohr::FIELDS;
-use super::flight::Phase;
 use super::{
     Change, ChangeAction, Company, CompensationRow, Employee, EmployeeId, EmploymentStatusRow, FULL_TIME, Gender,
-    JobInfoRow, PayType, TERMINATED, Truth,
+    JobInfoRow, PayType, Phase, TERMINATED, Truth,
 };
 use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::Value;

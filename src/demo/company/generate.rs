@@ -1,10 +1,6 @@
 //! History: the first population, then week after week until today.
 
 use super::draw::{gamma, happens, happens_this_week, normal, pick, pick_weighted};
-use super::flight::{
-    FRAILTY_SHAPE, GIVE_UP_PER_WEEK, NOTICE_PER_WEEK, Phase, PromotionDrivers, SearchDrivers, chance_of_logit,
-    promotion_logit, search_chance_per_week, search_log_rate,
-};
 use super::names::Mailboxes;
 use super::organisation::{LADDERS, Organisation};
 use super::steps::{last_day, rounded};
@@ -13,10 +9,21 @@ use super::{
     HazardPoint, Plan, TERMINATED, TalentRecord, Vacancy,
 };
 use chrono::{Datelike, Days, NaiveDate, Weekday};
+use ml_pipeline::synthetic::process::{
+    Candidate, Circumstances, DISMISSALS_PER_YEAR, FRAILTY_SHAPE, PROMOTION_WEEKS, Phase, Process, Season,
+    TEAM_EXIT_WEEKS, TRAINING_WEEKS, frailty_rate, next_mood,
+};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
 
+/// The process for this company. The facts' intercepts are for their mix of people; these make 12 to 14 % a year leave of
+/// their own accord here, and 8 % be promoted.
+const PROCESS: Process = Process {
+    search_intercept: -1.74,
+    promotion_intercept: -4.58,
+    ..Process::FACTS
+};
 /// Share of seats that are vacant at any time.
 const VACANT_SHARE: f64 = 0.02;
 /// Mean tenure of the first population.
@@ -25,19 +32,14 @@ const TENURE_YEARS_MEAN: f64 = 4.5;
 const TENURE_YEARS_MAX: f64 = 22.0;
 /// Yearly hazard that the first population has survived, for the posterior of its frailty.
 const PAST_HAZARD_PER_YEAR: f64 = 0.20;
-/// Week-to-week correlation of mood.
-const ENGAGEMENT_CORRELATION: f64 = 0.96;
-const INVOLUNTARY_PER_YEAR: f64 = 0.03;
+/// How often somebody who does not search is absent.
 const ABSENCES_PER_YEAR: f64 = 3.8;
-const ABSENCE_FACTOR_SEARCHING: f64 = 2.1;
 const RECOGNITIONS_PER_YEAR: f64 = 2.8;
 const TRAININGS_PER_YEAR: f64 = 4.0;
 const NOTES_PER_YEAR: f64 = 0.8;
 const LEAVES_PER_YEAR: f64 = 0.04;
 const TRANSFERS_PER_YEAR: f64 = 0.14;
 const MARKET_ADJUSTMENTS_PER_YEAR: f64 = 0.10;
-const SURVEY_RESPONSE: f64 = 0.72;
-const SURVEY_RESPONSE_SEARCHING: f64 = 0.55;
 const REVIEW_SHARE: f64 = 0.98;
 const MERIT_SHARE: f64 = 0.93;
 const WRONG_RATE_SHARE: f64 = 0.015;
@@ -47,7 +49,6 @@ const REHIRE_AFTER_DAYS_MIN: i64 = 182;
 const FUTURE_RAISE_ONE_IN: usize = 80;
 const REVIEW_WEEKS: [u32; 2] = [4, 30];
 const SURVEY_WEEKS: [u32; 4] = [7, 20, 33, 46];
-const PROMOTION_WEEKS: [u32; 2] = [13, 39];
 const MERIT_WEEK: u32 = 11;
 const FIRST_EMPLOYEE_ID: u32 = 101;
 
@@ -81,6 +82,7 @@ impl Company {
 
 struct History<'a> {
     plan: &'a Plan,
+    process: Process,
     random: ChaCha8Rng,
     company: Company,
     start: NaiveDate,
@@ -96,6 +98,17 @@ struct Week {
     number: u32,
     /// Counts from the start of the history.
     index: u32,
+}
+
+impl Week {
+    /// Until the Monday; nothing for a day that lies ahead, such as that of a raise which is entered already.
+    fn weeks_since(self, day: NaiveDate) -> f64 {
+        (self.monday - day).num_days().max(0) as f64 / 7.0
+    }
+
+    fn years_since(self, day: NaiveDate) -> f64 {
+        (self.monday - day).num_days().max(0) as f64 / 365.25
+    }
 }
 
 impl<'a> History<'a> {
@@ -123,6 +136,10 @@ impl<'a> History<'a> {
         };
         Self {
             plan,
+            process: Process {
+                promotion_bias: plan.promotion_bias,
+                ..PROCESS
+            },
             random: ChaCha8Rng::seed_from_u64(plan.seed),
             company,
             start,
@@ -174,7 +191,7 @@ impl<'a> History<'a> {
         let Some(id) = self.company.hire(&mut self.random, seat, hired_on) else {
             return;
         };
-        let rate = FRAILTY_SHAPE + PAST_HAZARD_PER_YEAR * tenure_years;
+        let rate = frailty_rate(PAST_HAZARD_PER_YEAR * tenure_years);
         let frailty = gamma(&mut self.random, FRAILTY_SHAPE, rate);
         let months = (tenure_years * 365.25 * 0.5) as u64;
         if let Some(employee) = self.company.employee_mut(id) {
@@ -251,7 +268,7 @@ impl<'a> History<'a> {
     }
 
     fn step(&mut self, week: Week) {
-        let decay = (-1.0_f64 / 13.0).exp();
+        let decay = (-1.0 / TEAM_EXIT_WEEKS).exp();
         for seat in &mut self.company.organisation.seats {
             seat.team_exits *= decay;
         }
@@ -278,19 +295,12 @@ impl<'a> History<'a> {
         if employee.hire_date > week.monday || employee.truth.on_leave_until.is_some() {
             return;
         }
-        let searching = employee.truth.phase == Phase::Searching;
+        let survey_response = employee.truth.phase.survey_response();
         if REVIEW_WEEKS.contains(&week.number) && happens(&mut self.random, REVIEW_SHARE) {
             self.review(id, week);
         }
-        if SURVEY_WEEKS.contains(&week.number) {
-            let response = if searching {
-                SURVEY_RESPONSE_SEARCHING
-            } else {
-                SURVEY_RESPONSE
-            };
-            if happens(&mut self.random, response) {
-                self.survey(id, week);
-            }
+        if SURVEY_WEEKS.contains(&week.number) && happens(&mut self.random, survey_response) {
+            self.survey(id, week);
         }
         if week.number == MERIT_WEEK && happens(&mut self.random, MERIT_SHARE) {
             self.merit(id, week);
@@ -385,18 +395,16 @@ impl<'a> History<'a> {
         if employee.truth.phase == Phase::Notice {
             return;
         }
-        let years = |since: NaiveDate| (week.monday - since).num_days() as f64 / 365.25;
-        let drivers = PromotionDrivers {
-            rating: employee.truth.rating.unwrap_or(3),
-            years_in_level: years(employee.truth.last_promotion),
-            trainings: (employee.truth.training_weeks & ((1 << 26) - 1)).count_ones(),
+        let chance = self.process.promotion_chance(&Candidate {
+            rating: employee.truth.rating,
+            years_in_level: week.years_since(employee.truth.last_promotion),
+            trainings: (employee.truth.training_weeks & ((1 << TRAINING_WEEKS) - 1)).count_ones(),
             performance: employee.truth.performance,
             level: employee.truth.rung as u32 + 1,
-            tenure_weeks: years(employee.hire_date) * 52.18,
-            bias: self.plan.promotion_bias,
-            female: employee.gender == Gender::Female,
-        };
-        if happens(&mut self.random, chance_of_logit(promotion_logit(&drivers))) {
+            tenure_weeks: week.weeks_since(employee.hire_date),
+            woman: employee.gender == Gender::Female,
+        });
+        if happens(&mut self.random, chance) {
             self.company.promote(&mut self.random, id, week.monday);
         }
     }
@@ -434,18 +442,16 @@ impl<'a> History<'a> {
 
     /// Mood and phase: what nobody sees.
     fn move_mind(&mut self, id: EmployeeId, week: Week, is_root: bool) {
-        let shock = normal(&mut self.random) * (1.0 - ENGAGEMENT_CORRELATION.powi(2)).sqrt();
-        let chance: f64 = self.random.random();
         let Some(index) = self.company.index_of(id) else { return };
         let Some(employee) = self.company.employees.get(index) else {
             return;
         };
-        let log_rate = search_log_rate(&self.drivers(employee, week));
+        let log_rate = self.process.search_log_rate(&self.circumstances(employee, week));
         let Some(employee) = self.company.employees.get_mut(index) else {
             return;
         };
         let truth = &mut employee.truth;
-        truth.engagement = ENGAGEMENT_CORRELATION * truth.engagement + shock;
+        truth.engagement = next_mood(truth.engagement, normal(&mut self.random));
         if week.index.is_multiple_of(4) {
             truth.hazard.push(HazardPoint {
                 on: week.monday,
@@ -453,36 +459,33 @@ impl<'a> History<'a> {
                 phase: truth.phase,
             });
         }
-        match truth.phase {
-            Phase::Passive if !is_root && chance < search_chance_per_week(log_rate) => truth.phase = Phase::Searching,
-            Phase::Searching if chance < NOTICE_PER_WEEK => {
-                let last = last_day(&mut self.random, week.monday);
-                self.company
-                    .enter_termination(&mut self.random, id, last, week.monday, true);
-                self.alumni.push(id);
-            }
-            Phase::Searching if chance < NOTICE_PER_WEEK + (1.0 - NOTICE_PER_WEEK) * GIVE_UP_PER_WEEK => {
-                truth.phase = Phase::Passive;
-            }
-            Phase::Passive | Phase::Searching | Phase::Notice | Phase::Gone => {}
+        if is_root || truth.phase == Phase::Notice {
+            return;
+        }
+        truth.phase = truth
+            .phase
+            .after_a_week(log_rate.exp(), &mut |chance| happens(&mut self.random, chance));
+        if truth.phase == Phase::Notice {
+            let last = last_day(&mut self.random, week.monday);
+            self.company
+                .enter_termination(&mut self.random, id, last, week.monday, true);
+            self.alumni.push(id);
         }
     }
 
-    fn drivers(&self, employee: &Employee, week: Week) -> SearchDrivers {
-        let weeks = |since: NaiveDate| (week.monday - since).num_days() as f64 / 7.0;
-        let years = |since: NaiveDate| (week.monday - since).num_days() as f64 / 365.25;
+    fn circumstances(&self, employee: &Employee, week: Week) -> Circumstances {
         let truth = &employee.truth;
         let seat = truth.seat.and_then(|seat| self.company.organisation.seats.get(seat));
         let above = seat
             .and_then(|seat| seat.manager)
             .and_then(|seat| self.company.organisation.seats.get(seat));
         let at_head_office = seat.is_some_and(|seat| seat.location == 0);
-        SearchDrivers {
-            tenure_years: years(employee.hire_date),
+        Circumstances {
+            tenure_years: week.years_since(employee.hire_date),
             compa_ratio: self.company.compa_ratio(employee, week.monday),
-            years_since_raise: years(truth.last_raise),
-            years_since_promotion: years(truth.last_promotion),
-            weeks_since_manager_change: truth.manager_changed.map(weeks),
+            years_since_raise: week.years_since(truth.last_raise),
+            years_since_promotion: week.years_since(truth.last_promotion),
+            weeks_since_manager_change: truth.manager_changed.map(|on| week.weeks_since(on)),
             engagement: truth.engagement,
             rating: truth.rating,
             overtime: truth.overtime_weeks.count_ones() >= 3,
@@ -491,10 +494,9 @@ impl<'a> History<'a> {
                 .plan
                 .return_to_office_on
                 .filter(|on| at_head_office && *on <= week.monday)
-                .map(weeks),
-            weeks_since_recognition: truth.recognised.map(weeks),
-            week_of_year: week.number,
-            month: week.monday.month(),
+                .map(|on| week.weeks_since(on)),
+            weeks_since_recognition: truth.recognised.map(|on| week.weeks_since(on)),
+            season: Season::of(week.number, week.monday.month()),
             frailty: truth.frailty,
         }
     }
@@ -504,15 +506,13 @@ impl<'a> History<'a> {
         let Some(employee) = self.company.employee(id) else {
             return;
         };
-        let searching = matches!(employee.truth.phase, Phase::Searching | Phase::Notice);
+        let phase = employee.truth.phase;
         let (engagement, performance) = (employee.truth.engagement, employee.truth.performance);
         let overtime_per_year = employee.truth.overtime_per_year;
-        let absences = ABSENCES_PER_YEAR * if searching { ABSENCE_FACTOR_SEARCHING } else { 1.0 };
-        let trainings = TRAININGS_PER_YEAR * if searching { 0.5 } else { 1.0 };
-        if happens_this_week(&mut self.random, absences) {
+        if happens_this_week(&mut self.random, ABSENCES_PER_YEAR * phase.absence_factor()) {
             self.absence(id, week);
         }
-        let trained = happens_this_week(&mut self.random, trainings);
+        let trained = happens_this_week(&mut self.random, TRAININGS_PER_YEAR * phase.training_factor());
         if trained {
             self.assessment(id, week, performance);
         }
@@ -609,7 +609,7 @@ impl<'a> History<'a> {
         };
         let poor = employee.truth.rating.is_some_and(|rating| rating <= 2);
         let compa = self.company.compa_ratio(employee, week.monday);
-        let dismissals = INVOLUNTARY_PER_YEAR * if poor { 2.6 } else { 0.74 };
+        let dismissals = DISMISSALS_PER_YEAR * if poor { 2.6 } else { 0.74 };
         if happens_this_week(&mut self.random, dismissals) {
             let on = self.day_in(week);
             let recorded_on = self.company.recorded_on(&mut self.random, on);

@@ -9,16 +9,13 @@
 //! April, promotions in weeks 13 and 39); every employee takes one step; vacant seats whose search is over are filled;
 //! corrections that were found are entered.
 //!
-//! An employee is passive, searching, on notice, or gone. A passive one starts to search at a rate of `exp(eta)` a
-//! year, where eta ([`flight::search_log_rate`]) is linear in tenure, pay against the market, time since the last
-//! raise and promotion, a change of manager, mood, rating, overtime, exits in the team, recognition, season and a
-//! gamma frailty. A search ends in notice (.055 a week) or is given up (.035). Somebody on notice leaves two to four
-//! weeks later. Searching shows: more absences, fewer trainings, fewer answered surveys.
+//! Who searches, gives notice and is promoted is the process of [`ml_pipeline::synthetic::process`], with this company's own
+//! intercepts; why `tenure synth` has people without an organisation beside this, it says too. What is told here is what an
+//! organisation adds to it.
 //!
-//! # Departures from `facts/prediction.md`, section 5
+//! # What is assumed beside the process (or instead of `facts/prediction.md`, section 5)
 //! - Frailty of those already employed at the start is drawn from its exact distribution given that they are still
 //!   there (gamma is conjugate: the rate grows by the accumulated hazard), in place of a burn-in.
-//! - `season` takes "weeks 10-15 after bonus" as ISO weeks 10 to 15; the vesting bumps are Gaussian, .12 years wide.
 //! - The order to return to the office concerns head office only and is off unless [`Plan::return_to_office_on`] is set.
 //! - "overtime" means overtime in three or more of the last eight weeks.
 //! - Trainings appear as the assessment that ends them; goals, feedback, one-on-ones, timesheets and payslips are left
@@ -29,16 +26,14 @@
 //! - A transfer goes to a vacant seat of the same job elsewhere; location and remote policy do not change otherwise.
 //! - Name, phone and hours changes happen only in the living company ([`Company::next_change`]): BambooHR keeps no
 //!   history of them, so a past one could not be seen.
-//! - 8 % of table rows are recorded late (log-normal, median 3 days); 1.5 % of merit rows carry a wrong rate until they
-//!   are corrected 31 to 90 days later. Duplicates and disorder belong to the transport, not to the company.
-//! - The two intercepts are calibrated to this company (-1.74 for -1.95, -4.58 for -4.2), so that 12 to 14 % a year leave
-//!   of their own accord and 8 % are promoted. Manager changes come at .4 to .6 a year in place of .30: when a manager
-//!   leaves, the team first reports one level up and then to the successor, which are two changes.
+//! - Of late entries, only table rows are; 1.5 % of merit rows carry a wrong rate until they are corrected 31 to 90 days
+//!   later. Duplicates and disorder belong to the transport, not to the company.
+//! - Manager changes come at .4 to .6 a year in place of .30: when a manager leaves, the team first reports one level up and
+//!   then to the successor, which are two changes.
 //! - Rows that lie before the start of the history name the manager of the start.
 
 pub mod draw;
 mod edit;
-pub mod flight;
 mod generate;
 mod live;
 pub mod names;
@@ -48,10 +43,11 @@ mod steps;
 mod tests;
 
 pub use edit::{EditRefused, Table};
-pub use flight::Phase;
 pub use live::{Change, ChangeAction};
+pub use ml_pipeline::synthetic::process::Phase;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use ml_pipeline::synthetic::process;
 use names::Mailboxes;
 use organisation::Organisation;
 use std::collections::BTreeMap;
@@ -281,9 +277,9 @@ pub struct HazardPoint {
 }
 
 impl HazardPoint {
-    /// The true chance of notice within `weeks`, everything else staying as it was.
+    /// The true chance of notice within `weeks`, everything else staying as it was ([`process::notice_chance`]).
     pub fn notice_chance(&self, weeks: u32) -> f64 {
-        flight::notice_chance(self.search_log_rate, self.phase, weeks)
+        process::notice_chance(self.search_log_rate.exp(), self.phase, weeks)
     }
 }
 

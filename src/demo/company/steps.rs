@@ -1,7 +1,6 @@
 //! What can happen to one person, as the clerk enters it: shared by history and by the living company.
 
 use super::draw::{gamma, happens, log_normal, normal, pick_weighted};
-use super::flight::FRAILTY_SHAPE;
 use super::organisation::{LADDERS, PAY_STEP, Seat};
 use super::{
     CURRENCY, Change, ChangeAction, Company, CompensationRow, Correction, Employee, EmployeeId, EmploymentStatusRow,
@@ -9,25 +8,19 @@ use super::{
     names,
 };
 use chrono::{DateTime, Datelike, Days, NaiveDate, Utc};
+use ml_pipeline::synthetic::process::{
+    EXITS_AT_MONTH_END, FRAILTY_SHAPE, HIRES_ON_THE_DAY, LATE_DAYS_MAX, LATE_DAYS_MEDIAN, LATE_SHARE, LATE_SIGMA,
+    MARKET_GROWTH, VACANCY_SIGMA, VACANCY_WEEKS_MEDIAN,
+};
 use rand::Rng;
 use std::collections::BTreeMap;
 
-/// Share of table rows that are entered late.
-const LATE_SHARE: f64 = 0.08;
-/// Median lag of a late entry.
-const LATE_DAYS_MEDIAN: f64 = 3.0;
-/// Longest lag of a late entry.
-const LATE_DAYS_MAX: f64 = 60.0;
-/// Median time that a seat stays vacant.
-const VACANCY_WEEKS_MEDIAN: f64 = 6.0;
 /// Longest time that a seat stays vacant.
 const VACANCY_WEEKS_MAX: f64 = 26.0;
 /// Share of women among those hired.
 const FEMALE_SHARE: f64 = 0.54;
 /// Share of part-time contracts on the bottom rung.
 const PART_TIME_SHARE: f64 = 0.22;
-/// Yearly growth of market pay.
-const MARKET_GROWTH: f64 = 0.032;
 /// Nobody is paid less per hour.
 const MINIMUM_WAGE_CENTS: i64 = 725;
 /// Paid hours in a year of full-time work.
@@ -109,7 +102,7 @@ impl Company {
         if self.live_at.is_some() || on >= self.today || !happens(random, LATE_SHARE) {
             return on.min(self.today);
         }
-        let lag = log_normal(random, LATE_DAYS_MEDIAN, 1.0).clamp(1.0, LATE_DAYS_MAX) as u64;
+        let lag = log_normal(random, LATE_DAYS_MEDIAN, LATE_SIGMA).clamp(1.0, LATE_DAYS_MAX) as u64;
         (on + Days::new(lag)).min(self.today)
     }
 
@@ -416,7 +409,7 @@ impl Company {
         if let Some(seat) = self.organisation.seats.get_mut(seat) {
             seat.holder = None;
         }
-        let weeks = log_normal(random, VACANCY_WEEKS_MEDIAN, 0.6).min(VACANCY_WEEKS_MAX);
+        let weeks = log_normal(random, VACANCY_WEEKS_MEDIAN, VACANCY_SIGMA).min(VACANCY_WEEKS_MAX);
         let fill_on = hiring_day(random, on + Days::new(1 + (weeks * 7.0) as u64));
         self.vacancies.push(Vacancy { seat, fill_on });
         self.refresh_reports(random, seat, on);
@@ -456,7 +449,7 @@ impl Company {
         if last.reports_to == manager || employee.truth.seat != Some(seat) {
             return;
         }
-        let date = on.max(last.date);
+        let date = not_before_last_move(employee, on);
         let recorded_on = self.recorded_on(random, date);
         self.enter_job(id, date, recorded_on);
         if let Some(employee) = self.employee_mut(id) {
@@ -471,6 +464,7 @@ impl Company {
         let Some(employee) = self.employee(id) else {
             return false;
         };
+        let on = not_before_last_move(employee, on);
         let Some(seat_index) = employee.truth.seat else {
             return false;
         };
@@ -526,6 +520,7 @@ impl Company {
         let Some(employee) = self.employee(id) else {
             return false;
         };
+        let on = not_before_last_move(employee, on);
         let Some(seat_index) = employee.truth.seat else {
             return false;
         };
@@ -615,6 +610,12 @@ impl Company {
     }
 }
 
+/// The day on which somebody moves who could move on `on`. A row of a later day in the same week (that of another manager) would
+/// stay in force over the move.
+fn not_before_last_move(employee: &Employee, on: NaiveDate) -> NaiveDate {
+    employee.job_info.iter().map(|row| row.date).fold(on, NaiveDate::max)
+}
+
 /// Hourly rates end in five cents and obey the federal minimum wage, yearly ones end in a hundred dollars.
 pub(super) fn rounded(cents: f64, pay_type: PayType) -> i64 {
     let (step, lowest) = match pay_type {
@@ -626,7 +627,7 @@ pub(super) fn rounded(cents: f64, pay_type: PayType) -> i64 {
 
 /// Seven in ten start on the first or the fifteenth.
 fn hiring_day<R: Rng + ?Sized>(random: &mut R, earliest: NaiveDate) -> NaiveDate {
-    if !happens(random, 0.70) {
+    if !happens(random, HIRES_ON_THE_DAY) {
         return earliest;
     }
     (0..31)
@@ -640,7 +641,7 @@ pub(super) fn last_day<R: Rng + ?Sized>(random: &mut R, notice: NaiveDate) -> Na
     let window = || (14..=28).filter_map(|days| notice.checked_add_days(Days::new(days)));
     let month_end = window().find(|day| day.succ_opt().is_some_and(|next| next.day() == 1));
     match month_end {
-        Some(day) if happens(random, 0.60) => day,
+        Some(day) if happens(random, EXITS_AT_MONTH_END) => day,
         _ => notice + Days::new(random.random_range(14..=28)),
     }
 }

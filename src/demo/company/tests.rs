@@ -181,7 +181,8 @@ fn assert_reporting_lines(company: &Company) {
 
 #[test]
 fn every_manager_exists_and_nobody_is_in_a_cycle() {
-    for (seed, employees) in [(1, 5), (2, 30), (3, 60), (4, 400), (5, 1_200)] {
+    // In the two of 500 somebody moves in the week in which the old manager leaves.
+    for (seed, employees) in [(1, 5), (2, 30), (3, 60), (4, 400), (24, 500), (31, 500), (5, 1_200)] {
         assert_reporting_lines(&company(seed, employees));
     }
 }
@@ -295,54 +296,6 @@ fn the_true_hazard_tells_who_leaves() {
     let auc: f64 = wins / pairs;
     println!("AUC of the oracle at 26 weeks: {auc:.3} over {} people", points.len());
     assert!(auc > 0.65);
-}
-
-#[test]
-fn the_search_rate_follows_its_formula() {
-    let drivers = flight::SearchDrivers {
-        tenure_years: 10.0,
-        compa_ratio: 1.0,
-        years_since_raise: 0.0,
-        years_since_promotion: 0.0,
-        weeks_since_manager_change: None,
-        engagement: 0.0,
-        rating: Some(3),
-        overtime: false,
-        team_exits: 0.0,
-        weeks_since_office_order: None,
-        weeks_since_recognition: None,
-        week_of_year: 20,
-        month: 5,
-        frailty: 1.0,
-    };
-    let base = flight::search_log_rate(&drivers);
-    assert!((base - (flight::SEARCH_INTERCEPT - 0.30 * 11.0_f64.ln())).abs() < 1e-9);
-    let effect = |changed: flight::SearchDrivers| flight::search_log_rate(&changed) - base;
-    assert!(
-        (effect(flight::SearchDrivers {
-            compa_ratio: 0.9,
-            ..drivers
-        }) - 0.25)
-            .abs()
-            < 1e-9
-    );
-    assert!(
-        (effect(flight::SearchDrivers {
-            weeks_since_manager_change: Some(0.0),
-            ..drivers
-        }) - 0.60)
-            .abs()
-            < 1e-9
-    );
-    assert!(
-        (effect(flight::SearchDrivers {
-            overtime: true,
-            ..drivers
-        }) - 0.35)
-            .abs()
-            < 1e-9
-    );
-    assert!((effect(flight::SearchDrivers { month: 12, ..drivers }) + 0.35).abs() < 1e-9);
 }
 
 #[test]

@@ -202,7 +202,15 @@ async fn a_registration_decides_what_is_announced() {
 async fn the_living_company_announces_what_happens() {
     for style in PayloadStyle::ALL {
         let (receiver, url) = receiver().await;
-        let shutdown = tokio::time::sleep(Duration::from_millis(400));
+        let told = async {
+            while receiver.got.lock().unwrap().len() < 30 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        // However busy the machine is, 30 webhooks come.
+        let shutdown = async {
+            let _ = tokio::time::timeout(Duration::from_secs(60), told).await;
+        };
         let report = run_live(
             company(),
             sender(&url, style),
@@ -212,7 +220,7 @@ async fn the_living_company_announces_what_happens() {
         )
         .await;
         let got = receiver.got.lock().unwrap();
-        assert!(report.steps > 10, "{report:?}");
+        assert!(report.steps > 1 && report.delivered >= 30, "{report:?}");
         assert_eq!(report.undelivered, 0);
         assert_eq!(report.delivered, got.len() as u64);
         assert!(

@@ -405,6 +405,67 @@ fn truths_are_written_one_a_line() {
     assert_eq!(text.lines().count(), lived.truths.len() + 1);
 }
 
+/// What is written is what training sees, and its truth is that of the same people.
+#[test]
+fn rows_are_written_with_features_outcomes_and_truths() {
+    let mut scenario = scenario(18, 60, Fidelity::Full, &[]);
+    scenario.truths = true;
+    let lived = scenario.live(&mut |_| {});
+    let mut out = Vec::new();
+    let rows = lived.write_rows(&mut out).expect("memory is writable");
+    let text = String::from_utf8(out).expect("text");
+    assert_eq!(text.lines().count(), rows + 1);
+    let data = Dataset::build(&lived.histories, lived.until, &mut |_| {});
+    let labelled: BTreeMap<(String, String), (&crate::dataset::Row, bool)> = data
+        .labelled(Window::Days(182))
+        .map(|(row, y)| ((row.employee.to_string(), row.cutoff.to_string()), (row, y)))
+        .collect();
+    assert!(
+        rows > 1_000 && share(rows, labelled.len()) > 0.98,
+        "{rows} of {}",
+        labelled.len()
+    );
+    let truths: BTreeMap<(String, String), &Truth> = lived
+        .truths
+        .iter()
+        .map(|truth| ((truth.employee.to_string(), truth.cutoff.to_string()), truth))
+        .collect();
+    let header: Vec<&str> = text.lines().next().expect("a header").split(',').collect();
+    assert_eq!(header.len(), 2 + crate::FEATURES.len() + 2);
+    for line in text.lines().skip(1) {
+        let cells: Vec<&str> = line.split(',').collect();
+        let key = (cells[0].to_owned(), cells[1].to_owned());
+        let (row, y) = labelled[&key];
+        for (cell, value) in cells[2..].iter().zip(&row.x) {
+            assert_eq!(cell.parse().ok(), Some(*value).filter(|value| value.is_finite()));
+        }
+        let [.., label, truth] = cells[..] else {
+            panic!("{line}")
+        };
+        assert_eq!(label, if y { "1" } else { "0" });
+        assert_eq!(truth.parse(), Ok(truths[&key].frozen_probability(26)));
+    }
+}
+
+/// A data set of so many people leaves out their first months, and the open windows of the last ones are no rows.
+#[test]
+fn a_large_company_has_rows_of_all_months() {
+    let mut scenario = scenario(19, 10_000, Fidelity::Prior, &[]);
+    scenario.truths = true;
+    let lived = scenario.live(&mut |_| {});
+    let whole = Dataset::build(&lived.histories, lived.until, &mut |_| {});
+    assert!(
+        whole.rows[0].cutoff > lived.truths[0].cutoff,
+        "too few people to try this with"
+    );
+    let mut out = Vec::new();
+    let rows = lived.write_rows(&mut out).expect("memory is writable");
+    let text = String::from_utf8(out).expect("text");
+    let cutoffs: BTreeSet<&str> = text.lines().skip(1).filter_map(|line| line.split(',').nth(1)).collect();
+    assert_eq!(cutoffs.first(), Some(&"2022-02-01"));
+    assert_eq!((cutoffs.len(), rows), (30, text.lines().count() - 1));
+}
+
 #[test]
 fn the_chain_of_the_oracle_is_that_of_the_simulation() {
     let truth = |searching| Truth {
