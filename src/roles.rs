@@ -6,7 +6,7 @@ use axum::Router;
 use command_service::{CommandService, appender, completer, connections::Connections, importer};
 use infra::{database, telemetry::Metrics};
 use projection_workers::{
-    ProjectionWorkers, lag, outbox, performance, read_models::ReadModels, relay, runner, scorer::Scorer,
+    ProjectionWorkers, lag, outbox, performance, read_models::ReadModels, relay, runner, scorer::Scorer, teams::Teams,
 };
 use query_api::QueryApi;
 use tokio::{net::TcpListener, sync::Notify};
@@ -165,6 +165,13 @@ pub fn start_projection_workers(parts: &Parts, loops: &Loops) -> Result<(), Fail
     loops.keep("read-models", move |shutdown| {
         runner::run(reading.clone(), ReadModels::new(reading.database.clone()), shutdown)
     });
+    let teams = Teams::new(
+        workers.database.clone(),
+        workers.keyring.clone(),
+        Arc::clone(&outgoing),
+    );
+    let knowing = workers.clone();
+    loops.keep("teams", move |shutdown| runner::run(knowing.clone(), teams.clone(), shutdown));
     let scorer = Scorer::new(workers.database.clone(), workers.keyring.clone(), outgoing)?;
     loops
         .tracker

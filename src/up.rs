@@ -248,10 +248,15 @@ async fn create_tenant(parts: &Parts, tenant: TenantId) -> Result<(), Failure> {
 /// Waits until this process owns every partition of every consumer (each has changed hands since `before`), and the
 /// projections have caught up.
 async fn await_consumers(parts: &Parts, before: &Epochs) -> Result<(), Failure> {
-    use projection_workers::{read_models::ReadModels, runner::Projection, scorer::Scorer};
+    use projection_workers::{read_models::ReadModels, runner::Projection, scorer::Scorer, teams::Teams};
     let deadline = Instant::now() + READY_TIMEOUT;
     let partitions = parts.bulk.partitions(schemas::topics::EVENTS).await?;
-    let consumers = [command_service::appender::CONSUMER, ReadModels::NAME, Scorer::NAME];
+    let consumers = [
+        command_service::appender::CONSUMER,
+        ReadModels::NAME,
+        Scorer::NAME,
+        Teams::NAME,
+    ];
     loop {
         let now = epochs(parts).await?;
         let owned = consumers.iter().all(|consumer| {

@@ -12,7 +12,7 @@ use schemas::topics;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::{read_models::ReadModels, runner::Projection, scorer::Scorer};
+use crate::{read_models::ReadModels, runner::Projection, scorer::Scorer, teams::Teams};
 
 const EVERY: Duration = Duration::from_secs(2);
 
@@ -52,7 +52,7 @@ pub async fn standing(database: &Database) -> Result<Standing, DatabaseError> {
                 let log_head = event_log::head(connection).await?;
                 let relayed = relay::read(connection).await?;
                 let mut projections = Vec::new();
-                for name in [ReadModels::NAME, Scorer::NAME] {
+                for name in [ReadModels::NAME, Scorer::NAME, Teams::NAME] {
                     let partitions = checkpoint::positions(connection, name, topics::EVENTS).await?;
                     projections.push(Named {
                         name,

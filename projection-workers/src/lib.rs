@@ -8,6 +8,7 @@ pub mod read_models;
 pub mod relay;
 pub mod runner;
 pub mod scorer;
+pub mod teams;
 pub mod version;
 
 use std::sync::Arc;

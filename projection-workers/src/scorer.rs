@@ -427,7 +427,7 @@ fn place((tenant, employee): (TenantId, Uuid)) -> String {
 }
 
 /// Keys that cannot be fetched are the database's fault; a key that does not fit is nobody's and shows up as such.
-fn unavailable(error: SealingError) -> DatabaseError {
+pub(crate) fn unavailable(error: SealingError) -> DatabaseError {
     match error {
         SealingError::Database(error) => error,
         SealingError::MasterKeyFile { .. }
@@ -568,6 +568,7 @@ impl Round {
                 command,
                 actor: ACTOR.to_owned(),
                 correlation,
+                backfill: false,
             });
         }
         outbox::add(connection, &outgoing).await?;

@@ -685,7 +685,7 @@ fn check_invariants(data: &Path) {
 
 /// What projections made, and what identifies a row's content. A feature state is sealed anew with each write, so that only
 /// its place can be compared.
-const READ_MODELS: [(&str, &str); 10] = [
+const READ_MODELS: [(&str, &str); 14] = [
     ("employee", "t.*"),
     ("employee_version", "t.*"),
     ("department_stats", "t.*"),
@@ -696,6 +696,10 @@ const READ_MODELS: [(&str, &str); 10] = [
     ("feature_state", "t.tenant, t.employee, t.position"),
     ("tenant_settings", "t.*"),
     ("connection", "t.*"),
+    ("team_person", "t.tenant, t.employee, t.facts, t.position, t.due_at"),
+    ("team_membership", "t.*"),
+    ("team_exit", "t.*"),
+    ("team_told", "t.tenant, t.teammate, t.colleague, t.exit_on, t.relation"),
 ];
 
 /// Takes the read models away, lets the product make them again from the log's stream of events, and compares.
