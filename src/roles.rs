@@ -165,13 +165,11 @@ pub fn start_projection_workers(parts: &Parts, loops: &Loops) -> Result<(), Fail
     loops.keep("read-models", move |shutdown| {
         runner::run(reading.clone(), ReadModels::new(reading.database.clone()), shutdown)
     });
-    let teams = Teams::new(
-        workers.database.clone(),
-        workers.keyring.clone(),
-        Arc::clone(&outgoing),
-    );
+    let teams = Teams::new(workers.database.clone(), workers.keyring.clone(), Arc::clone(&outgoing));
     let knowing = workers.clone();
-    loops.keep("teams", move |shutdown| runner::run(knowing.clone(), teams.clone(), shutdown));
+    loops.keep("teams", move |shutdown| {
+        runner::run(knowing.clone(), teams.clone(), shutdown)
+    });
     let scorer = Scorer::new(workers.database.clone(), workers.keyring.clone(), outgoing)?;
     loops
         .tracker

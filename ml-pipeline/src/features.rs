@@ -430,13 +430,7 @@ pub static FEATURES: &[Feature] = &[
         |m| m.pay_log(),
         words::pay,
     ),
-    feature(
-        "team_exits",
-        "exits, fading",
-        UP,
-        |m| m.team_exits(),
-        words::team_exits,
-    ),
+    feature("team_exits", "exits, fading", UP, |m| m.team_exits(), words::team_exits),
     feature(
         "manager_left",
         "0 to 1",

@@ -178,7 +178,9 @@ impl Company {
             .await;
         let keys = self.world.keyring.tenant(self.tenant).await.expect("keys");
         let open = |outgoing: &outbox::Outgoing| {
-            let plain = keys.open(&outbox::place(outgoing.id), &outgoing.command).expect("opens");
+            let plain = keys
+                .open(&outbox::place(outgoing.id), &outgoing.command)
+                .expect("opens");
             match serde_json::from_slice(&plain).expect("a command") {
                 AnyCommand::Employee(command) => {
                     let person = EmployeeId::from_uuid(outgoing.stream.id);
@@ -313,7 +315,9 @@ fn what_is_history_is_told_as_history_and_news_as_news() {
             .await
             .into_iter()
             .map(|(to, command, backfill)| match command {
-                Command::HearOfExit(exit) if exit.colleague == person(ADA) => (to.uuid().as_u128(), "Ada left", backfill),
+                Command::HearOfExit(exit) if exit.colleague == person(ADA) => {
+                    (to.uuid().as_u128(), "Ada left", backfill)
+                }
                 Command::HearOfExit(_) => (to.uuid().as_u128(), "Bob left", backfill),
                 Command::HearOfStay(_) => (to.uuid().as_u128(), "taken back", backfill),
                 other => panic!("{other:?}"),
@@ -510,10 +514,7 @@ fn story() -> impl Strategy<Value = (Vec<Vec<Event>>, [Vec<usize>; 2])> {
         std::iter::once(hired(manager, day)).chain(steps).collect()
     });
     let order = || proptest::collection::vec(0..PEOPLE as usize + 2, 60);
-    (
-        proptest::collection::vec(stream, PEOPLE as usize),
-        [order(), order()],
-    )
+    (proptest::collection::vec(stream, PEOPLE as usize), [order(), order()])
 }
 
 /// Who has to have heard of what in the end, pair by pair.

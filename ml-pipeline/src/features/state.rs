@@ -35,7 +35,7 @@ pub const OVERTIMES_MAX: usize = 32;
 /// The most assessments.
 pub const ASSESSMENTS_MAX: usize = 8;
 /// The most exits of colleagues.
-pub const COLLEAGUES_MAX: usize = 64;
+pub const COLLEAGUES_MAX: usize = 32;
 /// How much older than the newest of its kind an absence, a week of overtime or a colleague's exit may be, in days. The longest
 /// window that looks at them is half a year, and of an exit two years ago a three-thousandth is left.
 pub const WINDOWED_DAYS_MAX: Day = 2 * 366;

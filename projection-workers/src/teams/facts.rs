@@ -337,7 +337,12 @@ mod tests {
             exits(&ended),
             [(on(8, 1), Relation::Manager, 1), (on(8, 1), Relation::Peer, 2)]
         );
-        let noticed = [hired(2), notice(on(7, 1)), moved_to(Some(3), on(7, 15)), terminated(on(8, 1))];
+        let noticed = [
+            hired(2),
+            notice(on(7, 1)),
+            moved_to(Some(3), on(7, 15)),
+            terminated(on(8, 1)),
+        ];
         assert_eq!(
             exits(&noticed),
             [(on(7, 1), Relation::Manager, 1), (on(7, 1), Relation::Peer, 2)],
@@ -390,7 +395,12 @@ mod tests {
 
     #[test]
     fn facts_read_back() {
-        let facts = facts(&[hired(2), notice(on(7, 1)), terminated(on(8, 1)), Event::Rehired { on: on(9, 1) }]);
+        let facts = facts(&[
+            hired(2),
+            notice(on(7, 1)),
+            terminated(on(8, 1)),
+            Event::Rehired { on: on(9, 1) },
+        ]);
         let json = serde_json::to_string(&facts).expect("JSON");
         assert_eq!(serde_json::from_str::<Facts>(&json).expect("facts"), facts);
     }

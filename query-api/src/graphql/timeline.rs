@@ -540,10 +540,7 @@ mod tests {
                 on: on(),
             }))
         };
-        assert_eq!(
-            exit(Relation::Manager).summary,
-            "Their manager gave notice or left."
-        );
+        assert_eq!(exit(Relation::Manager).summary, "Their manager gave notice or left.");
         let mut told = exit(Relation::Peer);
         assert_eq!(told.summary, "A colleague of the team gave notice or left.");
         assert!(format!("{told:?}").contains(&colleague.to_string()));

@@ -9,7 +9,8 @@ use domain::{
     connection::{self, BambooHr, Secrets},
     employee::{
         self, Absence, Assessment, Contact, Demographics, Ended, Ending, Erasure, GiveNotice, Hired, Job, Moved, Name,
-        Note, Objection, Overtime, PayChanged, Recognition, Relation, Review, Source, Survey, Voluntariness, WeeklyMinutes,
+        Note, Objection, Overtime, PayChanged, Recognition, Relation, Review, Source, Survey, Voluntariness,
+        WeeklyMinutes,
     },
     id::{ConnectionId, EmployeeId},
     money::{Currency, Money, PayPeriod, PayRate},
