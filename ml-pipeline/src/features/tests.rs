@@ -475,7 +475,10 @@ fn a_manager_who_leaves_counts_until_another_takes_over() {
     };
     let leaving = left(1, Relation::Manager, on(2024, 4, 1));
     close(of(&[], on(2024, 4, 29)), 0.0);
-    close(of(&[leaving.clone()], on(2024, 4, 29)), (-4.0_f64 / 16.0).exp());
+    close(
+        of(std::slice::from_ref(&leaving), on(2024, 4, 29)),
+        (-4.0_f64 / 16.0).exp(),
+    );
     close(of(&[left(5, Relation::Peer, on(2024, 4, 1))], on(2024, 4, 29)), 0.0);
     let nobody = [leaving.clone(), taken_over(None)];
     close(of(&nobody, on(2024, 5, 13)), (-6.0_f64 / 16.0).exp());

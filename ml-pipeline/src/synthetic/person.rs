@@ -26,13 +26,13 @@ use super::{
 use crate::dataset::{History, Recorded};
 
 /// The intercept of eta. The facts' is -1.95 for their mix of people; this one makes some 13 % of voluntary exits a year here.
-const INTERCEPT: f64 = -1.65;
+const INTERCEPT: f64 = -1.80;
 /// Chance per week that a search ends in notice.
 pub const NOTICE_PER_WEEK: f64 = 0.055;
 /// Chance per week that a search is given up, where it did not end in notice.
 pub const GIVE_UP_PER_WEEK: f64 = 0.035;
 /// What eta without its intercept and the frailty is on average: the point around which flipped coefficients turn.
-const MEAN_EFFECT: f64 = 0.43;
+const MEAN_EFFECT: f64 = 0.52;
 pub const DISMISSALS_PER_YEAR: f64 = 0.03;
 const RETIREMENTS_PER_YEAR: f64 = 0.005;
 /// What the market's pay grows by in a year.
