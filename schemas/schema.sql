@@ -77,7 +77,7 @@ begin
     -- A rough idea will do: 3,000 rows of each table.
     set local default_statistics_target = 10;
     analyze stream, event_id, command_outcome, employee, employee_version, department_stats, team_stats, timeline_entry,
-            risk, risk_history, feature_state;
+            risk, risk_history, feature_state, team_person, team_membership, team_exit, team_told;
 end $function$
 ;
 grant execute on function tenure_refresh_statistics() to tenure_app;
@@ -345,8 +345,11 @@ create table outbox (
     command bytea not null,
     actor text not null,
     correlation uuid not null,
+    number bigint not null,
+    backfill boolean not null default false,
     constraint outbox_pkey PRIMARY KEY (tenant, id)
 );
+CREATE INDEX outbox_by_number ON public.outbox USING btree (number);
 alter table outbox enable row level security;
 alter table outbox force row level security;
 create policy own_tenant on outbox for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
@@ -450,6 +453,53 @@ alter table subject_key force row level security;
 create policy own_tenant on subject_key for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
 grant delete, insert, select on subject_key to tenure_app;
 
+create table team_exit (
+    tenant uuid not null,
+    employee uuid not null,
+    exit_on date not null,
+    relation text not null,
+    team uuid not null,
+    backfill boolean not null,
+    constraint team_exit_pkey PRIMARY KEY (tenant, employee, exit_on, relation)
+);
+CREATE INDEX team_exit_by_team ON public.team_exit USING btree (tenant, team, exit_on);
+alter table team_exit enable row level security;
+alter table team_exit force row level security;
+create policy own_tenant on team_exit for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant delete, insert, select, update on team_exit to tenure_app;
+
+create table team_membership (
+    tenant uuid not null,
+    team uuid not null,
+    employee uuid not null,
+    from_on date not null,
+    to_on date not null,
+    backfill boolean not null,
+    constraint team_membership_check CHECK ((from_on < to_on)),
+    constraint team_membership_pkey PRIMARY KEY (tenant, team, employee, from_on)
+);
+CREATE INDEX team_membership_by_employee ON public.team_membership USING btree (tenant, employee);
+alter table team_membership enable row level security;
+alter table team_membership force row level security;
+create policy own_tenant on team_membership for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant delete, insert, select, update on team_membership to tenure_app;
+
+create table team_person (
+    tenant uuid not null,
+    employee uuid not null,
+    facts json not null,
+    "position" bigint not null,
+    due_at timestamp with time zone,
+    backfill boolean not null,
+    correlation uuid not null,
+    constraint team_person_pkey PRIMARY KEY (tenant, employee)
+);
+CREATE INDEX team_person_due ON public.team_person USING btree (tenant, due_at) WHERE (due_at IS NOT NULL);
+alter table team_person enable row level security;
+alter table team_person force row level security;
+create policy own_tenant on team_person for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant delete, insert, select, update on team_person to tenure_app;
+
 create table team_stats (
     tenant uuid not null,
     manager uuid not null,
@@ -463,6 +513,21 @@ alter table team_stats enable row level security;
 alter table team_stats force row level security;
 create policy own_tenant on team_stats for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
 grant delete, insert, select, update on team_stats to tenure_app;
+
+create table team_told (
+    tenant uuid not null,
+    teammate uuid not null,
+    colleague uuid not null,
+    exit_on date not null,
+    relation text not null,
+    backfill boolean not null,
+    constraint team_told_pkey PRIMARY KEY (tenant, teammate, colleague, exit_on)
+);
+CREATE INDEX team_told_by_colleague ON public.team_told USING btree (tenant, colleague);
+alter table team_told enable row level security;
+alter table team_told force row level security;
+create policy own_tenant on team_told for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant delete, insert, select, update on team_told to tenure_app;
 
 create table tenant_directory (
     tenant uuid not null,

@@ -7,7 +7,7 @@ use command_service::{CommandService, appender, completer, connections::Connecti
 use infra::{database, fairness::FairnessStore, telemetry::Metrics};
 use projection_workers::{
     ProjectionWorkers, fairness::Fairness, lag, outbox, performance, read_models::ReadModels, relay, runner,
-    scorer::Scorer,
+    scorer::Scorer, teams::Teams,
 };
 use query_api::QueryApi;
 use tokio::{net::TcpListener, sync::Notify};
@@ -169,6 +169,11 @@ pub fn start_projection_workers(parts: &Parts, store: &FairnessStore, loops: &Lo
     let (apart, fairness) = Fairness::new(&workers, store);
     loops.keep("fairness", move |shutdown| {
         runner::run(apart.clone(), fairness.clone(), shutdown)
+    });
+    let teams = Teams::new(workers.database.clone(), workers.keyring.clone(), Arc::clone(&outgoing));
+    let knowing = workers.clone();
+    loops.keep("teams", move |shutdown| {
+        runner::run(knowing.clone(), teams.clone(), shutdown)
     });
     let scorer = Scorer::new(workers.database.clone(), workers.keyring.clone(), outgoing)?;
     loops

@@ -251,7 +251,9 @@ async fn create_tenant(parts: &Parts, tenant: TenantId) -> Result<(), Failure> {
 /// Waits until this process owns every partition of every consumer (each has changed hands since `before`), and the
 /// projections have caught up.
 async fn await_consumers(parts: &Parts, before: &Epochs) -> Result<(), Failure> {
-    use projection_workers::{fairness::Fairness, read_models::ReadModels, runner::Projection, scorer::Scorer};
+    use projection_workers::{
+        fairness::Fairness, read_models::ReadModels, runner::Projection, scorer::Scorer, teams::Teams,
+    };
     let deadline = Instant::now() + READY_TIMEOUT;
     let partitions = parts.bulk.partitions(schemas::topics::EVENTS).await?;
     let consumers = [
@@ -259,6 +261,7 @@ async fn await_consumers(parts: &Parts, before: &Epochs) -> Result<(), Failure> 
         ReadModels::NAME,
         Scorer::NAME,
         Fairness::NAME,
+        Teams::NAME,
     ];
     loop {
         let now = epochs(parts).await?;

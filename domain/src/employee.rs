@@ -26,6 +26,9 @@ pub const NOTE_CHARS_MAX: usize = 10_000;
 pub const OVERTIME_MINUTES_MAX: u16 = 6_000;
 /// The longest absence that one record can hold, in days.
 pub const ABSENCE_DAYS_MAX: u16 = 366;
+/// The most exits of colleagues that a file remembers. An older one that is told again is told a second time, which readers take
+/// for the same.
+pub const COLLEAGUES_MAX: usize = 1_000;
 /// The most future-dated fact about a person that is believed, in days from today.
 pub const DAYS_AHEAD_MAX: i64 = 3_660;
 
@@ -45,6 +48,10 @@ pub enum Command {
     WriteNote(Note),
     ObjectToScoring(Objection),
     WithdrawObjection(Objection),
+    /// Somebody whom this person worked with is leaving. Nobody sends it but Tenure itself, which knows the teams.
+    HearOfExit(ColleagueLeft),
+    /// What was heard of somebody's exit was taken back, or was never about this person's team.
+    HearOfStay(ColleagueStayed),
     Erase(Erasure),
 }
 
@@ -114,6 +121,10 @@ pub enum Event {
     NoteWritten(Note),
     ScoringObjected(Objection),
     ScoringObjectionWithdrawn(Objection),
+    /// A colleague of the team, or the manager, gave notice or left.
+    ColleagueLeft(ColleagueLeft),
+    /// They do not leave after all: what [`Self::ColleagueLeft`] said of that day counts no longer.
+    ColleagueStayed(ColleagueStayed),
     Erased(Erasure),
 }
 
@@ -366,6 +377,51 @@ pub struct Objection {
     pub on: Date,
 }
 
+/// Who somebody is to a person when they leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Relation {
+    /// Both reported to the same manager.
+    Peer,
+    /// The person reported to them.
+    Manager,
+}
+
+impl Relation {
+    pub const ALL: [Self; 2] = [Self::Peer, Self::Manager];
+
+    /// The relation's stable name, as stored.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Peer => "peer",
+            Self::Manager => "manager",
+        }
+    }
+
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|relation| relation.name() == name)
+    }
+}
+
+/// The exit of somebody of the team: the day of the notice, or the first day away where no notice is on record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ColleagueLeft {
+    pub colleague: EmployeeId,
+    pub relation: Relation,
+    pub on: Date,
+}
+
+/// An exit that is none any more; `on` is the day that the exit was told for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ColleagueStayed {
+    pub colleague: EmployeeId,
+    pub on: Date,
+}
+
 /// GDPR art. 17: the person's data is made unreadable; `basis` names the request or the rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -403,6 +459,8 @@ impl Event {
             Self::OvertimeRecorded(overtime) => overtime.on,
             Self::NoteWritten(note) => note.on,
             Self::ScoringObjected(objection) | Self::ScoringObjectionWithdrawn(objection) => objection.on,
+            Self::ColleagueLeft(exit) => exit.on,
+            Self::ColleagueStayed(exit) => exit.on,
             Self::Erased(erasure) => erasure.on,
         }
     }
@@ -434,6 +492,8 @@ pub struct File {
     pub hours: Dated<WeeklyMinutes>,
     pub source_fields: Personal<BTreeMap<String, String>>,
     pub objects_to_scoring: bool,
+    /// Exits in the team, by day and colleague.
+    pub colleagues_left: BTreeMap<(Date, EmployeeId), Relation>,
 }
 
 impl Aggregate for Employee {
@@ -456,6 +516,8 @@ impl Aggregate for Employee {
             Command::WriteNote(note) => self.write_note(note, today),
             Command::ObjectToScoring(objection) => self.object_to_scoring(objection),
             Command::WithdrawObjection(objection) => self.withdraw_objection(objection),
+            Command::HearOfExit(exit) => Ok(self.hear_of_exit(exit)),
+            Command::HearOfStay(exit) => Ok(self.hear_of_stay(exit)),
             Command::Erase(erasure) => self.erase(erasure),
         }
     }
@@ -595,6 +657,26 @@ impl Employee {
         })
     }
 
+    /// Whether the person belonged to the team on that day is for the one to say who knows the teams (the projection `teams`),
+    /// and not judged again here: this stream may be ahead of what it has seen, and it takes back what turns out otherwise.
+    fn hear_of_exit(&self, exit: ColleagueLeft) -> Vec<Event> {
+        match self {
+            Self::OnFile(file) if file.colleagues_left.get(&(exit.on, exit.colleague)) != Some(&exit.relation) => {
+                vec![Event::ColleagueLeft(exit)]
+            }
+            Self::OnFile(_) | Self::Unknown | Self::Erased => vec![],
+        }
+    }
+
+    fn hear_of_stay(&self, exit: ColleagueStayed) -> Vec<Event> {
+        match self {
+            Self::OnFile(file) if file.colleagues_left.contains_key(&(exit.on, exit.colleague)) => {
+                vec![Event::ColleagueStayed(exit)]
+            }
+            Self::OnFile(_) | Self::Unknown | Self::Erased => vec![],
+        }
+    }
+
     fn erase(&self, erasure: Erasure) -> Result<Vec<Event>, Rejection> {
         match self {
             Self::Unknown => Err(Rejection::NotOnFile),
@@ -623,6 +705,7 @@ impl File {
             hours: Dated::default(),
             source_fields: Personal::Open(BTreeMap::new()),
             objects_to_scoring: false,
+            colleagues_left: BTreeMap::new(),
         };
         if let Some(pay) = &hired.pay {
             file.pay.set(hired.on, pay.clone());
@@ -669,6 +752,13 @@ impl File {
             Event::SourceFieldsKept { fields, .. } => self.source_fields = fields.clone(),
             Event::ScoringObjected(_) => self.objects_to_scoring = true,
             Event::ScoringObjectionWithdrawn(_) => self.objects_to_scoring = false,
+            Event::ColleagueLeft(exit) => {
+                self.colleagues_left.insert((exit.on, exit.colleague), exit.relation);
+                if self.colleagues_left.len() > COLLEAGUES_MAX {
+                    self.colleagues_left.pop_first();
+                }
+            }
+            Event::ColleagueStayed(exit) => drop(self.colleagues_left.remove(&(exit.on, exit.colleague))),
             // Measurements: no rule looks back at them.
             Event::AssessmentCompleted(_)
             | Event::ReviewRecorded(_)

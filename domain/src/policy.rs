@@ -164,7 +164,7 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
 #[must_use]
 pub const fn for_employee_command(command: &employee::Command) -> Option<Permission> {
     match command {
-        employee::Command::Synchronise(_) => None,
+        employee::Command::Synchronise(_) | employee::Command::HearOfExit(_) | employee::Command::HearOfStay(_) => None,
         employee::Command::WriteNote(_) => Some(Permission::WriteNotes),
         employee::Command::GiveNotice(_)
         | employee::Command::CompleteAssessment(_)

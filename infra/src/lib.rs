@@ -18,4 +18,5 @@ pub mod read_model;
 pub mod relay;
 pub mod route;
 pub mod sealing;
+pub mod teams;
 pub mod telemetry;

@@ -16,6 +16,8 @@ pub struct Outgoing {
     pub command: Vec<u8>,
     pub actor: String,
     pub correlation: Uuid,
+    /// Whether it tells of imported history: its events then count as known from the day on which they were true.
+    pub backfill: bool,
 }
 
 /// Where a sealed outgoing command belongs: the same place as in the intake, so that it is sent on as it is.
@@ -24,7 +26,7 @@ pub fn place(id: CommandId) -> String {
     format!("intake|{id}")
 }
 
-/// Stores commands to send; one that waits already stays as it is.
+/// Stores commands to send, in this order; one that waits already stays as it is.
 ///
 /// # Errors
 /// When the database fails.
@@ -33,8 +35,9 @@ pub async fn add(connection: &mut Connection, outgoing: &[Outgoing]) -> Result<(
         return Ok(());
     }
     sqlx::query(
-        "insert into outbox (id, tenant, kind, stream_id, command, actor, correlation)
-         select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::bytea[], $6::text[], $7::uuid[]) on conflict do nothing",
+        "insert into outbox (id, tenant, kind, stream_id, command, actor, correlation, backfill)
+         select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::bytea[], $6::text[], $7::uuid[], $8::boolean[])
+             on conflict do nothing",
     )
     .bind(outgoing.iter().map(|o| o.id.into()).collect::<Vec<Uuid>>())
     .bind(outgoing.iter().map(|o| o.stream.tenant.into()).collect::<Vec<Uuid>>())
@@ -43,6 +46,7 @@ pub async fn add(connection: &mut Connection, outgoing: &[Outgoing]) -> Result<(
     .bind(outgoing.iter().map(|o| o.command.as_slice()).collect::<Vec<&[u8]>>())
     .bind(outgoing.iter().map(|o| o.actor.as_str()).collect::<Vec<&str>>())
     .bind(outgoing.iter().map(|o| o.correlation).collect::<Vec<Uuid>>())
+    .bind(outgoing.iter().map(|o| o.backfill).collect::<Vec<bool>>())
     .execute(connection)
     .await
     .doing("store outgoing commands")
@@ -58,15 +62,16 @@ struct Row {
     command: Vec<u8>,
     actor: String,
     correlation: Uuid,
+    backfill: bool,
 }
 
-/// Up to `limit` waiting commands. Two senders may get the same: the intake deduplicates by id.
+/// Up to `limit` waiting commands, the first stored first. Two senders may get the same: the intake deduplicates by id.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn waiting(connection: &mut Connection, limit: i64) -> Result<Vec<Outgoing>, DatabaseError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "select id, tenant, kind, stream_id, command, actor, correlation from outbox order by id limit $1",
+        "select id, tenant, kind, stream_id, command, actor, correlation, backfill from outbox order by number limit $1",
     )
     .bind(limit)
     .fetch_all(connection)
@@ -81,6 +86,7 @@ pub async fn waiting(connection: &mut Connection, limit: i64) -> Result<Vec<Outg
                 command: row.command,
                 actor: row.actor,
                 correlation: row.correlation,
+                backfill: row.backfill,
             })
         })
         .collect()

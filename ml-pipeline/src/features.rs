@@ -9,7 +9,7 @@ mod timeline;
 mod words;
 
 use chrono::Datelike;
-use domain::Date;
+use domain::{Date, employee::Relation};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -39,6 +39,8 @@ pub const RAISE_CAP: f64 = 0.5;
 pub const SURVEY_WEEKS_CAP: f64 = 104.0;
 /// Within how long the effect of a new manager fades to a third, in weeks.
 pub const MANAGER_WEEKS: f64 = 16.0;
+/// The same for the exit of a colleague.
+pub const TEAM_EXIT_WEEKS: f64 = 13.0;
 /// The same for a recognition.
 pub const RECOGNITION_WEEKS: f64 = 8.0;
 /// The same for an absence.
@@ -472,6 +474,14 @@ pub static FEATURES: &[Feature] = &[
         |_| f64::NAN,
         words::compa_ratio,
     ),
+    feature("team_exits", "exits, fading", UP, |m| m.team_exits(), words::team_exits),
+    feature(
+        "manager_left",
+        "0 to 1",
+        None,
+        |m| fading(m.weeks_since_manager_left(), MANAGER_WEEKS),
+        words::manager_left,
+    ),
     feature("transfers", "in a year", None, |m| m.transfers(), words::transfers),
     season("month", None, |date| f64::from(date.month()), words::month),
     season("season_january", None, |date| flag(date.month() == 1), words::january),
@@ -678,6 +688,23 @@ impl Moment<'_> {
     fn assessment_count(&self) -> f64 {
         let lately = self.state.assessments.between(self.within(HALF_YEAR_DAYS), self.on);
         lately.len() as f64
+    }
+
+    /// The exits of colleagues in this employment, managers' included, the older the less.
+    fn team_exits(&self) -> f64 {
+        let exits = self.state.colleagues_left.between(self.since, self.on).iter();
+        total(exits.map(|(day, _)| fading(Some(self.weeks_since(*day)), TEAM_EXIT_WEEKS)))
+    }
+
+    /// Since the present manager gave notice or left, for as long as nobody has taken over: then it is a change of manager, which
+    /// is another feature.
+    fn weeks_since_manager_left(&self) -> Option<f64> {
+        let present = self.state.managers.at(self.on).copied().flatten();
+        let exits = self.state.colleagues_left.between(self.since, self.on).iter();
+        let mut of_managers = exits.filter(|(_, (who, relation))| {
+            *relation == Relation::Manager && present.is_none_or(|present| present == *who)
+        });
+        of_managers.next_back().map(|(day, _)| self.weeks_since(*day))
     }
 
     fn assessment_score(&self) -> f64 {

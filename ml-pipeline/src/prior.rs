@@ -14,7 +14,7 @@ use crate::{
 const PRIOR: &str = include_str!("../models/prior.json");
 /// What the prior's histories are drawn from.
 const SEED: u64 = 2026;
-const PLACES: usize = 3_000;
+const PLACES: usize = 12_000;
 const WEEKS: u32 = 3 * 52;
 
 /// The committed prior.

@@ -8,6 +8,8 @@
 //! what the shared prior is trained on; a [`Scenario`] adds the rest of the facts' process, planted traps with known right
 //! answers, and the truth; [`peaks`] turn it into a log with the rush hours of real life.
 //!
+//! The team hears of each notice and each exit without one, its manager's included: as an event on everybody's own stream.
+//!
 //! Left out, against the facts' generator: managers who are people of the company, units above the team, markets other than
 //! one, and the events that the domain has no word for (goals, feedback, timesheets, clock-ins).
 
@@ -29,7 +31,7 @@ use std::collections::BTreeSet;
 use chrono::{Datelike, Days};
 use domain::{
     Date, Personal,
-    employee::{Event, Overtime},
+    employee::{ColleagueLeft, Event, Overtime, Relation},
     id::{ConnectionId, EmployeeId, TenantId},
 };
 
@@ -46,6 +48,8 @@ use scenario::{LAYOFF_SHARE, LAYOFF_WEEKS, OFFICE_ORDER_ONE_TEAM_IN};
 
 /// Chance per year that a team gets another manager.
 const MANAGER_CHANGES_PER_YEAR: f64 = 0.30;
+/// How many of them are because the manager leaves, which is known some weeks before.
+const MANAGERS_WHO_LEAVE: f64 = 0.5;
 /// How many people share a manager.
 const TEAM: usize = 9;
 /// Chance that a vacancy is filled by somebody who left half a year ago or earlier.
@@ -101,8 +105,10 @@ struct Life<'a> {
 
 struct Team {
     manager: EmployeeId,
-    /// Exits, the older the less.
+    /// Exits, the manager's included, the older the less.
     exits: f64,
+    /// In how many weeks the manager goes, once notice is given.
+    manager_goes_in: Option<u16>,
 }
 
 enum Place {
@@ -130,7 +136,11 @@ impl<'a> Life<'a> {
         for place in 0..company.places {
             if place % TEAM == 0 {
                 let manager = life.new_manager();
-                life.teams.push(Team { manager, exits: 0.0 });
+                life.teams.push(Team {
+                    manager,
+                    exits: 0.0,
+                    manager_goes_in: None,
+                });
             }
             let id = life.new_id();
             let years = life.random.life.exponential(4.0).min(25.0);
@@ -178,9 +188,11 @@ impl<'a> Life<'a> {
             match self.places[place] {
                 Place::Taken { person } => {
                     let week = self.week(place, monday);
-                    self.people[person].live_through(&week, &mut self.random.life);
+                    let exit = self.people[person].live_through(&week, &mut self.random.life);
+                    if let Some(on) = exit {
+                        self.tell_team(place / TEAM, self.people[person].id, Relation::Peer, on);
+                    }
                     if self.people[person].phase == Phase::Gone {
-                        self.teams[place / TEAM].exits += 1.0;
                         if self.people[person].left_freely {
                             self.left_freely.insert(person);
                         }
@@ -213,10 +225,7 @@ impl<'a> Life<'a> {
         };
         Week {
             monday,
-            team_exits: match self.scenario.fidelity {
-                Fidelity::Prior => 0.0,
-                Fidelity::Full => self.teams[team].exits,
-            },
+            team_exits: self.teams[team].exits,
             office_order: self
                 .scenario
                 .office_order()
@@ -263,15 +272,47 @@ impl<'a> Life<'a> {
 
     fn change_managers(&mut self, monday: Date) {
         for team in 0..self.teams.len() {
-            if !self.random.life.happens_this_week(MANAGER_CHANGES_PER_YEAR) {
-                continue;
-            }
-            self.teams[team].manager = self.new_manager();
-            for place in (team * TEAM)..((team + 1) * TEAM).min(self.places.len()) {
-                if let Place::Taken { person } = self.places[place] {
-                    self.people[person].get_manager(self.teams[team].manager, monday, &mut self.random.life);
+            match self.teams[team].manager_goes_in {
+                Some(0) => self.change_manager(team, monday),
+                Some(weeks) => self.teams[team].manager_goes_in = Some(weeks - 1),
+                None if !self.random.life.happens_this_week(MANAGER_CHANGES_PER_YEAR) => {}
+                None if self.random.aside.happens(MANAGERS_WHO_LEAVE) => {
+                    self.teams[team].manager_goes_in = Some(self.random.aside.whole(2, 4));
+                    self.tell_team(team, self.teams[team].manager, Relation::Manager, monday);
                 }
+                None => self.change_manager(team, monday),
             }
+        }
+    }
+
+    fn change_manager(&mut self, team: usize, monday: Date) {
+        let manager = self.new_manager();
+        (self.teams[team].manager, self.teams[team].manager_goes_in) = (manager, None);
+        for person in self.people_of(team) {
+            self.people[person].get_manager(manager, monday, &mut self.random.life);
+        }
+    }
+
+    /// Everybody who is there, by their place among the people.
+    fn people_of(&self, team: usize) -> Vec<usize> {
+        let places = (team * TEAM)..((team + 1) * TEAM).min(self.places.len());
+        let taken = self.places[places].iter().filter_map(|place| match place {
+            Place::Taken { person } => Some(*person),
+            Place::Empty { .. } => None,
+        });
+        taken.collect()
+    }
+
+    /// Somebody gives notice, or goes without: the team hears of it, and thinks of it for a while.
+    fn tell_team(&mut self, team: usize, colleague: EmployeeId, relation: Relation, on: Date) {
+        self.teams[team].exits += 1.0;
+        let exit = ColleagueLeft {
+            colleague,
+            relation,
+            on,
+        };
+        for person in self.people_of(team) {
+            self.people[person].hear_of(exit);
         }
     }
 

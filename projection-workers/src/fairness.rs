@@ -133,7 +133,9 @@ impl<'e> OnRecord<'e> {
             | Event::OvertimeRecorded(_)
             | Event::NoteWritten(_)
             | Event::ScoringObjected(_)
-            | Event::ScoringObjectionWithdrawn(_) => None,
+            | Event::ScoringObjectionWithdrawn(_)
+            | Event::ColleagueLeft(_)
+            | Event::ColleagueStayed { .. } => None,
         }
     }
 }

@@ -12,7 +12,7 @@ use schemas::topics;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::{fairness::Fairness, read_models::ReadModels, runner::Projection, scorer::Scorer};
+use crate::{fairness::Fairness, read_models::ReadModels, runner::Projection, scorer::Scorer, teams::Teams};
 
 const EVERY: Duration = Duration::from_secs(2);
 
@@ -61,7 +61,7 @@ pub async fn standing(database: &Database) -> Result<Standing, DatabaseError> {
                 let log_head = event_log::head(connection).await?;
                 let relayed = relay::read(connection).await?;
                 let mut projections = Vec::new();
-                for name in [ReadModels::NAME, Scorer::NAME, Fairness::NAME] {
+                for name in [ReadModels::NAME, Scorer::NAME, Fairness::NAME, Teams::NAME] {
                     let partitions = checkpoint::positions(connection, name, topics::EVENTS).await?;
                     projections.push(Named {
                         name,

@@ -10,6 +10,7 @@ pub mod read_models;
 pub mod relay;
 pub mod runner;
 pub mod scorer;
+pub mod teams;
 pub mod version;
 
 use std::sync::Arc;

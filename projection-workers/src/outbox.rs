@@ -72,7 +72,7 @@ async fn send(workers: &ProjectionWorkers) -> Result<usize, OutboxError> {
                     actor: outgoing.actor.clone(),
                     correlation: outgoing.correlation,
                     causation: outgoing.id,
-                    backfill: false,
+                    backfill: outgoing.backfill,
                     traceparent: None,
                 },
                 fingerprint: None,

@@ -346,7 +346,9 @@ const fn is_about_the_row(event: &employee::Event) -> bool {
         | employee::Event::RecognitionGiven(_)
         | employee::Event::AbsenceRecorded(_)
         | employee::Event::OvertimeRecorded(_)
-        | employee::Event::NoteWritten(_) => false,
+        | employee::Event::NoteWritten(_)
+        | employee::Event::ColleagueLeft(_)
+        | employee::Event::ColleagueStayed(_) => false,
     }
 }
 
@@ -390,6 +392,8 @@ fn facts(event: &employee::Event) -> Vec<Attribute> {
         | employee::Event::NoteWritten(_)
         | employee::Event::ScoringObjected(_)
         | employee::Event::ScoringObjectionWithdrawn(_)
+        | employee::Event::ColleagueLeft(_)
+        | employee::Event::ColleagueStayed(_)
         | employee::Event::Erased(_) => vec![],
     }
 }
@@ -439,7 +443,9 @@ fn details(row: &mut EmployeeRow, event: &employee::Event) {
         | employee::Event::RecognitionGiven(_)
         | employee::Event::AbsenceRecorded(_)
         | employee::Event::OvertimeRecorded(_)
-        | employee::Event::NoteWritten(_) => {}
+        | employee::Event::NoteWritten(_)
+        | employee::Event::ColleagueLeft(_)
+        | employee::Event::ColleagueStayed(_) => {}
     }
 }
 

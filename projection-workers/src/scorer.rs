@@ -821,6 +821,7 @@ impl Round {
                 command,
                 actor: ACTOR.to_owned(),
                 correlation,
+                backfill: false,
             });
         }
         outbox::add(connection, &outgoing).await?;

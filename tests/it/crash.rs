@@ -685,7 +685,7 @@ fn check_invariants(data: &Path) {
 
 /// What projections made, and what identifies a row's content. Feature states and protected attributes are sealed anew with each
 /// write, so that only their places can be compared.
-const READ_MODELS: [(&str, &str); 11] = [
+const READ_MODELS: [(&str, &str); 17] = [
     ("employee", "t.*"),
     ("employee_version", "t.*"),
     ("department_stats", "t.*"),
@@ -697,6 +697,12 @@ const READ_MODELS: [(&str, &str); 11] = [
     ("fairness.attributes", "t.tenant, t.employee, t.position"),
     ("tenant_settings", "t.*"),
     ("connection", "t.*"),
+    ("program", "t.*"),
+    ("readiness_history", "t.*"),
+    ("team_person", "t.tenant, t.employee, t.facts, t.position, t.due_at"),
+    ("team_membership", "t.*"),
+    ("team_exit", "t.*"),
+    ("team_told", "t.tenant, t.teammate, t.colleague, t.exit_on, t.relation"),
 ];
 
 /// Takes the read models away, lets the product make them again from the log's stream of events, and compares.

@@ -319,8 +319,8 @@ pub async fn settled(tenure: &Tenure) {
 const SETTLE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(150);
 /// Looks in a row with nothing under way.
 const RESTED_LOOKS: usize = 15;
-const SETTLED: &str = "select (select position from log_head), (select count(*) from completion), (select count(*) from outbox),
+const SETTLED: &str = "select (select position from log_head), (select count(*) from completion), (select (select count(*) from outbox) + (select count(*) from team_person where due_at is not null)),
     (select h.position - r.position from log_head h, relay_checkpoint r),
-    (select count(*) from relay_checkpoint r, jsonb_each_text(r.sent) s(p, upto), (values ('read-models'), ('scorer'), ('fairness')) c(consumer)
+    (select count(*) from relay_checkpoint r, jsonb_each_text(r.sent) s(p, upto), (values ('read-models'), ('scorer'), ('fairness'), ('teams')) c(consumer)
       where not exists (select from consumer_checkpoint k where k.consumer = c.consumer and k.topic = 'tenure.events'
                            and k.\"partition\" = s.p::int and k.position = s.upto::bigint))";

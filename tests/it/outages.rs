@@ -476,7 +476,7 @@ fn parked(data: &Path, arguments: &[&str]) -> String {
 }
 
 /// Tables where nothing personal may be read, whole.
-const SEALED: [&str; 11] = [
+const SEALED: [&str; 15] = [
     "event",
     "parked",
     "completion",
@@ -488,6 +488,10 @@ const SEALED: [&str; 11] = [
     "employee_version",
     "connection",
     "subject_key",
+    "team_person",
+    "team_membership",
+    "team_exit",
+    "team_told",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -199,6 +199,93 @@ async fn users_read_their_own_writes_and_subscribers_hear_of_scores() {
     );
 }
 
+/// The fan-out: an employee gives notice, and the scores of those who report to the same manager are made anew from it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_notice_moves_the_scores_of_the_team() {
+    let data = DataDir::new();
+    let tenure = Tenure::start(&data.0);
+    let vendor = Vendor::start(19, 60).await;
+    let connected = tenure.connect(&vendor).await;
+    imported(&tenure, &connected).await;
+    let exits = |condition: &str| {
+        let query = "select count(*) from event where event_type = 'employee.colleague-left' and ";
+        let count = sql(&data.0, &format!("{query}{condition}"));
+        count.parse::<u32>().expect("a number")
+    };
+    assert!(exits("backfill") > 0, "the company's past is known, too");
+    assert_eq!(exits("not backfill"), 0, "as past");
+
+    let people = tenure
+        .query(
+            "hr_manager",
+            "{ employees(first: 100, filter: {status: ACTIVE}) { nodes { id manager { id } risk { probability } } } }",
+        )
+        .await;
+    let people = people["employees"]["nodes"].as_array().expect("people");
+    let team_of = |person: &Value| -> Vec<&Value> {
+        let of_the_same = |other: &&Value| {
+            other["manager"]["id"] == person["manager"]["id"] && other["id"] != person["id"] && !other["risk"].is_null()
+        };
+        people.iter().filter(of_the_same).collect()
+    };
+    let leaver = people
+        .iter()
+        .filter(|person| person["manager"].is_object())
+        .max_by_key(|person| team_of(person).len())
+        .expect("somebody with a manager");
+    let team = team_of(leaver);
+    assert!(team.len() > 1, "{people:#?}");
+
+    // Nobody but Tenure itself tells of a colleague's exit.
+    let id = |person: &Value| person["id"].as_str().expect("an id").to_owned();
+    let today = crate::harness::today().to_string();
+    let exit = json!({"colleague": id(leaver), "relation": "peer", "on": today});
+    let path = format!("/v1/employees/{}/hear-of-exit", id(team[0]));
+    let (status, _) = tenure
+        .post(&path, "admin", &[("idempotency-key", "exit-1")], exit)
+        .await;
+    assert_eq!(status, 404);
+
+    let path = format!("/v1/employees/{}/give-notice", id(leaver));
+    let notice = json!({"on": today, "voluntariness": "voluntary"});
+    let (status, answer) = tenure
+        .post(&path, "hr_manager", &[("idempotency-key", "notice-1")], notice)
+        .await;
+    assert_eq!((status, &answer["outcome"]), (200, &json!("accepted")), "{answer:#}");
+    let mut higher = 0;
+    for teammate in &team {
+        let query = format!(
+            r#"{{ employee(id: "{}") {{ timeline(first: 5) {{ nodes {{ type position summary source details }} }} risk {{ probability position }} }} }}"#,
+            id(teammate)
+        );
+        let (heard, risk) = eventually("the teammate's new score", || async {
+            let answer = tenure.query("hr_manager", &query).await;
+            let entries = answer["employee"]["timeline"]["nodes"].as_array().expect("entries");
+            let heard = entries.iter().find(|entry| {
+                entry["type"] == "employee.colleague-left" && entry["details"]["colleague"] == leaver["id"]
+            });
+            match heard {
+                Some(heard) if heard["position"] == answer["employee"]["risk"]["position"] => {
+                    Ok((heard.clone(), answer["employee"]["risk"].clone()))
+                }
+                Some(_) | None => Err(answer),
+            }
+        })
+        .await;
+        assert_eq!(heard["summary"], "A colleague of the team gave notice or left.");
+        assert_eq!(heard["source"], "teams");
+        let probability = |risk: &Value| risk["probability"].as_f64().expect("a probability");
+        let (before, after) = (probability(&teammate["risk"]), probability(&risk));
+        assert!(after >= before - 1e-12, "{before} to {after}: {teammate:#}");
+        higher += usize::from(after > before);
+    }
+    assert!(higher > 0, "an exit in the team says nothing to the model");
+    assert!(
+        exits("not backfill") >= team.len() as u32,
+        "what is heard today was not known before"
+    );
+}
+
 type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
 
 /// Subscribes to one person's scores, as a dashboard does.

@@ -385,6 +385,111 @@ fn every_rejection_is_produced() {
     );
 }
 
+fn colleague(id: u128) -> EmployeeId {
+    EmployeeId::from_uuid(Uuid::from_u128(id))
+}
+
+fn exit(id: u128, relation: Relation, on: Date) -> ColleagueLeft {
+    ColleagueLeft {
+        colleague: colleague(id),
+        relation,
+        on,
+    }
+}
+
+#[track_caller]
+fn heard(employee: &Employee, command: Command) -> Vec<Event> {
+    employee.decide(command, today()).expect("accepted")
+}
+
+#[test]
+fn a_colleagues_exit_is_heard_of_once_and_taken_back_once() {
+    let employee = given(&[cashier()]);
+    let left = exit(7, Relation::Peer, day(2025, 1, 10));
+    let stayed = ColleagueStayed {
+        colleague: left.colleague,
+        on: left.on,
+    };
+    assert_eq!(
+        heard(&employee, Command::HearOfStay(stayed)),
+        vec![],
+        "nothing to take back"
+    );
+    let told = heard(&employee, Command::HearOfExit(left));
+    assert_eq!(told, vec![Event::ColleagueLeft(left)]);
+    assert_eq!(told[0].effective_on(), left.on);
+    let employee = told.iter().fold(employee, Employee::evolve);
+    assert_eq!(heard(&employee, Command::HearOfExit(left)), vec![]);
+
+    // Another day, another colleague and another relation are each something else.
+    let corrected = exit(7, Relation::Manager, left.on);
+    for other in [
+        exit(7, Relation::Peer, day(2025, 1, 11)),
+        exit(8, Relation::Peer, left.on),
+        corrected,
+    ] {
+        assert_eq!(
+            heard(&employee, Command::HearOfExit(other)),
+            vec![Event::ColleagueLeft(other)]
+        );
+    }
+    let employee = employee.evolve(&Event::ColleagueLeft(corrected));
+    assert_eq!(heard(&employee, Command::HearOfExit(corrected)), vec![]);
+    assert_eq!(
+        heard(&employee, Command::HearOfStay(stayed)),
+        vec![Event::ColleagueStayed(stayed)]
+    );
+    let employee = employee.evolve(&Event::ColleagueStayed(stayed));
+    assert_eq!(heard(&employee, Command::HearOfStay(stayed)), vec![]);
+    assert_eq!(
+        heard(&employee, Command::HearOfExit(left)),
+        vec![Event::ColleagueLeft(left)],
+        "it can happen again"
+    );
+}
+
+#[test]
+fn who_is_not_on_file_hears_of_nobody() {
+    let left = exit(7, Relation::Peer, day(2025, 1, 10));
+    let erased = given(&[cashier()]).evolve(&Event::Erased(Erasure {
+        on: today(),
+        basis: "request".into(),
+    }));
+    for employee in [Employee::Unknown, erased] {
+        assert_eq!(heard(&employee, Command::HearOfExit(left)), vec![]);
+    }
+}
+
+#[test]
+fn a_file_remembers_the_newest_exits() {
+    let first = day(2024, 3, 1);
+    let exits: Vec<ColleagueLeft> = (0..=COLLEAGUES_MAX as u64)
+        .map(|number| exit(u128::from(number), Relation::Peer, first + chrono::Days::new(number)))
+        .collect();
+    let employee = exits.iter().fold(given(&[cashier()]), |employee, exit| {
+        employee.evolve(&Event::ColleagueLeft(*exit))
+    });
+    let Employee::OnFile(file) = &employee else {
+        panic!("on file")
+    };
+    assert_eq!(file.colleagues_left.len(), COLLEAGUES_MAX);
+    let last = exits[COLLEAGUES_MAX];
+    assert_eq!(heard(&employee, Command::HearOfExit(last)), vec![]);
+    assert_eq!(heard(&employee, Command::HearOfExit(exits[0])).len(), 1, "forgotten");
+}
+
+#[test]
+fn relations_have_stable_names() {
+    for relation in Relation::ALL {
+        assert_eq!(Relation::from_name(relation.name()), Some(relation));
+        assert_eq!(
+            serde_json::to_value(relation).expect("JSON"),
+            serde_json::json!(relation.name())
+        );
+    }
+    assert_eq!(Relation::from_name("boss"), None);
+}
+
 /// A source's truth: any mix of facts, dates and standings.
 fn any_snapshot() -> impl Strategy<Value = Snapshot> {
     let some_day = || (0_i64..1200).prop_map(|offset| day(2024, 3, 1) + chrono::Days::new(offset as u64));

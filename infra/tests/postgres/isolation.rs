@@ -462,6 +462,7 @@ fn the_same_ids_serve_in_two_tenants() {
                                 command: vec![],
                                 actor: String::new(),
                                 correlation: id,
+                                backfill: false,
                             }],
                         )
                         .await?;

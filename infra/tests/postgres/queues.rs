@@ -298,6 +298,7 @@ fn an_outgoing_command_waits_once_and_goes_once() {
             command: command.as_bytes().to_vec(),
             actor: "scorer".into(),
             correlation: Uuid::from_u128(9),
+            backfill: id == 2,
         };
         let add = async |commands: Vec<Outgoing>| {
             desk.work(move |c| Box::pin(async move { outbox::add(c, &commands).await }))
@@ -315,6 +316,11 @@ fn an_outgoing_command_waits_once_and_goes_once() {
         add(vec![outgoing(2, "not this"), outgoing(3, "c"), outgoing(3, "nor this")]).await;
         let all = waiting(10).await;
         assert_eq!(said(&all), ["a", "b", "c"], "the first stays");
+        assert_eq!(
+            all.iter().map(|o| o.backfill).collect::<Vec<_>>(),
+            [false, true, false],
+            "history stays history"
+        );
         let first = &all[0];
         assert_eq!(
             (first.id, first.stream, first.actor.as_str(), first.correlation),
@@ -332,6 +338,9 @@ fn an_outgoing_command_waits_once_and_goes_once() {
                 .await;
             assert_eq!(said(&waiting(10).await), ["c"]);
         }
+        // What is stored later goes later, whatever its id.
+        add(vec![outgoing(2, "d"), outgoing(1, "e")]).await;
+        assert_eq!(said(&waiting(10).await), ["c", "d", "e"]);
     });
 }
 

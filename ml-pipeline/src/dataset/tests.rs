@@ -1,7 +1,8 @@
 use domain::{
     Personal,
     employee::{
-        Absence, Contact, Ended, Ending, Erasure, GiveNotice, Hired, Job, Moved, Name, Objection, Review, Voluntariness,
+        Absence, ColleagueLeft, Contact, Ended, Ending, Erasure, GiveNotice, Hired, Job, Moved, Name, Objection,
+        Relation, Review, Voluntariness,
     },
 };
 
@@ -125,6 +126,24 @@ fn the_window_is_open_at_the_cutoff_and_closed_at_the_horizon() {
     assert_eq!(y(&exactly, on(2024, 2, 1)), Some(true));
     let just_after = build(vec![hired(on(2024, 1, 1)), notice(on(2024, 2, 1) + Days::new(181))]);
     assert_eq!(y(&just_after, on(2024, 2, 1)), Some(false));
+}
+
+#[test]
+fn an_exit_in_the_team_is_seen_when_it_is_known_and_not_before() {
+    let exit = Event::ColleagueLeft(ColleagueLeft {
+        colleague: "00000000-0000-0000-0000-000000000003".parse().expect("an id"),
+        relation: Relation::Peer,
+        on: on(2024, 3, 20),
+    });
+    let seen = |known_on, cutoff| {
+        let dataset = build(vec![hired(on(2024, 1, 1)), known(known_on, exit.clone())]);
+        let id = FeatureId::named("team_exits").expect("a feature");
+        row(&dataset, cutoff).expect("at risk").x[id.index()]
+    };
+    // Told three weeks later: the first cut-off after it has happened does not know of it.
+    assert!(seen(on(2024, 4, 10), on(2024, 4, 1)).abs() < f64::EPSILON);
+    assert!(seen(on(2024, 4, 10), on(2024, 5, 1)) > 0.5);
+    assert!(seen(on(2024, 3, 20), on(2024, 4, 1)) > 0.5, "imported history");
 }
 
 #[test]

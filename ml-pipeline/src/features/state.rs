@@ -2,7 +2,7 @@
 
 use domain::{
     Date, Personal,
-    employee::{Ending, Event, Hired, Voluntariness, WeeklyMinutes},
+    employee::{Ending, Event, Hired, Relation, Voluntariness, WeeklyMinutes},
     id::EmployeeId,
     money::{Currency, Money, PayPeriod, PayRate},
     program::Path,
@@ -37,8 +37,10 @@ pub const ABSENCES_MAX: usize = 64;
 pub const OVERTIMES_MAX: usize = 32;
 /// The most assessments.
 pub const ASSESSMENTS_MAX: usize = 8;
-/// How much older than the newest of its kind an absence or a week of overtime may be, in days. The longest window that
-/// looks at them is half a year.
+/// The most exits of colleagues.
+pub const COLLEAGUES_MAX: usize = 32;
+/// How much older than the newest of its kind an absence, a week of overtime or a colleague's exit may be, in days. The longest
+/// window that looks at them is half a year, and of an exit two years ago a three-thousandth is left.
 pub const WINDOWED_DAYS_MAX: Day = 2 * 366;
 /// The same for reviews, survey answers, recognitions and assessments.
 pub const LASTING_DAYS_MAX: Day = 10 * 366;
@@ -160,6 +162,7 @@ pub struct FeatureState {
     pub(super) absences: Observations<u16>,
     pub(super) overtimes: Observations<u16>,
     pub(super) assessments: Observations<Option<u8>>,
+    pub(super) colleagues_left: Observations<(EmployeeId, Relation)>,
 }
 
 impl FeatureState {
@@ -264,6 +267,16 @@ impl FeatureState {
             }
             Event::ScoringObjected(_) => !std::mem::replace(&mut self.objects, true),
             Event::ScoringObjectionWithdrawn(_) => std::mem::replace(&mut self.objects, false),
+            Event::ColleagueLeft(exit) => {
+                let told = (exit.colleague, exit.relation);
+                if self.colleagues_left.between(on, on).contains(&(on, told)) {
+                    return false;
+                }
+                self.colleagues_left.remove(on, |(who, _)| *who == exit.colleague);
+                self.colleagues_left.add(on, told, COLLEAGUES_MAX, WINDOWED_DAYS_MAX);
+                true
+            }
+            Event::ColleagueStayed(exit) => self.colleagues_left.remove(on, |(who, _)| *who == exit.colleague),
             Event::ContactChanged { .. }
             | Event::DemographicsChanged { .. }
             | Event::SourceFieldsKept { .. }

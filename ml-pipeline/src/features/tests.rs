@@ -1,8 +1,9 @@
 use domain::{
     Personal,
     employee::{
-        Absence, Contact, Demographics, Ended, Ending, Erasure, Event, GiveNotice, Hired, Job, Moved, Name, Note,
-        Objection, Overtime, PayChanged, Recognition, Review, Survey, Voluntariness, WeeklyMinutes,
+        Absence, ColleagueLeft, ColleagueStayed, Contact, Demographics, Ended, Ending, Erasure, Event, GiveNotice,
+        Hired, Job, Moved, Name, Note, Objection, Overtime, PayChanged, Recognition, Review, Survey, Voluntariness,
+        WeeklyMinutes,
     },
     id::EmployeeId,
     money::{Currency, Money, PayPeriod, PayRate},
@@ -422,6 +423,90 @@ fn an_erased_person_has_no_state() {
     assert_eq!(state, serde_json::from_str(r#"{"erased":true}"#).expect("a state"));
 }
 
+fn left(number: u8, relation: Relation, day: Date) -> Event {
+    Event::ColleagueLeft(ColleagueLeft {
+        colleague: manager(number),
+        relation,
+        on: day,
+    })
+}
+
+fn stayed(number: u8, day: Date) -> Event {
+    Event::ColleagueStayed(ColleagueStayed {
+        colleague: manager(number),
+        on: day,
+    })
+}
+
+#[test]
+fn exits_in_the_team_add_up_and_fade_over_thirteen_weeks() {
+    let of = |exits: &[Event], day| value(&[&[hired(on(2024, 1, 1))], exits].concat(), "team_exits", day);
+    let exits = [
+        left(5, Relation::Peer, on(2024, 4, 1)),
+        left(1, Relation::Manager, on(2024, 5, 6)), // five weeks later
+    ];
+    close(of(&[], on(2024, 5, 6)), 0.0);
+    close(of(&exits, on(2024, 5, 6)), (-5.0_f64 / 13.0).exp() + 1.0);
+    close(of(&exits, on(2024, 3, 31)), 0.0);
+    // The same exit twice is one, whoever it is to them in the end.
+    let again = [&exits[..], &exits[..1], &[left(5, Relation::Manager, on(2024, 4, 1))]].concat();
+    close(of(&again, on(2024, 5, 6)), (-5.0_f64 / 13.0).exp() + 1.0);
+    let taken_back = [&exits[..], &[stayed(5, on(2024, 4, 1))]].concat();
+    close(of(&taken_back, on(2024, 5, 6)), 1.0);
+    // What was before this employment does not count.
+    let ended = [
+        terminated(Voluntariness::Voluntary, on(2024, 4, 8)),
+        Event::Rehired { on: on(2024, 4, 15) },
+    ];
+    close(of(&[&exits[..], &ended].concat(), on(2024, 5, 6)), 1.0);
+}
+
+#[test]
+fn an_exit_that_is_told_again_or_was_never_told_moves_nothing() {
+    let mut state = state(&[hired(on(2024, 1, 1))]);
+    let exit = left(5, Relation::Peer, on(2024, 4, 1));
+    assert!(!state.apply(&stayed(5, on(2024, 4, 1))));
+    assert!(state.apply(&exit));
+    assert!(!state.apply(&exit));
+    assert!(state.apply(&stayed(5, on(2024, 4, 1))));
+}
+
+#[test]
+fn a_manager_who_leaves_counts_until_another_takes_over() {
+    let of = |events: &[Event], day| value(&[&[hired(on(2024, 1, 1))], events].concat(), "manager_left", day);
+    let taken_over = |to| Event::ManagerChanged {
+        from: Some(manager(1)),
+        to,
+        on: on(2024, 5, 1),
+    };
+    let leaving = left(1, Relation::Manager, on(2024, 4, 1));
+    close(of(&[], on(2024, 4, 29)), 0.0);
+    close(
+        of(std::slice::from_ref(&leaving), on(2024, 4, 29)),
+        (-4.0_f64 / 16.0).exp(),
+    );
+    close(of(&[left(5, Relation::Peer, on(2024, 4, 1))], on(2024, 4, 29)), 0.0);
+    let nobody = [leaving.clone(), taken_over(None)];
+    close(of(&nobody, on(2024, 5, 13)), (-6.0_f64 / 16.0).exp());
+    let somebody = [leaving.clone(), taken_over(Some(manager(2)))];
+    close(of(&somebody, on(2024, 5, 13)), 0.0);
+    close(of(&[leaving, stayed(1, on(2024, 4, 1))], on(2024, 4, 29)), 0.0);
+}
+
+#[test]
+fn exits_are_told_in_words() {
+    let label = |name: &str, value: f64| FeatureId::named(name).expect("a feature").feature().label(value);
+    assert_eq!(label("team_exits", 1.8), "2 colleagues left lately");
+    assert_eq!(label("team_exits", 0.9), "1 colleague left lately");
+    assert_eq!(label("team_exits", 0.2), "a colleague left some months ago");
+    assert_eq!(label("team_exits", 0.0), "no colleague left lately");
+    assert_eq!(
+        label("manager_left", (-3.0_f64 / 16.0).exp()),
+        "their manager gave notice or left 3 weeks ago"
+    );
+    assert_eq!(label("manager_left", 0.0), "their manager is not known to leave");
+}
+
 #[test]
 fn a_state_is_bounded_and_keeps_the_day_of_hire() {
     let start = on(2000, 1, 1);
@@ -455,6 +540,8 @@ fn a_state_is_bounded_and_keeps_the_day_of_hire() {
             pay(50_000 + month, day),
             review(3.into(), day),
             survey(5, day),
+            left((month % 90) as u8, Relation::Peer, day),
+            left((month % 90) as u8, Relation::Manager, day + chrono::Days::new(9)),
         ] {
             full.apply(&event);
         }

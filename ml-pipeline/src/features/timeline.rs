@@ -118,6 +118,13 @@ impl<T: Ord> Observations<T> {
         self.0.drain(..too_old.max(self.0.len().saturating_sub(max)));
     }
 
+    /// Takes back what was observed on a day and `is_it`. Tells whether there was any.
+    pub fn remove(&mut self, day: Day, is_it: impl Fn(&T) -> bool) -> bool {
+        let before = self.0.len();
+        self.0.retain(|(on, value)| *on != day || !is_it(value));
+        self.0.len() < before
+    }
+
     /// The observations of the days `from..=to`, oldest first.
     pub fn between(&self, from: Day, to: Day) -> &[(Day, T)] {
         let end = self.0.partition_point(|(day, _)| *day <= to);

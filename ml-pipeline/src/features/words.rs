@@ -34,6 +34,8 @@ pub fn title(name: &str) -> &'static str {
         "weekly_hours" => "contractual hours a week",
         "pay_log" => "level of pay",
         "compa_ratio" => "pay against the median of the same job",
+        "team_exits" => "recent exits in the team",
+        "manager_left" => "manager who is leaving",
         "transfers" => "transfers in a year",
         "month" => "month of the year",
         "season_january" => "January",
@@ -219,6 +221,28 @@ pub fn transfers(count: f64) -> String {
     known(count, "transfers unknown", |count| {
         format!("{} in the last year", counted(count, "transfer"))
     })
+}
+
+/// The exits fade, so that their number is told as it weighs today.
+pub fn team_exits(exits: f64) -> String {
+    known(exits, "exits in the team unknown", |exits| {
+        if exits >= 0.5 {
+            format!("{} left lately", counted(exits, "colleague"))
+        } else if exits >= 0.05 {
+            "a colleague left some months ago".to_owned()
+        } else {
+            "no colleague left lately".to_owned()
+        }
+    })
+}
+
+pub fn manager_left(recent: f64) -> String {
+    ago(
+        recent,
+        MANAGER_WEEKS,
+        "their manager gave notice or left",
+        "their manager is not known to leave",
+    )
 }
 
 pub fn january(is: f64) -> String {

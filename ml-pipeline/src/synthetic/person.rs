@@ -6,8 +6,8 @@ use chrono::{Datelike, Days};
 use domain::{
     Date,
     employee::{
-        Absence, Assessment, Contact, Ended, Ending, Event, GiveNotice, Hired, Job, Moved, Name, PayChanged,
-        Recognition, Review, Survey, Voluntariness, WeeklyMinutes,
+        Absence, Assessment, ColleagueLeft, Contact, Ended, Ending, Event, GiveNotice, Hired, Job, Moved, Name,
+        PayChanged, Recognition, Review, Survey, Voluntariness, WeeklyMinutes,
     },
     id::EmployeeId,
     money::{Currency, Money, PayPeriod, PayRate},
@@ -31,7 +31,7 @@ use crate::dataset::{History, Recorded};
 /// The process for these people: the facts' intercept of eta is for theirs, this one makes some 13 % of voluntary exits a
 /// year here.
 pub const PROCESS: Process = Process {
-    search_intercept: -1.65,
+    search_intercept: -1.80,
     ..Process::FACTS
 };
 const RETIREMENTS_PER_YEAR: f64 = 0.005;
@@ -212,13 +212,27 @@ impl Person {
         self.manager_on = Some(on);
     }
 
-    /// One week, from Monday.
-    pub fn live_through(&mut self, week: &Week, random: &mut Random) {
+    /// Somebody else of the team leaves.
+    pub fn hear_of(&mut self, exit: ColleagueLeft) {
+        if exit.colleague != self.id && self.since <= exit.on {
+            self.tell(exit.on, Event::ColleagueLeft(exit));
+        }
+    }
+
+    /// One week, from Monday. Answers the day on which the team hears that the person leaves, if it is in this week: that of the
+    /// notice, or of the exit without one.
+    pub fn live_through(&mut self, week: &Week, random: &mut Random) -> Option<Date> {
+        let was_there = matches!(self.phase, Phase::Passive | Phase::Searching);
         self.mood = next_mood(self.mood, random.normal());
         self.compa *= 1.0 - MARKET_GROWTH / 52.0;
         self.be_at_work(week, random);
         self.be_managed(week, random);
         self.decide(week, random);
+        match self.phase {
+            Phase::Notice { .. } if was_there => Some(week.monday),
+            Phase::Gone if was_there => self.gone_since,
+            Phase::Passive | Phase::Searching | Phase::Notice { .. } | Phase::Gone => None,
+        }
     }
 
     /// What is measured along the way.

@@ -32,7 +32,7 @@ pub const RECOGNITION_WEEKS: f64 = 8.0;
 /// How wide the bumps at the vesting dates are, in years. (The facts name their places only.)
 const VESTING_YEARS: f64 = 0.12;
 /// What eta without its intercept and the frailty is on average: the point around which flipped coefficients turn.
-const MEAN_EFFECT: f64 = 0.43;
+const MEAN_EFFECT: f64 = 0.52;
 
 /// Chance per week that a search ends in notice.
 pub const NOTICE_PER_WEEK: f64 = 0.055;

@@ -37,7 +37,7 @@ pub enum Fidelity {
     /// What the committed prior was trained on.
     #[default]
     Prior,
-    /// Exits make team mates look around too; trainings count towards promotions and are as frequent as the facts say; most
+    /// Trainings count towards promotions and are as frequent as the facts say; most
     /// hires fall on the 1st and the 15th, most exits on the end of a month, and Monday is busier than Friday.
     Full,
 }

@@ -3,11 +3,11 @@
 use async_graphql::{Json, Object, SimpleObject, connection::PageInfo};
 use domain::{
     Kind, Personal, StreamId, Timestamp, employee,
-    employee::{Job, Voluntariness},
+    employee::{Job, Relation, Voluntariness},
     id::{EventId, TenantId},
     money::{PayPeriod, PayRate},
     personal::{OPEN_MARKER, UNREADABLE_MARKER},
-    policy::Permission,
+    policy::{Permission, Reach},
     risk::{self, Level, Verdict},
 };
 use infra::{
@@ -80,6 +80,7 @@ impl TimelineConnection {
         let has_next = rows.len() > size;
         rows.truncate(size);
         let sees_details = viewer.may(Permission::SeeDetails);
+        let sees_everybody = viewer.0.reach() == Reach::WholeTenant;
         let tenant = viewer.0.tenant;
         let keys = if sees_details {
             let mut subjects: Vec<_> = rows.iter().map(|row| (tenant, row.stream_id)).collect();
@@ -91,7 +92,10 @@ impl TimelineConnection {
         let entries = rows
             .into_iter()
             .map(|row| {
-                let told = sees_details.then(|| told(tenant, &row, keys.get(&(tenant, row.stream_id))));
+                let mut told = sees_details.then(|| told(tenant, &row, keys.get(&(tenant, row.stream_id))));
+                if !sees_everybody && let Some(told) = &mut told {
+                    told.leave_out_colleague();
+                }
                 TimelineEntry::new(row, told)
             })
             .collect();
@@ -135,6 +139,18 @@ impl TimelineConnection {
 struct Told {
     summary: String,
     details: Option<Value>,
+}
+
+/// The member of an exit's facts that says whose it is.
+const COLLEAGUE: &str = "colleague";
+
+impl Told {
+    /// Who reaches only the own team is not told which colleague of an earlier team left.
+    fn leave_out_colleague(&mut self) {
+        if let Some(details) = self.details.as_mut().and_then(Value::as_object_mut) {
+            details.remove(COLLEAGUE);
+        }
+    }
 }
 
 impl TimelineEntry {
@@ -318,6 +334,11 @@ fn employee_summary(event: &employee::Event) -> String {
         },
         Event::ScoringObjected(_) => "Objected to being scored.".to_owned(),
         Event::ScoringObjectionWithdrawn(_) => "No longer objects to being scored.".to_owned(),
+        Event::ColleagueLeft(exit) => match exit.relation {
+            Relation::Peer => "A colleague of the team gave notice or left.".to_owned(),
+            Relation::Manager => "Their manager gave notice or left.".to_owned(),
+        },
+        Event::ColleagueStayed(_) => "A colleague who was said to leave stays, or was not of the team.".to_owned(),
         Event::Erased(erasure) => format!("The personal data was erased ({}).", erasure.basis),
     }
 }
@@ -523,6 +544,24 @@ mod tests {
             let told = tell_of(event);
             assert!(!format!("{told:?}").contains("secret"), "{told:?}");
         }
+    }
+
+    #[test]
+    fn exits_of_colleagues_are_told_without_names_and_to_few_with_ids() {
+        let colleague = domain::id::EmployeeId::from_uuid(Uuid::from_u128(7));
+        let exit = |relation| {
+            tell_of(Event::ColleagueLeft(employee::ColleagueLeft {
+                colleague,
+                relation,
+                on: on(),
+            }))
+        };
+        assert_eq!(exit(Relation::Manager).summary, "Their manager gave notice or left.");
+        let mut told = exit(Relation::Peer);
+        assert_eq!(told.summary, "A colleague of the team gave notice or left.");
+        assert!(format!("{told:?}").contains(&colleague.to_string()));
+        told.leave_out_colleague();
+        assert_eq!(told.details, Some(json!({"relation": "peer", "on": "2026-03-01"})));
     }
 
     fn stored(event_type: &str, data: &[u8]) -> TimelineRow {

@@ -9,7 +9,8 @@ use domain::{
     connection::{self, BambooHr, Secrets},
     employee::{
         self, Absence, Assessment, Contact, Demographics, Ended, Ending, Erasure, GiveNotice, Hired, Job, Moved, Name,
-        Note, Objection, Overtime, PayChanged, Recognition, Review, Source, Survey, Voluntariness, WeeklyMinutes,
+        Note, Objection, Overtime, PayChanged, Recognition, Relation, Review, Source, Survey, Voluntariness,
+        WeeklyMinutes,
     },
     id::{ConnectionId, EmployeeId, ProgramId},
     money::{Currency, Money, PayPeriod, PayRate},
@@ -179,7 +180,16 @@ fn next_employee(event: Option<&employee::Event>) -> Option<employee::Event> {
         }),
         NoteWritten(_) => ScoringObjected(Objection { on: day(25) }),
         ScoringObjected(_) => ScoringObjectionWithdrawn(Objection { on: day(26) }),
-        ScoringObjectionWithdrawn(_) => Erased(Erasure {
+        ScoringObjectionWithdrawn(_) => ColleagueLeft(employee::ColleagueLeft {
+            colleague: person(22),
+            relation: Relation::Manager,
+            on: day(26),
+        }),
+        ColleagueLeft(_) => ColleagueStayed(employee::ColleagueStayed {
+            colleague: person(22),
+            on: day(26),
+        }),
+        ColleagueStayed(_) => Erased(Erasure {
             on: day(27),
             basis: "request 12".into(),
         }),
