@@ -379,6 +379,60 @@ create policy own_tenant on parked for all to public using ((tenant = ANY (( SEL
 grant delete, insert, select, update on parked to tenure_app;
 grant delete, insert, select, update on parked to tenure_fairness;
 
+create table program (
+    tenant uuid not null,
+    id uuid not null,
+    name text not null,
+    titles_from text[] not null,
+    titles_to text[] not null,
+    status text not null,
+    model text,
+    "position" bigint not null,
+    constraint program_pkey PRIMARY KEY (tenant, id)
+);
+alter table program enable row level security;
+alter table program force row level security;
+create policy own_tenant on program for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant delete, insert, select, update on program to tenure_app;
+
+create table readiness (
+    tenant uuid not null,
+    employee uuid not null,
+    program uuid not null,
+    probability double precision not null,
+    horizon_days smallint not null,
+    level text not null,
+    factors json not null,
+    model text not null,
+    scored_at timestamp with time zone not null,
+    "position" bigint not null,
+    vector text not null,
+    constraint readiness_pkey PRIMARY KEY (tenant, employee, program)
+);
+CREATE INDEX readiness_by_probability ON public.readiness USING btree (tenant, program, probability DESC, employee);
+alter table readiness enable row level security;
+alter table readiness force row level security;
+create policy own_tenant on readiness for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant delete, insert, select, update on readiness to tenure_app;
+
+create table readiness_history (
+    tenant uuid not null,
+    employee uuid not null,
+    "position" bigint not null,
+    program uuid not null,
+    probability double precision,
+    horizon_days smallint not null,
+    level text not null,
+    model text not null,
+    scored_at timestamp with time zone not null,
+    constraint readiness_history_pkey PRIMARY KEY (tenant, employee, "position")
+);
+CREATE INDEX readiness_history_by_model ON public.readiness_history USING btree (tenant, model);
+alter table readiness_history enable row level security;
+alter table readiness_history force row level security;
+create policy own_tenant on readiness_history for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant delete, insert, select, update on readiness_history to tenure_app;
+
 create table relay_checkpoint (
     only_row boolean not null default true,
     "position" bigint not null,
@@ -426,6 +480,24 @@ alter table risk_history enable row level security;
 alter table risk_history force row level security;
 create policy own_tenant on risk_history for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
 grant delete, insert, select, update on risk_history to tenure_app;
+
+create table shadow_score (
+    tenant uuid not null,
+    employee uuid not null,
+    challenger text not null,
+    month date not null,
+    probability double precision not null,
+    champion text not null,
+    champion_probability double precision not null,
+    horizon_days smallint not null,
+    scored_at timestamp with time zone not null,
+    constraint shadow_score_pkey PRIMARY KEY (tenant, employee, challenger, month)
+);
+CREATE INDEX shadow_score_by_challenger ON public.shadow_score USING btree (tenant, challenger);
+alter table shadow_score enable row level security;
+alter table shadow_score force row level security;
+create policy own_tenant on shadow_score for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant delete, insert, select on shadow_score to tenure_app;
 
 create table stream (
     tenant uuid not null,
@@ -558,6 +630,7 @@ create table tenant_settings (
     bands jsonb not null,
     model text,
     "position" bigint not null,
+    challenger text,
     constraint tenant_settings_pkey PRIMARY KEY (tenant)
 );
 alter table tenant_settings enable row level security;
