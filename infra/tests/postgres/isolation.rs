@@ -156,7 +156,7 @@ impl Canaries {
                 ("tenant", _) => format!("'{tenant}'"),
                 // What a check constraint asks for.
                 ("outcome", _) => "'accepted'".to_owned(),
-                (from, "date") if from.ends_with("_from") => "'2026-01-01'".to_owned(),
+                (from, "date") if from.ends_with("_from") || from == "from_on" => "'2026-01-01'".to_owned(),
                 (from, "timestamptz") if from.ends_with("_from") => "'2026-01-01T00:00:00Z'".to_owned(),
                 (_, "date") => "'2026-02-01'".to_owned(),
                 (_, "timestamptz") => "'2026-02-01T00:00:00Z'".to_owned(),

@@ -50,8 +50,8 @@ fn a_smaller_prior_ranks_people_of_another_seed() {
     if update_golden() {
         return;
     }
-    let small = build(&company(2, 800), &mut |_| {}).expect("enough data");
-    let again = build(&company(2, 800), &mut |_| {}).expect("enough data");
+    let small = build(&company(2, 1_600), &mut |_| {}).expect("enough data");
+    let again = build(&company(2, 1_600), &mut |_| {}).expect("enough data");
     assert_eq!(
         small.to_json().expect("json"),
         again.to_json().expect("json"),
