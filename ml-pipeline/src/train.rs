@@ -41,8 +41,8 @@ const LOGISTIC_ROWS_MAX: usize = 60_000;
 /// The most rows for kinds of models that are only tried to see what the others cost.
 const FOREST_ROWS_MAX: usize = 20_000;
 /// What a model for other companies does not look at: a level of pay is in one currency and of one company's jobs, and raises
-/// are given by one policy.
-const COMPANY_SPECIFIC: [&str; 3] = ["pay_log", "compa_ratio", "last_raise"];
+/// are given by one policy, and a month is what one company makes of it (bonuses, promotion rounds).
+const COMPANY_SPECIFIC: [&str; 4] = ["pay_log", "compa_ratio", "last_raise", "month"];
 /// A single feature that tells what comes next month this well knows of it.
 pub const LEAK_AUC: f64 = 0.95;
 /// How many events' worth of doubt there is that a company is like the pool: with as many of its own, its own rate counts half.
