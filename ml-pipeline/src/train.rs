@@ -40,6 +40,8 @@ const ALPHAS: [f64; 4] = [3.0, 10.0, 30.0, 100.0];
 const LOGISTIC_ROWS_MAX: usize = 60_000;
 /// The most rows for kinds of models that are only tried to see what the others cost.
 const FOREST_ROWS_MAX: usize = 20_000;
+/// The fewest months to learn from what each month of the year is like.
+const MONTHS_MIN: usize = 24;
 /// What a model for other companies does not look at: a level of pay is in one currency and of one company's jobs, and raises
 /// are given by one policy, and a month is what one company makes of it (bonuses, promotion rounds).
 const COMPANY_SPECIFIC: [&str; 4] = ["pay_log", "compa_ratio", "last_raise", "month"];
@@ -64,6 +66,8 @@ pub struct Options {
     pub threads: usize,
     /// The kinds of models to choose from.
     pub learners: Vec<Learner>,
+    /// Whether the history has each month at least twice: of one April nobody can tell what Aprils are like. Set by training.
+    pub knows_months: bool,
 }
 
 impl Options {
@@ -80,6 +84,7 @@ impl Options {
             seed: 1,
             threads: 1,
             learners: Learner::ALL.to_vec(),
+            knows_months: true,
         }
     }
 
@@ -94,7 +99,9 @@ impl Options {
 
     fn exclusions(&self) -> Vec<FeatureId> {
         let company_specific = COMPANY_SPECIFIC.iter().filter(|_| self.pooled_prior);
-        company_specific.filter_map(|name| FeatureId::named(name)).collect()
+        let months = ["month"].iter().filter(|_| !self.knows_months);
+        let excluded = company_specific.chain(months);
+        excluded.filter_map(|name| FeatureId::named(name)).collect()
     }
 }
 
@@ -188,6 +195,11 @@ pub fn train_on(
     refuse_leaks(dataset)?;
     let horizon_days = options.horizon_days;
     let (train, test) = forward(dataset, horizon_days).ok_or(TrainingError::HistoryTooShort { horizon_days })?;
+    let months = train.labelled_cutoffs(Window::Month).len();
+    let options = &Options {
+        knows_months: months >= MONTHS_MIN,
+        ..options.clone()
+    };
     let mut trials = Vec::new();
     let learners = learners(options, &train);
     for (done, learner) in learners.iter().enumerate() {

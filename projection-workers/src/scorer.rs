@@ -91,10 +91,15 @@ struct Scoring {
     challenger_asked: Option<String>,
     challenger: Option<Arc<Artifact>>,
     bands: Bands,
-    /// All programs as they were when this was read; those that are scored are in `ready`.
-    programs: Vec<ProgramRow>,
+    /// Whether there are, or were, any career programs.
+    has_programs: bool,
+    /// Those that people are scored for, and with what, as the settings name them; `ready` are those whose model reads.
+    wanted: Vec<Wanted>,
     ready: Vec<Ready>,
 }
+
+/// A program, its path and the version of its model.
+type Wanted = (Uuid, Path, String);
 
 /// A career program that has a model.
 #[derive(Clone)]
@@ -185,7 +190,8 @@ impl Scorer {
             challenger_asked,
             challenger,
             bands,
-            programs,
+            has_programs: !programs.is_empty(),
+            wanted: wanted(&programs),
             ready,
         });
         self.scoring
@@ -402,10 +408,11 @@ impl Projection for Scorer {
                     })
                     .await?;
                 let Some(settings) = settings else { continue };
+                let wanted = wanted(&programs);
                 let today = clock::today();
                 let is_new = used.as_ref().is_none_or(|used| {
-                    (&used.asked, &used.challenger_asked, used.bands, &used.programs)
-                        != (&settings.model, &settings.challenger, settings.bands.0, &programs)
+                    (&used.asked, &used.challenger_asked, used.bands, &used.wanted)
+                        != (&settings.model, &settings.challenger, settings.bands.0, &wanted)
                 });
                 if is_new {
                     self.scoring
@@ -417,10 +424,10 @@ impl Projection for Scorer {
                 let all = match used {
                     Some(used) => {
                         used.bands != settings.bands.0
-                            || used.programs != programs
+                            || used.wanted != wanted
                             || used.challenger_asked != settings.challenger
                     }
-                    None => scored_for != wanted(&programs),
+                    None => scored_for != wanted.into_iter().map(|(id, _, model)| (id, model)).collect(),
                 };
                 let whom = if all { Whom::Everybody } else { Whom::Outdated { today } };
                 let swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner).get(&tenant) == Some(&today);
@@ -535,10 +542,10 @@ impl Scorer {
     }
 }
 
-/// The programs that people are to be scored for, with the model of each.
-fn wanted(programs: &[ProgramRow]) -> BTreeSet<(Uuid, String)> {
+/// The programs that people are to be scored for.
+fn wanted(programs: &[ProgramRow]) -> Vec<Wanted> {
     let open = programs.iter().filter(|program| program.is_open());
-    open.filter_map(|program| Some((program.id, program.model.clone()?)))
+    open.filter_map(|program| Some((program.id, program.path(), program.model.clone()?)))
         .collect()
 }
 
@@ -652,7 +659,7 @@ impl Round {
     fn score(&mut self, scoring: &Scoring, who: &Who<'_>, memory: &mut Memory, at: Timestamp, correlation: Uuid) {
         let started = Instant::now();
         let on: Date = at.date_naive();
-        if !scoring.programs.is_empty() {
+        if scoring.has_programs {
             self.candidates.push((who.tenant, who.employee));
         }
         if !memory.features.is_at_risk(on) || who.key.is_none() {

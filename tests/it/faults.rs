@@ -277,8 +277,9 @@ fn control(script: &str, action: &str, folder: &str) -> String {
 /// Waits until a connection's first import went through.
 pub async fn imported(tenure: &Tenure, connected: &Connected) {
     eventually("the import", || async {
-        let answer = tenure.query("admin", "{ connections { id synchronisedAt } }").await;
-        let all = answer["connections"].as_array();
+        // While a large company is imported on a busy machine, an answer may take too long: then it is asked for again.
+        let answer = tenure.ask("admin", "{ connections { id synchronisedAt } }", &[]).await;
+        let all = answer["data"]["connections"].as_array();
         let done = all.is_some_and(|all| {
             all.iter()
                 .any(|one| one["id"] == connected.id.as_str() && !one["synchronisedAt"].is_null())

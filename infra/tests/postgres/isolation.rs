@@ -167,6 +167,7 @@ impl Canaries {
                 (_, "bool") => "false".to_owned(),
                 (_, "json" | "jsonb") => "'[]'".to_owned(),
                 (_, "text") => format!("'canary {}'", clock::new_id()),
+                (_, "_text") => "'{a}'".to_owned(),
                 (_, "bytea") => "'canary'".to_owned(),
                 (column, kind) => panic!("tell this test how to fill {}.{column}, a {kind}", self.table),
             })

@@ -32,6 +32,7 @@ use crate::dataset::{History, Recorded};
 /// year here.
 pub const PROCESS: Process = Process {
     search_intercept: -1.80,
+    mean_effect: 0.52,
     ..Process::FACTS
 };
 const RETIREMENTS_PER_YEAR: f64 = 0.005;

@@ -31,9 +31,6 @@ pub const OFFICE_ORDER_WEEKS: f64 = 26.0;
 pub const RECOGNITION_WEEKS: f64 = 8.0;
 /// How wide the bumps at the vesting dates are, in years. (The facts name their places only.)
 const VESTING_YEARS: f64 = 0.12;
-/// What eta without its intercept and the frailty is on average: the point around which flipped coefficients turn.
-const MEAN_EFFECT: f64 = 0.52;
-
 /// Chance per week that a search ends in notice.
 pub const NOTICE_PER_WEEK: f64 = 0.055;
 /// Chance per week that a search is given up, where it did not end in notice.
@@ -76,6 +73,9 @@ pub const LATE_SIGMA: f64 = 1.2;
 pub struct Process {
     /// The intercept of eta.
     pub search_intercept: f64,
+    /// What eta without its intercept and the frailty is on average among the view's people: the point around which flipped
+    /// coefficients turn.
+    pub mean_effect: f64,
     /// The intercept of the promotion logit.
     pub promotion_intercept: f64,
     pub coefficients: Coefficients,
@@ -87,6 +87,7 @@ impl Process {
     /// With the intercepts that the facts have for their mix of people.
     pub const FACTS: Self = Self {
         search_intercept: -1.95,
+        mean_effect: 0.43,
         promotion_intercept: -4.2,
         coefficients: Coefficients::Usual,
         promotion_bias: 0.0,
@@ -97,7 +98,7 @@ impl Process {
     pub fn search_log_rate(&self, circumstances: &Circumstances) -> f64 {
         let eta = match self.coefficients {
             Coefficients::Usual => circumstances.effects(self.search_intercept),
-            Coefficients::Flipped => self.search_intercept + 2.0 * MEAN_EFFECT - circumstances.effects(0.0),
+            Coefficients::Flipped => self.search_intercept + 2.0 * self.mean_effect - circumstances.effects(0.0),
         };
         eta + circumstances.frailty.max(f64::MIN_POSITIVE).ln()
     }

@@ -172,7 +172,7 @@ fn flipped_effects_are_turned_around_their_mean_and_the_frailty_is_not() {
         },
     ] {
         let sum = flipped.search_log_rate(&changed) + Process::FACTS.search_log_rate(&changed);
-        close(sum, 2.0 * (-1.95 + MEAN_EFFECT));
+        close(sum, 2.0 * (-1.95 + 0.43));
     }
     let frail = Circumstances { frailty: 3.0, ..PLAIN };
     close(

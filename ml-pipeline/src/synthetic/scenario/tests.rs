@@ -450,7 +450,7 @@ fn rows_are_written_with_features_outcomes_and_truths() {
 /// A data set of so many people leaves out their first months, and the open windows of the last ones are no rows.
 #[test]
 fn a_large_company_has_rows_of_all_months() {
-    let mut scenario = scenario(19, 10_000, Fidelity::Prior, &[]);
+    let mut scenario = scenario(19, 12_000, Fidelity::Prior, &[]);
     scenario.truths = true;
     let lived = scenario.live(&mut |_| {});
     let whole = Dataset::build(&lived.histories, lived.until, &mut |_| {});
