@@ -341,14 +341,16 @@ fn own_or_adapted(
     adapted(&prior::prior()?, &dataset, options, why)
 }
 
-/// Models of career programs: each of its own where there is enough history, else that of all of them at its level. With the
-/// model of all of them, if it was needed and there is one.
+/// The models of career programs, and that of all of them together, if it was needed and there is one.
+type ForPrograms = (Vec<(Question, Trained)>, Option<Artifact>);
+
+/// Models of career programs: each of its own where there is enough history, else that of all of them at its level.
 fn for_programs(
     histories: &[History],
     options: &Options,
     programs: &[ProgramRow],
     show: &mut dyn FnMut(Progress),
-) -> Result<(Vec<(Question, Trained)>, Option<Artifact>), Failure> {
+) -> Result<ForPrograms, Failure> {
     let mut all = Vec::new();
     let mut of_all = None;
     for program in programs {

@@ -347,17 +347,11 @@ fn titled(title: &str) -> Job {
 }
 
 fn hired_as(title: &str, day: Date) -> Recorded {
-    let Recorded { known_on, event } = hired(day);
-    match event {
-        Event::Hired(hired) => known(
-            known_on,
-            Event::Hired(Hired {
-                job: titled(title),
-                ..hired
-            }),
-        ),
-        other => known(known_on, other),
+    let mut hire = hired(day);
+    if let Event::Hired(hired) = &mut hire.event {
+        hired.job = titled(title);
     }
+    hire
 }
 
 fn becomes(title: &str, day: Date) -> Recorded {

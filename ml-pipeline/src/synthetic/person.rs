@@ -230,9 +230,9 @@ impl Person {
         self.be_managed(week, random);
         self.decide(week, random);
         match self.phase {
-            Phase::Notice { .. } if was_there => Some(week.monday),
+            Phase::Notice if was_there => Some(week.monday),
             Phase::Gone if was_there => self.gone_since,
-            Phase::Passive | Phase::Searching | Phase::Notice { .. } | Phase::Gone => None,
+            Phase::Passive | Phase::Searching | Phase::Notice | Phase::Gone => None,
         }
     }
 
