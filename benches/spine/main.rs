@@ -11,12 +11,13 @@ mod page;
 mod product;
 mod projection;
 mod report;
+mod scoring;
 mod stage;
 
 use report::{Row, tell};
 use stage::Stage;
 
-const NAMES: [&str; 5] = ["log", "intake", "projection", "page", "product"];
+const NAMES: [&str; 6] = ["log", "intake", "projection", "page", "scoring", "product"];
 
 struct Arguments {
     names: Vec<String>,
@@ -57,7 +58,7 @@ fn main() -> std::io::Result<()> {
 async fn measure(arguments: &Arguments) -> Vec<Row> {
     tell(&format!("load before: {}", load()));
     let mut rows = Vec::new();
-    if NAMES[..4].iter().any(|name| arguments.wants(name)) {
+    if NAMES[..5].iter().any(|name| arguments.wants(name)) {
         let stage = Stage::start(arguments.real_kafka).await;
         if arguments.wants("log") {
             rows.extend(appends::run(&stage).await);
@@ -75,6 +76,12 @@ async fn measure(arguments: &Arguments) -> Vec<Row> {
             if arguments.wants("page") {
                 rows.extend(page::run(&site).await);
             }
+            site.end().await;
+        }
+        if arguments.wants("scoring") {
+            rows.extend(scoring::in_memory());
+            let site = stage.site("bench_scoring").await;
+            rows.extend(scoring::run(&site).await);
             site.end().await;
         }
         stage.end().await;

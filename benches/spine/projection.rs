@@ -29,7 +29,7 @@ use crate::{
     stage::{Site, rate_after_first_step, until},
 };
 
-pub const PEOPLE: usize = 5_000;
+const PEOPLE: usize = 5_000;
 /// Enough that beginning and end, when not all parts have work, weigh little.
 const EVENTS: usize = 150_000;
 const ROUNDS: usize = 3;
@@ -38,7 +38,7 @@ const STORED_AT_ONCE: usize = 1_000;
 
 /// Fills the log of `site` and projects it.
 pub async fn run(site: &Site) -> Vec<Row> {
-    let mut history = History::begin(site).await;
+    let mut history = History::begin(site, PEOPLE).await;
     tell(&format!("projection: storing {PEOPLE} people and {EVENTS} events"));
     history.happen(EVENTS).await;
 
@@ -72,7 +72,7 @@ pub async fn run(site: &Site) -> Vec<Row> {
 /// Only fills and projects, for what reads the rows.
 pub async fn prepare(site: &Site) {
     tell("preparing people with scores");
-    History::begin(site).await;
+    History::begin(site, PEOPLE).await;
     all_together(site).await;
     // The product does so within a second of such growth.
     site.parts
@@ -84,7 +84,7 @@ pub async fn prepare(site: &Site) {
         .expect("statistics");
 }
 
-fn workers(site: &Site) -> ProjectionWorkers {
+pub fn workers(site: &Site) -> ProjectionWorkers {
     ProjectionWorkers {
         database: site.parts.database.clone(),
         keyring: site.parts.keyring.clone(),
@@ -94,12 +94,12 @@ fn workers(site: &Site) -> ProjectionWorkers {
     }
 }
 
-fn scorer(site: &Site) -> Scorer {
+pub fn scorer(site: &Site) -> Scorer {
     let outgoing = Arc::new(Notify::new());
     Scorer::new(site.parts.database.clone(), site.parts.keyring.clone(), outgoing).expect("the shared prior")
 }
 
-async fn relay_all(site: &Site) -> f64 {
+pub async fn relay_all(site: &Site) -> f64 {
     let shutdown = CancellationToken::new();
     let relaying = tokio::spawn(relay::run(
         site.parts.database.clone(),
@@ -112,7 +112,7 @@ async fn relay_all(site: &Site) -> f64 {
     rate
 }
 
-async fn alone<P: Projection>(site: &Site, projection: P, records: i64) -> f64 {
+pub async fn alone<P: Projection>(site: &Site, projection: P, records: i64) -> f64 {
     let shutdown = CancellationToken::new();
     let running = tokio::spawn(runner::run(workers(site), projection, shutdown.clone()));
     let rate = rate_after_first_step(records, async || site.taken(P::NAME).await).await;
@@ -162,7 +162,7 @@ async fn all_together(site: &Site) -> f64 {
 }
 
 /// A log that is filled without the appender, but as it would.
-struct History<'s> {
+pub struct History<'s> {
     site: &'s Site,
     company: Company,
     keys: Vec<SubjectKey>,
@@ -171,8 +171,8 @@ struct History<'s> {
 
 impl<'s> History<'s> {
     /// Hires everybody.
-    async fn begin(site: &'s Site) -> Self {
-        let mut company = Company::new(site.tenant, PEOPLE);
+    pub async fn begin(site: &'s Site, people: usize) -> Self {
+        let mut company = Company::new(site.tenant, people);
         let (mut keys, mut new_keys, mut hires) = (Vec::new(), Vec::new(), Vec::new());
         for (index, employee) in company.people.clone().into_iter().enumerate() {
             let (new, key) = site
@@ -190,18 +190,18 @@ impl<'s> History<'s> {
             site,
             company,
             keys,
-            revisions: vec![0; PEOPLE],
+            revisions: vec![0; people],
         };
         history.store(hires).await;
         history
     }
 
     /// `count` things happen to people drawn at random.
-    async fn happen(&mut self, count: usize) {
+    pub async fn happen(&mut self, count: usize) {
         let mut events = Vec::with_capacity(count);
         for nth in 0..count {
             let event = self.company.event(Company::day(nth, count));
-            events.push((rand::random_range(0..PEOPLE), event));
+            events.push((rand::random_range(0..self.revisions.len()), event));
         }
         self.store(events).await;
     }

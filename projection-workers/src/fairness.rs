@@ -4,10 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::{
-    StreamId,
-    employee::{Demographics, Event},
-};
+use domain::employee::{Demographics, Event};
 use futures_util::future::BoxFuture;
 use infra::{
     database::{Connection, DatabaseError},
@@ -18,7 +15,7 @@ use schemas::codec::{AnyEvent, DEMOGRAPHICS_CHANGED};
 
 use crate::{
     ProjectionWorkers,
-    runner::{Opened, Projection},
+    runner::{Opened, Owned, Projection},
     scorer::unavailable,
 };
 
@@ -83,10 +80,7 @@ impl Projection for Fairness {
     }
 
     /// Attributes do not change with time; an age is told on the day of the audit.
-    fn tick<'c>(
-        &'c self,
-        _owns: &'c (dyn Fn(&StreamId) -> bool + Send + Sync),
-    ) -> BoxFuture<'c, Result<(), DatabaseError>> {
+    fn tick<'c>(&'c self, _owned: &'c Owned) -> BoxFuture<'c, Result<(), DatabaseError>> {
         Box::pin(async { Ok(()) })
     }
 }

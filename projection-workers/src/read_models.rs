@@ -29,7 +29,7 @@ use schemas::codec::AnyEvent;
 use uuid::Uuid;
 
 use crate::{
-    runner::{Opened, Projection},
+    runner::{Opened, Owned, Projection},
     version::{Attribute, Standing, Versions},
 };
 
@@ -130,10 +130,7 @@ impl Projection for ReadModels {
     }
 
     /// Future-dated facts become true when their day comes.
-    fn tick<'c>(
-        &'c self,
-        owns: &'c (dyn Fn(&StreamId) -> bool + Send + Sync),
-    ) -> BoxFuture<'c, Result<(), DatabaseError>> {
+    fn tick<'c>(&'c self, owned: &'c Owned) -> BoxFuture<'c, Result<(), DatabaseError>> {
         Box::pin(async move {
             if let Err(error) = self.refresh_statistics().await {
                 // Queries are slower without, not wrong.
@@ -152,7 +149,7 @@ impl Projection for ReadModels {
                 .await?;
             let due: Vec<EmployeeRow> = due
                 .into_iter()
-                .filter(|row| owns(&StreamId::new(TenantId::from_uuid(row.tenant), Kind::Employee, row.id)))
+                .filter(|row| owned.holds(&StreamId::new(TenantId::from_uuid(row.tenant), Kind::Employee, row.id)))
                 .collect();
             if due.is_empty() {
                 return Ok(());

@@ -1,7 +1,7 @@
 //! Runs a projection: batches of events become rows, with the checkpoint, in one transaction.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -41,6 +41,42 @@ pub struct Opened {
     pub event: AnyEvent,
 }
 
+/// The partitions that a process owns at a moment. Others may follow, or be taken away.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Owned {
+    partitions: BTreeSet<i32>,
+    /// Of so many.
+    of: i32,
+}
+
+impl Owned {
+    #[must_use]
+    pub fn new(partitions: impl IntoIterator<Item = i32>, of: i32) -> Self {
+        Self {
+            partitions: partitions.into_iter().collect(),
+            of,
+        }
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.partitions.is_empty()
+    }
+
+    /// Whether a stream's events come to this process.
+    #[must_use]
+    pub fn holds(&self, stream: &StreamId) -> bool {
+        self.partitions
+            .contains(&topics::partition(topics::key(stream).as_bytes(), self.of))
+    }
+
+    /// Whether all partitions of `other` are among these.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        other.partitions.is_subset(&self.partitions)
+    }
+}
+
 /// Turns events into rows.
 pub trait Projection: Clone + Send + Sync + 'static {
     /// The consumer group, and the name in the checkpoints. Never changes.
@@ -60,11 +96,8 @@ pub trait Projection: Clone + Send + Sync + 'static {
     ) -> BoxFuture<'c, Result<(), DatabaseError>>;
 
     /// What time alone asks for: called about once a second, between batches, for streams of the partitions that this
-    /// process owns.
-    fn tick<'c>(
-        &'c self,
-        owns: &'c (dyn Fn(&StreamId) -> bool + Send + Sync),
-    ) -> BoxFuture<'c, Result<(), DatabaseError>>;
+    /// process owns then.
+    fn tick<'c>(&'c self, owned: &'c Owned) -> BoxFuture<'c, Result<(), DatabaseError>>;
 
     /// Told after a commit.
     fn committed(&self) {}
@@ -380,11 +413,8 @@ impl<P: Projection> Runner<P> {
         self.settle().await?;
         let done = async {
             self.redrive().await?;
-            let (owned, partitions) = (&self.owned, self.writer.partitions);
-            let owns = move |stream: &StreamId| {
-                owned.contains_key(&topics::partition(topics::key(stream).as_bytes(), partitions))
-            };
-            self.writer.projection.tick(&owns).await?;
+            let owned = Owned::new(self.owned.keys().copied(), self.writer.partitions);
+            self.writer.projection.tick(&owned).await?;
             Ok::<(), RunnerError>(())
         };
         match done.await {

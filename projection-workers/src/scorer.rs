@@ -41,7 +41,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::runner::{Opened, Projection};
+use crate::runner::{Opened, Owned, Projection};
 
 /// Reasons that a score carries.
 pub const FACTORS_MAX: usize = 5;
@@ -57,8 +57,8 @@ pub struct Scorer {
     prior: Arc<Artifact>,
     /// What each tenant is scored with.
     scoring: Arc<Mutex<HashMap<TenantId, Arc<Scoring>>>>,
-    /// The day for which each tenant's people were last looked through.
-    swept: Arc<Mutex<HashMap<TenantId, Date>>>,
+    /// The day for which each tenant's people were last looked through, and the partitions of whose people that was.
+    swept: Arc<Mutex<HashMap<TenantId, (Date, Owned)>>>,
     /// Rung when commands wait in the outbox.
     outgoing: Arc<Notify>,
 }
@@ -80,6 +80,11 @@ impl Whom {
             (Self::Outdated { today }, Some(row)) => row.model != model || row.scored_at.date_naive() < today,
         }
     }
+}
+
+/// Whether people of these partitions were looked through today.
+fn is_swept(last: Option<&(Date, Owned)>, today: Date, owned: &Owned) -> bool {
+    last.is_some_and(|(day, of)| *day == today && of.covers(owned))
 }
 
 /// A model and the bands to sort its probabilities into, and the models of the career programs.
@@ -380,11 +385,11 @@ impl Projection for Scorer {
 
     /// Scores a tenant's people anew when its model or bands are others than those that they were scored with, and once a
     /// day those whose last score is of an earlier day: tenure, waits and seasons go on without events.
-    fn tick<'c>(
-        &'c self,
-        owns: &'c (dyn Fn(&StreamId) -> bool + Send + Sync),
-    ) -> BoxFuture<'c, Result<(), DatabaseError>> {
+    fn tick<'c>(&'c self, owned: &'c Owned) -> BoxFuture<'c, Result<(), DatabaseError>> {
         Box::pin(async move {
+            if owned.is_empty() {
+                return Ok(());
+            }
             let tenants = self
                 .database
                 .transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection)))
@@ -430,13 +435,18 @@ impl Projection for Scorer {
                     None => scored_for != wanted.into_iter().map(|(id, _, model)| (id, model)).collect(),
                 };
                 let whom = if all { Whom::Everybody } else { Whom::Outdated { today } };
-                let swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner).get(&tenant) == Some(&today);
+                // People of partitions that came since then were another process's, which may not have got to them.
+                let swept = is_swept(
+                    self.swept.lock().unwrap_or_else(PoisonError::into_inner).get(&tenant),
+                    today,
+                    owned,
+                );
                 if is_new || !swept {
-                    self.rescore(tenant, whom, owns).await?;
+                    self.rescore(tenant, whom, owned).await?;
                     self.swept
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
-                        .insert(tenant, today);
+                        .insert(tenant, (today, owned.clone()));
                 }
             }
             Ok(())
@@ -449,12 +459,7 @@ impl Projection for Scorer {
 }
 
 impl Scorer {
-    async fn rescore(
-        &self,
-        tenant: TenantId,
-        whom: Whom,
-        owns: &(dyn Fn(&StreamId) -> bool + Send + Sync),
-    ) -> Result<(), DatabaseError> {
+    async fn rescore(&self, tenant: TenantId, whom: Whom, owned: &Owned) -> Result<(), DatabaseError> {
         let started = Instant::now();
         let (mut after, mut count) = (None, 0);
         loop {
@@ -469,7 +474,7 @@ impl Scorer {
             let mine: Vec<(TenantId, Uuid)> = page
                 .iter()
                 .map(|row| row.employee)
-                .filter(|employee| owns(&StreamId::new(tenant, Kind::Employee, *employee)))
+                .filter(|employee| owned.holds(&StreamId::new(tenant, Kind::Employee, *employee)))
                 .map(|employee| (tenant, employee))
                 .collect();
             let scorer = self.clone();
@@ -849,6 +854,16 @@ impl Round {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn people_of_partitions_that_came_since_are_looked_through_the_same_day() {
+        let day = |day: u32| Date::from_ymd_opt(2026, 11, day).expect("a day");
+        let last = (day(21), Owned::new([0, 1], 4));
+        assert!(is_swept(Some(&last), day(21), &Owned::new([1], 4)));
+        assert!(!is_swept(Some(&last), day(21), &Owned::new([1, 2], 4)), "2 came since");
+        assert!(!is_swept(Some(&last), day(22), &Owned::new([1], 4)), "another day");
+        assert!(!is_swept(None, day(21), &Owned::new([1], 4)));
+    }
 
     #[test]
     fn outdated_are_scores_of_another_model_or_day_and_missing_ones() {

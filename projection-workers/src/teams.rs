@@ -39,7 +39,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::{
-    runner::{Opened, Projection},
+    runner::{Opened, Owned, Projection},
     scorer::unavailable,
 };
 pub use facts::Facts;
@@ -262,10 +262,7 @@ impl Projection for Teams {
         })
     }
 
-    fn tick<'c>(
-        &'c self,
-        _owns: &'c (dyn Fn(&StreamId) -> bool + Send + Sync),
-    ) -> BoxFuture<'c, Result<(), DatabaseError>> {
+    fn tick<'c>(&'c self, _owned: &'c Owned) -> BoxFuture<'c, Result<(), DatabaseError>> {
         Box::pin(async move {
             let tenants = self
                 .database

@@ -30,7 +30,7 @@ use infra::{
 use projection_workers::{
     ProjectionWorkers,
     read_models::ReadModels,
-    runner::{self, Opened, Projection},
+    runner::{self, Opened, Owned, Projection},
 };
 use schemas::{
     codec::AnyEvent,
@@ -74,11 +74,8 @@ impl Projection for Refusing {
         self.read_models.apply(connection, events)
     }
 
-    fn tick<'c>(
-        &'c self,
-        owns: &'c (dyn Fn(&StreamId) -> bool + Send + Sync),
-    ) -> BoxFuture<'c, Result<(), DatabaseError>> {
-        self.read_models.tick(owns)
+    fn tick<'c>(&'c self, owned: &'c Owned) -> BoxFuture<'c, Result<(), DatabaseError>> {
+        self.read_models.tick(owned)
     }
 }
 

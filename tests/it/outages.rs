@@ -321,6 +321,12 @@ async fn while_kafka_is_away_nothing_is_half_accepted() {
         if answer.0 == 202 { Ok(()) } else { Err(json!(answer)) }
     })
     .await;
+    // The embedded broker is made for one process, which then needs no consumer groups. Asked by address it keeps some, and
+    // waits without end for a member that was cut off while joining one (tansu-broker 0.6.0): once in six runs with five groups.
+    // A real Kafka does not; `.ci/run` goes on from here with one.
+    if !kafka.is_real() {
+        return;
+    }
     visible(&tenure, "Broken0").await;
     health(&tenure, 200).await;
     settled(&tenure).await;
