@@ -1,10 +1,15 @@
 //! From a webhook to an answer.
 
+use domain::id::TenantId;
 use serde_json::{Value, json};
-use tenure::demo::webhooks::{PayloadStyle, WebhookTarget};
+use tenure::{
+    config::Settings,
+    demo::webhooks::{PayloadStyle, WebhookTarget},
+    train::train_if_due,
+};
 
 use crate::{
-    faults::{imported, sql},
+    faults::{imported, settled, sql},
     harness::{DataDir, Tenure, Vendor, eventually, today},
 };
 
@@ -399,6 +404,13 @@ async fn program(tenure: &Tenure, is: impl Fn(&Value) -> bool) -> Result<Value, 
     if is(&found) { Ok(found) } else { Err(found) }
 }
 
+/// The version that `tenure train` tells of after some words.
+fn version_in<'t>(told: &'t str, after: &str) -> &'t str {
+    let rest = told.split_once(after).map(|(_, rest)| rest);
+    rest.and_then(|rest| rest.split_whitespace().next())
+        .unwrap_or_else(|| panic!("{told}"))
+}
+
 /// From a program's definition to levels that people see, and back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn candidates_of_a_career_program_are_told_how_ready_they_are() {
@@ -448,16 +460,13 @@ async fn candidates_of_a_career_program_are_told_how_ready_they_are() {
         String::from_utf8_lossy(&trained.stderr)
     );
     // Of a history without reviews little can be learnt: whether the model is used is for people to decide.
-    let version = told
-        .split_once("readiness for First step: ")
-        .and_then(|(_, rest)| rest.split_whitespace().next())
-        .unwrap_or_else(|| panic!("{told}"));
+    let version = version_in(&told, "readiness for First step: ");
     let model = json!({"model": version, "on": today()});
     let (status, answer) = tenure.post(&promote, "store_manager", &key("e"), model.clone()).await;
     assert_eq!(status, 403, "{answer:#}");
     let (status, answer) = tenure.post(&promote, "analyst", &key("f"), model).await;
     assert_eq!(status, 200, "{answer:#} {told}");
-    let scored = eventually("readiness", || {
+    eventually("readiness", || {
         program(&tenure, |program| {
             program["candidates"]["nodes"]
                 .as_array()
@@ -465,6 +474,8 @@ async fn candidates_of_a_career_program_are_told_how_ready_they_are() {
         })
     })
     .await;
+    settled(&tenure).await; // people are scored some hundred at a time
+    let scored = program(&tenure, |_| true).await.expect("the program");
     let titles = [
         "Cashier",
         "Sales Associate",
@@ -483,6 +494,69 @@ async fn candidates_of_a_career_program_are_told_how_ready_they_are() {
     let levels = scored["levels"].as_object().expect("levels");
     let counted: i64 = levels.values().filter_map(Value::as_i64).sum();
     assert!(counted > 100, "more than the first page: {scored:#}");
+
+    // A month later the schedule trains again. Somebody has chosen the model in use: the new one is its challenger.
+    let chosen = version_in(&told, "flight risk: ");
+    let model = json!({"model": chosen, "on": today()});
+    let (status, answer) = tenure
+        .post("/v1/tenant/promote-model", "analyst", &key("g"), model)
+        .await;
+    assert_eq!(status, 200, "{answer:#} {told}");
+    let of_kind = |kind: &'static str| {
+        let asked = tenure.query("analyst", "{ models { version target inUse isChallenger } }");
+        async move {
+            let answer = asked.await;
+            let all = answer["models"].as_array().cloned().unwrap_or_default();
+            let found = all
+                .iter()
+                .find(|model| model["target"] == "notice" && model[kind] == true);
+            found.map(|model| model["version"].clone()).ok_or(answer)
+        }
+    };
+    eventually("the chosen model", || async {
+        let used = of_kind("inUse").await?;
+        if used == chosen { Ok(()) } else { Err(used) }
+    })
+    .await;
+    let parts = Settings {
+        data_dir: data.0.clone(),
+        database_url: None,
+        kafka_brokers: None,
+        master_key: None,
+        kafka_replication: 1,
+        instance: "schedule".to_owned(),
+        jwks_url: None,
+        jwt_issuer: None,
+        jwt_audience: None,
+        retrain_days: 30,
+    };
+    let parts = parts.parts().expect("the installation's parts");
+    let tenant: TenantId = sql(&data.0, "select tenant from tenant_directory")
+        .parse()
+        .expect("an id");
+    let now = infra::clock::now();
+    assert!(
+        !train_if_due(&parts, tenant, now).await.expect("looked"),
+        "all models are new"
+    );
+    let later = now + chrono::Duration::days(31);
+    assert!(train_if_due(&parts, tenant, later).await.expect("trained"));
+    let challenger = eventually("the challenger", || of_kind("isChallenger")).await;
+    assert_eq!(
+        of_kind("inUse").await.expect("a model in use"),
+        chosen,
+        "nobody promoted it"
+    );
+    assert_ne!(challenger, chosen);
+    eventually("what both say of everybody", || async {
+        let shadows = sql(&data.0, "select count(*) from shadow_score");
+        if shadows == sql(&data.0, "select count(*) from risk") {
+            Ok(())
+        } else {
+            Err(json!(shadows))
+        }
+    })
+    .await;
 
     // A restart finds what there is.
     let listen = tenure.listen();
