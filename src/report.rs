@@ -25,7 +25,7 @@ use infra::{
 };
 use ml_pipeline::{
     artifact::Artifact,
-    dataset::{Dataset, History},
+    dataset::{Dataset, History, Target},
     fairness::{
         self, Audit, Favourable, Member, Rule,
         in_use::{Attribute, PROTECTED},
@@ -61,7 +61,8 @@ pub struct Arguments {
     /// The shared prior by itself, without anything else running.
     #[arg(long, conflicts_with_all = ["tenant", "model"])]
     prior: bool,
-    /// The file to write; one that exists is replaced [default: report-TENANT.html, or report-prior.html]
+    /// The file to write; one that exists is replaced [default: report-TENANT.html, and report-TENANT-VERSION.html for each
+    /// career program; or report-prior.html]
     #[arg(long, value_name = "FILE.html")]
     out: Option<PathBuf>,
 }
@@ -95,11 +96,25 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             .clone()
             .unwrap_or_else(|| PathBuf::from(format!("report-{tenant}.html")));
         let model = ModelInUse::load(&parts, tenant, arguments.model.as_deref()).await?;
+        let mut pages = vec![(out, model)];
+        // A page for each career program as well, unless one file or one model was asked for.
+        if arguments.out.is_none() && arguments.model.is_none() {
+            for version in programs(&parts, tenant).await? {
+                let out = PathBuf::from(format!("report-{tenant}-{version}.html"));
+                pages.push((out, ModelInUse::load(&parts, tenant, Some(&version)).await?));
+            }
+        }
         let (histories, _) = train::histories(&parts, tenant).await?;
         let attributes = store.attributes(tenant).await?;
-        let page =
-            tokio::task::spawn_blocking(move || of_company(&model, &histories, &attributes, clock::today())).await?;
-        write(&out, &page)?;
+        let made = tokio::task::spawn_blocking(move || {
+            let page = |(out, model): (PathBuf, ModelInUse)| {
+                (out, of_company(&model, &histories, &attributes, clock::today()))
+            };
+            pages.into_iter().map(page).collect::<Vec<_>>()
+        });
+        for (out, page) in made.await? {
+            write(&out, &page)?;
+        }
     }
     Ok(())
 }
@@ -229,7 +244,7 @@ fn of_company(model: &ModelInUse, histories: &[History], attributes: &Attributes
         shapes: &shapes::shapes(&model.artifact, &reference),
         pairs: &shapes::pairs(&model.artifact),
         scores: Scores::of(&probabilities, &thresholds(&model.artifact.card, &model.bands)).as_ref(),
-        audits: &audits(&people, &probabilities, attributes, on),
+        audits: &audits(&people, &probabilities, attributes, (favourable(&model.artifact), on)),
     })
 }
 
@@ -253,9 +268,22 @@ impl Person {
     }
 }
 
+/// Which end of the scores one would rather be at.
+const fn favourable(artifact: &Artifact) -> Favourable {
+    match artifact.card.target {
+        Target::Notice => Favourable::NotSelected,
+        Target::Promotion { .. } => Favourable::Selected,
+    }
+}
+
 /// Whether the highest scores fall on groups alike, by each protected attribute and by gender and ethnicity together. Attributes
 /// that nobody has on record are left out.
-fn audits(people: &[Person], probabilities: &[f64], attributes: &Attributes, on: Date) -> Vec<Audit> {
+fn audits(
+    people: &[Person],
+    probabilities: &[f64],
+    attributes: &Attributes,
+    (favourable, on): (Favourable, Date),
+) -> Vec<Audit> {
     let both: (&str, Attribute) = ("gender and ethnicity", |of, _| {
         fairness::intersection(of.gender.as_deref(), of.ethnicity.as_deref())
     });
@@ -271,7 +299,7 @@ fn audits(people: &[Person], probabilities: &[f64], attributes: &Attributes, on:
             })
             .collect();
         let rule = Rule::TopShare { share: SELECTED_SHARE };
-        fairness::audit(name, &members, rule, Favourable::NotSelected)
+        fairness::audit(name, &members, rule, favourable)
     };
     PROTECTED
         .into_iter()
