@@ -1,16 +1,20 @@
 //! `/health`, `/health/detailed`, `/health/ml-models` and `/metrics`.
 
 use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+use domain::id::TenantId;
 use infra::{
     broker::Brokers,
     database::{Access, Database, DatabaseError},
-    model_registry,
-    read_model::settings,
+    model_registry::{self, ModelRow},
+    read_model::{readiness, settings},
     route,
     telemetry::Metrics,
 };
 use projection_workers::lag;
 use serde_json::{Value, json};
+
+/// What is told of a tenant that has no model of its own.
+const SHARED_PRIOR: &str = "shared prior";
 
 /// What health is asked of. Cheap to clone.
 #[derive(Clone)]
@@ -68,7 +72,8 @@ async fn detailed(State(health): State<Health>) -> impl IntoResponse {
     (status, Json(body))
 }
 
-/// The model that each tenant is scored with, how old it is, and when it was last held against what happened.
+/// The models that each tenant's people are scored with, by question (the flight risk, each open program), how old each is, and
+/// when it was last held against what happened.
 async fn models(State(health): State<Health>) -> impl IntoResponse {
     match used_models(&health.database).await {
         Ok(models) => (StatusCode::OK, Json(json!({"status": "ok", "models": models}))),
@@ -85,28 +90,48 @@ async fn used_models(database: &Database) -> Result<Vec<Value>, DatabaseError> {
         .await?;
     let mut models = Vec::new();
     for tenant in tenants {
-        let (settings, rows) = database
+        let (settings, programs, rows) = database
             .transact(Access::Read, &[tenant], move |connection| {
                 Box::pin(async move {
                     let settings = settings::load(connection, tenant).await?;
-                    Ok((settings, model_registry::list(connection, tenant).await?))
+                    let programs = readiness::programs(connection, tenant).await?;
+                    Ok((settings, programs, model_registry::list(connection, tenant).await?))
                 })
             })
             .await?;
         let version = settings.and_then(|settings| settings.model);
-        let used = rows.iter().find(|row| match &version {
-            Some(version) => row.version == *version,
-            None => row.card.is_none(),
-        });
-        models.push(json!({
-            "tenant": tenant,
-            "model": version.as_deref().unwrap_or("shared prior"),
-            "trained_at": used.filter(|_| version.is_some()).map(|row| row.created_at),
-            "reported_at": used.and_then(|row| row.reported_at),
-            "findings": used.and_then(|row| row.report.as_ref()?.0.get("words").cloned()),
-        }));
+        models.push(used(
+            tenant,
+            "flight risk",
+            version.as_deref().unwrap_or(SHARED_PRIOR),
+            &rows,
+        ));
+        for program in programs.iter().filter(|program| program.is_open()) {
+            if let Some(version) = &program.model {
+                models.push(used(tenant, &program.name, version, &rows));
+            }
+        }
     }
     Ok(models)
+}
+
+fn used(tenant: TenantId, of: &str, version: &str, rows: &[ModelRow]) -> Value {
+    let row = if version == SHARED_PRIOR {
+        // The prior is no model of a tenant's: its row is there for its reports, one for each prior that was ever in use.
+        rows.iter()
+            .filter(|row| row.card.is_none())
+            .max_by_key(|row| row.reported_at)
+    } else {
+        rows.iter().find(|row| row.version == version)
+    };
+    json!({
+        "tenant": tenant,
+        "of": of,
+        "model": version,
+        "trained_at": row.filter(|row| row.card.is_some()).map(|row| row.created_at),
+        "reported_at": row.and_then(|row| row.reported_at),
+        "findings": row.and_then(|row| row.report.as_ref()?.0.get("words").cloned()),
+    })
 }
 
 async fn metrics(State(health): State<Health>) -> impl IntoResponse {

@@ -34,6 +34,7 @@ use schemas::{
     codec::{AnyCommand, AnyEvent, DEMOGRAPHICS_CHANGED},
     envelope::StoredEvent,
 };
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -135,7 +136,7 @@ pub async fn train_if_due(parts: &Parts, tenant: TenantId, now: Timestamp) -> Re
         risk: is_due(&models, None, now, parts.retrain_days),
         programs: programs
             .into_iter()
-            .filter(|program| is_due(&models, Some(&program.name), now, parts.retrain_days))
+            .filter(|program| is_due(&models, Some(program), now, parts.retrain_days))
             .collect(),
     };
     if !due.risk && due.programs.is_empty() {
@@ -163,11 +164,12 @@ async fn known(parts: &Parts, tenant: TenantId) -> Result<(Option<String>, Vec<P
     Ok((settings.and_then(|settings| settings.model), programs, models))
 }
 
-/// Whether the newest model for a question (a program's name; none: the flight risk) is too old, or there is none.
-fn is_due(models: &[ModelRow], program: Option<&str>, now: Timestamp, retrain_days: u32) -> bool {
+/// Whether the newest model for a question (a career program; none: the flight risk) is too old, or there is none.
+fn is_due(models: &[ModelRow], program: Option<&ProgramRow>, now: Timestamp, retrain_days: u32) -> bool {
+    let paths = program.map(|program| json!([program.path()]));
     let answers = |model: &&ModelRow| {
         let card = model.card.as_ref();
-        card.is_some_and(|card| card.0.pointer("/target/name").and_then(|name| name.as_str()) == program)
+        card.is_some_and(|card| card.0.pointer("/target/paths") == paths.as_ref())
     };
     let newest = models.iter().filter(answers).map(|model| model.created_at).max();
     newest.is_none_or(|at| (now - at).num_days() >= i64::from(retrain_days))
@@ -646,13 +648,27 @@ mod tests {
     #[test]
     fn each_question_has_its_own_schedule() {
         let now = Timestamp::UNIX_EPOCH;
+        let program = |to: &str| ProgramRow {
+            tenant: Uuid::nil(),
+            id: Uuid::nil(),
+            name: "Ladder".to_owned(),
+            titles_from: vec!["Cashier".to_owned()],
+            titles_to: vec![to.to_owned()],
+            status: readiness::OPEN.to_owned(),
+            model: None,
+            position: 1,
+        };
+        let known = program("Supervisor");
         let mut ladder = model("c", "own", 1);
-        ladder.card =
-            Some(json!({"origin": {"kind": "own"}, "target": {"kind": "promotion", "name": "Ladder"}}).into());
+        let card = json!({"origin": {"kind": "own"}, "target": {"kind": "promotion", "paths": [known.path()]}});
+        ladder.card = Some(card.into());
         let models = [model("a", "own", 31), ladder];
         assert!(is_due(&models, None, now, 30));
-        assert!(!is_due(&models, Some("Ladder"), now, 30));
-        assert!(is_due(&models, Some("Other"), now, 30));
+        assert!(!is_due(&models, Some(&known), now, 30));
+        assert!(
+            is_due(&models, Some(&program("Lead")), now, 30),
+            "another path is another question"
+        );
     }
 
     #[test]

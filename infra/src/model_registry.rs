@@ -53,7 +53,7 @@ pub async fn load(
         .doing("load a model")
 }
 
-/// What a version of the registry predicts, by the kind of target on its card; nothing if there is no such version.
+/// What a version of the registry predicts, as its card has it (JSON); nothing if there is no such version.
 ///
 /// # Errors
 /// When the database fails.
@@ -61,15 +61,16 @@ pub async fn target(
     connection: &mut Connection,
     tenant: TenantId,
     version: &str,
-) -> Result<Option<String>, DatabaseError> {
-    sqlx::query_scalar(
-        "select coalesce(card #>> '{target,kind}', 'notice') from model_version where tenant = $1 and version = $2",
+) -> Result<Option<Value>, DatabaseError> {
+    let target: Option<Json<Value>> = sqlx::query_scalar(
+        "select coalesce(card #> '{target}', '{\"kind\": \"notice\"}') from model_version where tenant = $1 and version = $2",
     )
     .bind(Uuid::from(tenant))
     .bind(version)
     .fetch_optional(connection)
     .await
-    .doing("look for a model")
+    .doing("look for a model")?;
+    Ok(target.map(|Json(target)| target))
 }
 
 /// A model of the registry, without its artifact.

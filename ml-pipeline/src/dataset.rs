@@ -47,9 +47,10 @@ impl Target {
         }
     }
 
-    /// Whether there is anything to predict about a person on a day, and how the spell ends that lasts then: by path for
-    /// promotions, since somebody may be a candidate of several.
-    fn spells<'a>(&'a self, then: &'a FeatureState, now: &'a FeatureState, on: Date) -> Vec<SpellEnd> {
+    /// For each spell that somebody is in on a day, as was known `then`, how it ends, as is known `now`. Of an employment there
+    /// is one at most; somebody may be a candidate of several paths.
+    #[must_use]
+    pub fn ends(&self, then: &FeatureState, now: &FeatureState, on: Date) -> Vec<SpellEnd> {
         match self {
             Self::Notice => {
                 let at_risk = then.is_at_risk(on).then(|| now.end_after(on));
@@ -59,6 +60,26 @@ impl Target {
                 let candidate = paths.iter().filter(|path| then.is_candidate(on, path));
                 candidate.map(|path| now.promotion_after(on, path)).collect()
             }
+        }
+    }
+
+    /// How the spell that somebody was scored in on a day ends; of several paths the first.
+    #[must_use]
+    pub fn end_after(&self, state: &FeatureState, on: Date) -> SpellEnd {
+        match self {
+            Self::Notice => state.end_after(on),
+            Self::Promotion { paths, .. } => paths
+                .first()
+                .map_or(SpellEnd::Censored { on }, |path| state.promotion_after(on, path)),
+        }
+    }
+
+    /// Whether it is about this career program, and nothing else.
+    #[must_use]
+    pub fn is_for(&self, program: &Path) -> bool {
+        match self {
+            Self::Notice => false,
+            Self::Promotion { paths, .. } => paths.as_slice() == std::slice::from_ref(program),
         }
     }
 }
@@ -124,8 +145,7 @@ impl Dataset {
             if done % 256 == 0 {
                 progress(done);
             }
-            rows_of(&target, history, &cutoffs, known_until, &mut rows);
-            now.extend(fold(history, |recorded| recorded.known_on <= known_until).pay_in_group(known_until));
+            now.extend(rows_of(&target, history, &cutoffs, known_until, &mut rows));
         }
         progress(histories.len());
         rows.sort_by_key(|(row, _)| row.cutoff); // stable: histories keep their order
@@ -239,22 +259,24 @@ fn cutoffs(histories: &[History], known_until: Date) -> Vec<Date> {
     cutoffs
 }
 
+/// Adds a person's rows; answers what their pay is compared with on the last day, if they are scored then: those whose rows are
+/// compared at a cut-off are the ones whose scores are.
 fn rows_of(
     target: &Target,
     history: &History,
     cutoffs: &[Date],
     known_until: Date,
     rows: &mut Vec<(Row, Option<(Group, f64)>)>,
-) {
+) -> Option<(Group, f64)> {
     let latest = fold(history, |_| true);
     if latest.is_erased() || latest.objects() {
-        return;
+        return None;
     }
     let outcome = fold(history, |recorded| recorded.known_on <= known_until);
     let mut replay = Replay::new(history);
     for &cutoff in cutoffs {
         let state = replay.known_on(cutoff);
-        for end in target.spells(state, &outcome, cutoff) {
+        for end in target.ends(state, &outcome, cutoff) {
             let row = Row {
                 employee: history.employee,
                 cutoff,
@@ -264,6 +286,8 @@ fn rows_of(
             rows.push((row, state.pay_in_group(cutoff)));
         }
     }
+    let is_scored = target.is_about(&outcome, known_until);
+    is_scored.then(|| outcome.pay_in_group(known_until)).flatten()
 }
 
 /// Rows in order of cut-off, each with its pay against that of the others at the same cut-off, as it was known then.

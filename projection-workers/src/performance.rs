@@ -105,22 +105,6 @@ impl Used {
             Self::Readiness(ready) => Some(ready.artifact.card.usual),
         }
     }
-
-    /// Whether it has anything to say of a person on a day.
-    fn is_about(&self, state: &FeatureState, on: Date) -> bool {
-        match self {
-            Self::Risk(_) | Self::Challenger(_) => state.is_at_risk(on),
-            Self::Readiness(ready) => state.is_candidate(on, &ready.path),
-        }
-    }
-
-    /// What became of that.
-    fn outcome(&self, state: &FeatureState, after: Date) -> SpellEnd {
-        match self {
-            Self::Risk(_) | Self::Challenger(_) => state.end_after(after),
-            Self::Readiness(ready) => state.promotion_after(after, &ready.path),
-        }
-    }
 }
 
 /// Makes and keeps a new report if the last one is too old.
@@ -199,11 +183,14 @@ async fn report(
         let Some(last) = page.last else { break };
         after = Some(last);
         for (employee, state) in &page.people {
-            add(&mut then, used, state, reference);
-            let score = add(&mut now, used, state, today);
+            add(&mut then, artifact, state, reference);
+            let score = add(&mut now, artifact, state, today);
             current.extend(score.map(|score| (EmployeeId::from_uuid(*employee), score)));
             for one in scored.get(employee).into_iter().flatten() {
-                outcomes.insert((one.employee, one.scored_on), used.outcome(state, one.scored_on));
+                outcomes.insert(
+                    (one.employee, one.scored_on),
+                    artifact.card.target.end_after(state, one.scored_on),
+                );
             }
         }
     }
@@ -234,9 +221,8 @@ async fn report(
 }
 
 /// Takes in a person whom the model is about on the day, and answers the score.
-fn add(sample: &mut Sample, used: &Used, state: &FeatureState, day: Date) -> Option<f64> {
-    used.is_about(state, day).then(|| {
-        let artifact = used.artifact();
+fn add(sample: &mut Sample, artifact: &Artifact, state: &FeatureState, day: Date) -> Option<f64> {
+    artifact.card.target.is_about(state, day).then(|| {
         let x = artifact.vector(state, day).values;
         let score = artifact.hazard.probability(&x, day, artifact.card.horizon_days);
         sample.add(&x, score);

@@ -342,7 +342,7 @@ impl<P: Projection> Runner<P> {
             let cause = if held.contains(&event.stream) {
                 "waits behind a parked event of its stream".to_owned()
             } else {
-                match open(&event, &keys) {
+                match open(&event, keys.get(&(event.stream.tenant, event.stream.id))) {
                     Ok(opened) => {
                         batch.events.push(Opened {
                             stored: event,
@@ -457,7 +457,7 @@ impl<P: Projection> Runner<P> {
                 .subjects(&[(item.stream.tenant, item.stream.id)])
                 .await?;
             let outcome = match read.and_then(|(event, _)| {
-                open(&event, &keys).map(|opened| Opened {
+                open(&event, keys.get(&(event.stream.tenant, event.stream.id))).map(|opened| Opened {
                     stored: Arc::new(event),
                     event: opened,
                 })
@@ -700,9 +700,8 @@ impl Patience<'_> {
 }
 
 /// Opens and decodes, or says why not.
-fn open(event: &StoredEvent, keys: &HashMap<Subject, SubjectKey>) -> Result<AnyEvent, String> {
+pub(crate) fn open(event: &StoredEvent, key: Option<&SubjectKey>) -> Result<AnyEvent, String> {
     let mut payload = serde_json::from_slice(&event.data).map_err(|_| "the payload is not JSON".to_owned())?;
-    let key = keys.get(&(event.stream.tenant, event.stream.id));
     open_payload(
         key,
         Place {

@@ -28,10 +28,11 @@ use infra::{
         settings,
     },
     route,
-    sealing::{Keyring, Place, SealingError, SubjectKey, open_payload},
+    sealing::{Keyring, SealingError, SubjectKey},
 };
 use ml_pipeline::{
     artifact::Artifact,
+    dataset::Target,
     explain,
     features::{FEATURE_SET, FeatureState},
     prior,
@@ -41,7 +42,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::runner::{Opened, Owned, Projection};
+use crate::runner::{self, Opened, Owned, Projection};
 
 /// Reasons that a score carries.
 pub const FACTORS_MAX: usize = 5;
@@ -110,7 +111,6 @@ type Wanted = (Uuid, Path, String);
 #[derive(Clone)]
 pub struct Ready {
     pub program: ProgramId,
-    pub path: Path,
     pub artifact: Arc<Artifact>,
 }
 
@@ -168,23 +168,23 @@ impl Scorer {
             .map_or_else(Bands::default, |settings| settings.bands.0);
         let (asked, challenger_asked) = settings.map_or((None, None), |settings| (settings.model, settings.challenger));
         let artifact = match &asked {
-            Some(version) => stored(connection, tenant, version).await?,
+            Some(version) => stored(connection, tenant, version, |target| *target == Target::Notice).await?,
             None => None,
         };
         let artifact = artifact.unwrap_or_else(|| Arc::clone(&self.prior));
         let challenger = match &challenger_asked {
-            Some(version) => stored(connection, tenant, version).await?,
+            Some(version) => stored(connection, tenant, version, |target| *target == Target::Notice).await?,
             None => None,
         };
         let programs = readiness::programs(connection, tenant).await?;
         let mut ready = Vec::new();
         for program in programs.iter().filter(|program| program.is_open()) {
             let Some(version) = &program.model else { continue };
+            let path = program.path();
             // Of a model that does not read there are no scores: there is no shared one to fall back on.
-            if let Some(artifact) = stored(connection, tenant, version).await? {
+            if let Some(artifact) = stored(connection, tenant, version, |target| target.is_for(&path)).await? {
                 ready.push(Ready {
                     program: ProgramId::from_uuid(program.id),
-                    path: program.path(),
                     artifact,
                 });
             }
@@ -215,23 +215,24 @@ impl Scorer {
     }
 }
 
-/// A model of the registry; nothing (and an error in the log) if it is not there or does not read.
+/// A model of the registry; nothing (and an error in the log) if it is not there, does not read, or does not answer what it is
+/// asked: a program may have become another one while its model was trained.
 async fn stored(
     connection: &mut Connection,
     tenant: TenantId,
     version: &str,
+    answers: impl Fn(&Target) -> bool + Send,
 ) -> Result<Option<Arc<Artifact>>, DatabaseError> {
-    let Some(bytes) = model_registry::load(connection, tenant, version).await? else {
-        tracing::error!(%tenant, version, "the model {version} is not in the registry: it is not used");
-        return Ok(None);
+    let why = match model_registry::load(connection, tenant, version).await? {
+        None => "is not in the registry",
+        Some(bytes) => match std::str::from_utf8(&bytes).ok().map(Artifact::from_json) {
+            Some(Ok(artifact)) if answers(&artifact.card.target) => return Ok(Some(Arc::new(artifact))),
+            Some(Ok(_)) => "was trained for something else",
+            Some(Err(_)) | None => "does not read",
+        },
     };
-    match std::str::from_utf8(&bytes).ok().map(Artifact::from_json) {
-        Some(Ok(artifact)) => Ok(Some(Arc::new(artifact))),
-        Some(Err(_)) | None => {
-            tracing::error!(%tenant, version, "the model {version} does not read: it is not used");
-            Ok(None)
-        }
-    }
+    tracing::error!(%tenant, version, "the model {version} {why}: it is not used");
+    Ok(None)
 }
 
 /// Some of a tenant's people, in order of id.
@@ -575,15 +576,8 @@ async fn recall(
     let stream = StreamId::new(who.0, Kind::Employee, who.1);
     let events = event_log::read_streams(connection, &[stream]).await?;
     for event in events.iter().filter(|event| event.position <= row.position) {
-        let mut payload = serde_json::from_slice(&event.data).map_err(|_| DatabaseError::Corrupt("event"))?;
-        let at = Place {
-            stream: &stream,
-            event_id: event.event_id,
-            schema_version: event.schema_version,
-        };
-        open_payload(Some(key), at, &mut payload);
         // What does not read was parked when it was first met; the fold goes on without it, as it did then.
-        if let Ok(AnyEvent::Employee(event)) = AnyEvent::decode(&event.event_type, event.schema_version, payload) {
+        if let Ok(AnyEvent::Employee(event)) = runner::open(event, Some(key)) {
             memory.features.apply(&event);
         }
     }
@@ -735,7 +729,7 @@ impl Round {
             ));
         }
         for ready in &scoring.ready {
-            if memory.features.is_candidate(on, &ready.path) {
+            if ready.artifact.card.target.is_about(&memory.features, on) {
                 self.score_readiness(ready, who, memory, (at, correlation));
             }
         }

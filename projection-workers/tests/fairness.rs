@@ -1,9 +1,10 @@
 //! The fairness store on a real Postgres and a real broker: what it holds of whom, that it can be made again from the log, who may
 //! read it, and the audit that is made of it.
 
+mod server;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -19,13 +20,13 @@ use domain::{
 use infra::{
     broker::{Outgoing, Pace, Producer},
     checkpoint, clock,
-    database::{self, Access, Connection, Database, DatabaseError},
+    database::{Access, Connection, Database, DatabaseError},
     embedded::{EmbeddedBroker, EmbeddedPostgres},
     event_log::{Append, EventLog, NewEvent},
     fairness::{self, FairnessStore},
     model_registry, parked,
     read_model::risk,
-    sealing::{self, Keyring, MasterKey, Place, SubjectKey},
+    sealing::{self, Keyring, Place, SubjectKey},
 };
 use ml_pipeline::{fairness::Verdict, monitor::UseReport};
 use projection_workers::{
@@ -335,8 +336,7 @@ struct World {
     keyring: Keyring,
     bulk: Producer,
     broker: EmbeddedBroker,
-    _postgres: EmbeddedPostgres,
-    _folder: tempfile::TempDir,
+    _server: (EmbeddedPostgres, tempfile::TempDir),
     /// What was sent last to each partition.
     sent: HashMap<i32, i64>,
     revisions: HashMap<EmployeeId, i64>,
@@ -358,31 +358,18 @@ impl Running {
 
 impl World {
     async fn start() -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("tenure-fairness-")
-            .tempdir_in("/tmp")
-            .expect("a folder");
-        // The server runs as another user, who must pass through.
-        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).expect("permissions");
-        let master = MasterKey::from_base64(&format!("{}=", "A".repeat(43))).expect("a key");
-        let postgres = EmbeddedPostgres::start(&folder.path().join("postgres"), &master)
-            .await
-            .expect("a server");
-        database::migrate(&postgres.url, &master).await.expect("migrated");
-        let database = Database::new(&postgres.url, &master).expect("an address");
-        let keyring = Keyring::new(master.clone(), database.clone());
-        let broker = EmbeddedBroker::start(&folder.path().join("broker"))
+        let (database, keyring, master, server) = server::start("fairness").await;
+        let broker = EmbeddedBroker::start(&server.1.path().join("broker"))
             .await
             .expect("a broker");
         broker.brokers.ensure_topics(PARTITIONS, 1).await.expect("topics");
         Self {
-            store: FairnessStore::new(&postgres.url, &master, keyring.clone()).expect("an address"),
+            store: FairnessStore::new(&server.0.url, &master, keyring.clone()).expect("an address"),
             keyring,
             bulk: Producer::new(&broker.brokers, Pace::BULK).expect("a producer"),
             database,
             broker,
-            _postgres: postgres,
-            _folder: folder,
+            _server: server,
             sent: HashMap::new(),
             revisions: HashMap::new(),
             position: 0,

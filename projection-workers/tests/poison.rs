@@ -1,9 +1,10 @@
 //! An event that a projection cannot apply, on a real Postgres and a real broker: it is parked, holds back only its own stream, and
 //! once it can be applied, the rows are those that would have been there without it.
 
+mod server;
+
 use std::{
     collections::HashMap,
-    os::unix::fs::PermissionsExt,
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
@@ -21,11 +22,11 @@ use futures_util::future::BoxFuture;
 use infra::{
     broker::{Outgoing, Pace, Producer},
     clock,
-    database::{self, Access, Connection, Database, DatabaseError},
+    database::{Access, Connection, Database, DatabaseError},
     embedded::{EmbeddedBroker, EmbeddedPostgres},
     parked::{self, Parked},
     read_model::{employee, timeline, version},
-    sealing::{self, Keyring, MasterKey, Place, SubjectKey},
+    sealing::{self, Keyring, Place, SubjectKey},
 };
 use projection_workers::{
     ProjectionWorkers,
@@ -84,8 +85,7 @@ struct World {
     keyring: Keyring,
     bulk: Producer,
     _broker: EmbeddedBroker,
-    _postgres: EmbeddedPostgres,
-    _folder: tempfile::TempDir,
+    _server: (EmbeddedPostgres, tempfile::TempDir),
     /// What was sent last to each partition.
     sent: HashMap<i32, i64>,
     position: i64,
@@ -202,29 +202,17 @@ struct Rows {
 
 impl World {
     async fn start() -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("tenure-poison-")
-            .tempdir_in("/tmp")
-            .expect("a folder");
-        // The server runs as another user, who must pass through.
-        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).expect("permissions");
-        let master = MasterKey::from_base64(&format!("{}=", "A".repeat(43))).expect("a key");
-        let postgres = EmbeddedPostgres::start(&folder.path().join("postgres"), &master)
-            .await
-            .expect("a server");
-        database::migrate(&postgres.url, &master).await.expect("migrated");
-        let database = Database::new(&postgres.url, &master).expect("an address");
-        let broker = EmbeddedBroker::start(&folder.path().join("broker"))
+        let (database, keyring, _, server) = server::start("poison").await;
+        let broker = EmbeddedBroker::start(&server.1.path().join("broker"))
             .await
             .expect("a broker");
         broker.brokers.ensure_topics(PARTITIONS, 1).await.expect("topics");
         Self {
-            keyring: Keyring::new(master, database.clone()),
+            keyring,
             bulk: Producer::new(&broker.brokers, Pace::BULK).expect("a producer"),
             database,
             _broker: broker,
-            _postgres: postgres,
-            _folder: folder,
+            _server: server,
             sent: HashMap::new(),
             position: 0,
         }

@@ -1,10 +1,11 @@
 //! Who is told of which exit, on a real Postgres: whatever the order in which people's streams arrive, everybody of the team is told
 //! once, in history what is history.
 
+mod server;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    os::unix::fs::PermissionsExt,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -17,10 +18,10 @@ use domain::{
 use futures_util::future::BoxFuture;
 use infra::{
     clock,
-    database::{self, Access, Connection, Database, DatabaseError},
+    database::{Access, Connection, Database, DatabaseError},
     embedded::EmbeddedPostgres,
     outbox,
-    sealing::{Keyring, MasterKey},
+    sealing::Keyring,
     teams as tables,
 };
 use projection_workers::{
@@ -44,49 +45,39 @@ const WAITING_MAX: i64 = 100_000;
 type Heard = BTreeSet<(EmployeeId, EmployeeId, Date, Relation)>;
 
 struct World {
-    runtime: Runtime,
     database: Database,
     keyring: Keyring,
-    /// Ends when the process does.
     _server: (EmbeddedPostgres, tempfile::TempDir),
+    runtime: Runtime,
 }
 
-/// One server for all tests of this file; each works for tenants of its own.
-fn world() -> &'static World {
-    static WORLD: OnceLock<World> = OnceLock::new();
-    WORLD.get_or_init(|| {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let (database, keyring, server) = runtime.block_on(async {
-            let folder = tempfile::Builder::new()
-                .prefix("tenure-teams-")
-                .tempdir_in("/tmp")
-                .expect("a folder");
-            // The server runs as another user, who must pass through.
-            std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).expect("permissions");
-            let master = MasterKey::from_base64(&format!("{}=", "A".repeat(43))).expect("a key");
-            let postgres = EmbeddedPostgres::start(&folder.path().join("postgres"), &master)
-                .await
-                .expect("a server");
-            database::migrate(&postgres.url, &master).await.expect("migrated");
-            let database = Database::new(&postgres.url, &master).expect("an address");
-            (database.clone(), Keyring::new(master, database), (postgres, folder))
-        });
-        World {
-            runtime,
-            database,
-            keyring,
-            _server: server,
-        }
-    })
+/// One server for all tests of this file that run at a time; each works for tenants of its own.
+fn world() -> Arc<World> {
+    static WORLD: Mutex<Weak<World>> = Mutex::new(Weak::new());
+    // A test that failed while it started the server left nothing half done.
+    let mut known = WORLD.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(world) = known.upgrade() {
+        return world;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let (database, keyring, _, server) = runtime.block_on(server::start("teams"));
+    let world = Arc::new(World {
+        database,
+        keyring,
+        _server: server,
+        runtime,
+    });
+    *known = Arc::downgrade(&world);
+    world
 }
 
 /// A tenant's teams, and the log of its people.
 struct Company {
-    world: &'static World,
+    world: Arc<World>,
     tenant: TenantId,
     teams: Teams,
     position: i64,
@@ -99,9 +90,9 @@ impl Company {
         let tenant = TenantId::from_uuid(clock::new_id());
         world.keyring.ensure_tenant(tenant).await.expect("a key");
         Self {
-            world,
             tenant,
             teams: Teams::new(world.database.clone(), world.keyring.clone(), Arc::new(Notify::new())),
+            world,
             position: 0,
             people: BTreeMap::new(),
         }
@@ -578,9 +569,10 @@ fn the_order_of_arrival_leaves_no_trace() {
     let mut runner = TestRunner::new_with_rng(config, rng);
     let mut told = 0;
     let seen = std::cell::RefCell::new(&mut told);
+    let world = world();
     runner
         .run(&story(), |(streams, orders)| {
-            world().runtime.block_on(async {
+            world.runtime.block_on(async {
                 let expected = expected(&streams);
                 **seen.borrow_mut() += expected.len();
                 for order in &orders {

@@ -21,10 +21,11 @@ use infra::{
     database::Access,
     model_registry,
     outcome::{self, Outcome, Verdict},
+    read_model::readiness,
 };
 use schemas::{codec::AnyCommand, topics};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{COMMAND_BYTES_MAX, WAIT_DEFAULT, WAIT_MAX};
@@ -143,6 +144,7 @@ pub async fn employee_command(
     responses(
         (status = 200, body = CommandAnswer),
         (status = 202, body = CommandAnswer),
+        (status = 400, body = inline(super::ProblemDocument)),
         (status = 403, body = inline(super::ProblemDocument)),
         (status = 409, body = inline(super::ProblemDocument)),
     ),
@@ -173,30 +175,52 @@ pub async fn tenant_command(
     if let domain::tenant::Command::PromoteModel { model, .. }
     | domain::tenant::Command::Challenge { model: Some(model), .. } = tenant
     {
-        in_registry(&service, actor.tenant, model, "notice").await?;
+        in_registry(&service, actor.tenant, model, None).await?;
     }
     let stream = StreamId::new(actor.tenant, Kind::Tenant, actor.tenant);
     send(&service, &actor, &headers, stream, command).await
 }
 
-/// Only a model that is there, and that answers the question, can be promoted: scores would stop, or be about something else.
-async fn in_registry(service: &CommandService, tenant: TenantId, version: &str, target: &str) -> Result<(), Problem> {
+/// Only a model that is there, and that answers the question (of a career program; none: the flight risk), can be promoted:
+/// scores would stop, or be about something else.
+async fn in_registry(
+    service: &CommandService,
+    tenant: TenantId,
+    version: &str,
+    asked: Option<ProgramId>,
+) -> Result<(), Problem> {
     let wanted = version.to_owned();
-    let found = service
+    let (found, program) = service
         .database
         .transact(Access::Read, &[tenant], move |connection| {
-            Box::pin(async move { model_registry::target(connection, tenant, &wanted).await })
+            Box::pin(async move {
+                let found = model_registry::target(connection, tenant, &wanted).await?;
+                let program = match asked {
+                    Some(id) => readiness::load_program(connection, tenant, id.uuid()).await?,
+                    None => None,
+                };
+                Ok((found, program))
+            })
         })
         .await
         .map_err(|error| Problem::internal(&error))?;
-    match found {
-        Some(found) if found == target => Ok(()),
-        Some(found) => Err(Problem::bad_request(format!(
-            "the model {version} tells {found}, and what is asked for is {target}: GraphQL `models` lists each with its target"
-        ))),
-        None => Err(Problem::bad_request(format!(
+    let Some(found) = found else {
+        return Err(Problem::bad_request(format!(
             "there is no model {version} in the registry: GraphQL `models` lists those that there are"
-        ))),
+        )));
+    };
+    let answers = match (asked, &program) {
+        (None, _) => found.get("kind").is_some_and(|kind| kind == "notice"),
+        (Some(_), Some(program)) => found.get("paths") == Some(&json!([program.path()])),
+        // Not there, or not projected yet: the aggregate knows; and the scorer uses no model that tells something else.
+        (Some(_), None) => true,
+    };
+    if answers {
+        Ok(())
+    } else {
+        Err(Problem::bad_request(format!(
+            "the model {version} was trained for something else: GraphQL `models` lists each with its target and program"
+        )))
     }
 }
 
@@ -235,7 +259,7 @@ pub async fn program_command(
     };
     require(&actor, policy::for_program_command(wanted))?;
     if let domain::program::Command::PromoteModel { model, .. } = wanted {
-        in_registry(&service, actor.tenant, model, "promotion").await?;
+        in_registry(&service, actor.tenant, model, Some(program)).await?;
     }
     let stream = StreamId::new(actor.tenant, Kind::Program, program);
     send(&service, &actor, &headers, stream, command).await
@@ -513,7 +537,6 @@ fn wait(headers: &HeaderMap) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn map(value: Value) -> Map<String, Value> {
         value.as_object().cloned().expect("an object")
