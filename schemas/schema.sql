@@ -8,6 +8,48 @@ RETURN (COALESCE(NULLIF(current_setting('app.tenants'::text, true), ''::text), '
 ;
 grant execute on function app_tenants() to public;
 
+CREATE OR REPLACE FUNCTION public.employee_at(on_day date, known timestamp with time zone)
+ RETURNS TABLE(tenant uuid, id uuid, connection uuid, remote_id text, display_name text, work_email text, work_phone text, mobile_phone text, job_title text, department text, division text, location text, manager uuid, status text, hired_on date, left_on date, notice_on date, last_day date, weekly_minutes integer, objects_to_scoring boolean, next_change_on date, "position" bigint)
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+    select p.tenant, p.id, p.connection, p.remote_id, p.display_name, null::text, null::text, null::text,
+           v.job_title, v.department, v.division, v.location, v.manager,
+           case when p.status = 'ERASED' then 'ERASED'
+                when v.effective_from > on_day then 'PREHIRE'
+                when v.standing = 'ENDED' then 'LEFT'
+                when v.standing = 'DELETED' then 'DELETED'
+                when v.notice_on is not null then 'ON_NOTICE'
+                when v.standing = 'ON_LEAVE' then 'ON_LEAVE'
+                else 'ACTIVE' end,
+           p.hired_on, l.left_on, v.notice_on,
+           case when l.left_on is not null then l.left_on - 1
+                when v.last_day is not null then v.last_day
+                -- An end that was known, though no notice named it.
+                else (select min(x.effective_from) - 1 from employee_version x
+                       where x.tenant = p.tenant and x.employee = p.id and x.standing = 'ENDED' and x.effective_from > on_day
+                         and x.recorded_from <= least(known, (on_day + 1)::timestamp at time zone 'UTC' - interval '1 microsecond')
+                         and least(known, (on_day + 1)::timestamp at time zone 'UTC' - interval '1 microsecond') < x.recorded_to) end,
+           v.weekly_minutes, v.objects_to_scoring, null::date, v.position
+      from employee p
+           cross join lateral (
+             select * from employee_version x
+              where x.tenant = p.tenant and x.employee = p.id and x.standing <> 'UNKNOWN'
+                and (x.effective_from <= on_day and on_day < x.effective_to and x.recorded_from <= known and known < x.recorded_to
+                     or p.hired_on > on_day and x.effective_from <= p.hired_on and p.hired_on < x.effective_to
+                        and x.recorded_from <= least(known, (on_day + 1)::timestamp at time zone 'UTC' - interval '1 microsecond')
+                        and least(known, (on_day + 1)::timestamp at time zone 'UTC' - interval '1 microsecond') < x.recorded_to)
+              order by x.effective_from limit 1) v
+           -- Since when without a break.
+           left join lateral (
+             select coalesce(max(x.effective_to) filter (where x.standing <> 'ENDED'), min(x.effective_from)) as left_on
+               from employee_version x
+              where v.standing = 'ENDED' and v.effective_from <= on_day and x.tenant = p.tenant and x.employee = p.id
+                and x.effective_from <= on_day and x.recorded_from <= known and known < x.recorded_to) l on true
+$function$
+;
+grant execute on function employee_at(date,timestamp with time zone) to public;
+
 CREATE OR REPLACE FUNCTION public.refuse_change()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -17,6 +59,20 @@ begin
 end $function$
 ;
 grant execute on function refuse_change() to public;
+
+CREATE OR REPLACE FUNCTION public.risk_at(of_tenant uuid, of_employee uuid, on_day date, known timestamp with time zone)
+ RETURNS TABLE(tenant uuid, employee uuid, probability double precision, horizon_days smallint, band text, factors json, model text, scored_at timestamp with time zone, "position" bigint, vector text)
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+    select h.tenant, h.employee, h.probability, h.horizon_days, h.band, h.factors, h.model, h.scored_at, h.scored_position, h.vector
+      from risk_history h
+     where h.tenant = of_tenant and h.employee = of_employee and h.recorded_at <= known
+       and h.scored_at < (on_day + 1)::timestamp at time zone 'UTC' and h.probability is not null
+     order by h.position desc limit 1
+$function$
+;
+grant execute on function risk_at(uuid,uuid,date,timestamp with time zone) to public;
 
 CREATE OR REPLACE PROCEDURE public.tenure_guard_partition(IN partition regclass)
  LANGUAGE plpgsql
@@ -226,6 +282,9 @@ create table employee_version (
     manager uuid,
     weekly_minutes integer,
     "position" bigint not null,
+    notice_on date,
+    last_day date,
+    objects_to_scoring boolean not null default false,
     constraint employee_version_check CHECK ((effective_from < effective_to)),
     constraint employee_version_check1 CHECK ((recorded_from < recorded_to)),
     constraint employee_version_pkey PRIMARY KEY (tenant, employee, effective_from, recorded_from)
@@ -474,6 +533,8 @@ create table risk_history (
     model text not null,
     scored_at timestamp with time zone not null,
     scored_position bigint not null,
+    recorded_at timestamp with time zone not null,
+    vector text,
     constraint risk_history_pkey PRIMARY KEY (tenant, employee, "position")
 );
 alter table risk_history enable row level security;

@@ -59,6 +59,8 @@ pub enum Permission {
     SeeAggregates,
     /// See figures over groups smaller than [`GROUP_SIZE_MIN`].
     SeeSmallGroups,
+    /// See all of that of past days, as it was and as it was known.
+    SeeHistory,
     WriteNotes,
     /// Reviews, assessments, surveys, absences, overtime, recognition, notice.
     RecordFacts,
@@ -75,7 +77,7 @@ pub enum Permission {
 }
 
 impl Permission {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::SeeEmployees,
         Self::SeeNames,
         Self::SeeContacts,
@@ -83,6 +85,7 @@ impl Permission {
         Self::SeeRisk,
         Self::SeeAggregates,
         Self::SeeSmallGroups,
+        Self::SeeHistory,
         Self::WriteNotes,
         Self::RecordFacts,
         Self::ReviewRisk,
@@ -151,10 +154,14 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
             permission,
             Permission::ManageModels | Permission::ManageTenant | Permission::Backfill
         ),
-        Role::Executive => matches!(permission, Permission::SeeAggregates),
+        Role::Executive => matches!(permission, Permission::SeeAggregates | Permission::SeeHistory),
         Role::Analyst => matches!(
             permission,
-            Permission::SeeEmployees | Permission::SeeRisk | Permission::SeeAggregates | Permission::ManageModels
+            Permission::SeeEmployees
+                | Permission::SeeRisk
+                | Permission::SeeAggregates
+                | Permission::SeeHistory
+                | Permission::ManageModels
         ),
         Role::Admin => true,
     }
@@ -217,11 +224,11 @@ mod tests {
         assert_eq!(
             table,
             [
-                "xxxxx..xxx...... store_manager",
-                "xxxxxxxxxxx..xx. hr_manager",
-                ".....x.......... executive",
-                "x...xx.....x.... analyst",
-                "xxxxxxxxxxxxxxxx admin",
+                "xxxxx...xxx...... store_manager",
+                "xxxxxxxxxxxx..xx. hr_manager",
+                ".....x.x......... executive",
+                "x...xx.x....x.... analyst",
+                "xxxxxxxxxxxxxxxxx admin",
             ]
         );
     }

@@ -30,7 +30,7 @@ use uuid::Uuid;
 
 use crate::{
     runner::{Opened, Owned, Projection},
-    version::{Attribute, Standing, Versions},
+    version::{Attribute, Notice, Standing, Versions},
 };
 
 /// Employees whose day has come that one transaction takes.
@@ -361,13 +361,19 @@ fn facts(event: &employee::Event) -> Vec<Attribute> {
             facts.extend(hired.hours.map(|hours| Attribute::Hours(i32::from(hours.0))));
             facts
         }
-        employee::Event::Rehired { .. }
-        | employee::Event::LeaveEnded { .. }
-        | employee::Event::TerminationReversed { .. } => {
-            vec![Attribute::Standing(Standing::Working)]
+        employee::Event::Rehired { .. } | employee::Event::TerminationReversed { .. } => {
+            vec![Attribute::Standing(Standing::Working), Attribute::Notice(None)]
         }
         employee::Event::LeaveStarted { .. } => vec![Attribute::Standing(Standing::OnLeave)],
-        employee::Event::Terminated(_) => vec![Attribute::Standing(Standing::Ended)],
+        employee::Event::LeaveEnded { .. } => vec![Attribute::Standing(Standing::Working)],
+        employee::Event::NoticeGiven(notice) => vec![Attribute::Notice(Some(Notice {
+            on: notice.on,
+            last_day: notice.last_day,
+        }))],
+        employee::Event::NoticeWithdrawn { .. } => vec![Attribute::Notice(None)],
+        employee::Event::Terminated(_) => vec![Attribute::Standing(Standing::Ended), Attribute::Notice(None)],
+        employee::Event::ScoringObjected(_) => vec![Attribute::ObjectsToScoring(true)],
+        employee::Event::ScoringObjectionWithdrawn(_) => vec![Attribute::ObjectsToScoring(false)],
         employee::Event::SourceRecordDeleted { .. } => vec![Attribute::Standing(Standing::Deleted)],
         employee::Event::Transferred(moved) | employee::Event::Promoted(moved) => {
             vec![Attribute::Job(moved.to.clone())]
@@ -375,8 +381,6 @@ fn facts(event: &employee::Event) -> Vec<Attribute> {
         employee::Event::ManagerChanged { to, .. } => vec![Attribute::Manager(to.map(Uuid::from))],
         employee::Event::HoursChanged { to, .. } => vec![Attribute::Hours(i32::from(to.0))],
         employee::Event::PayChanged(_)
-        | employee::Event::NoticeGiven(_)
-        | employee::Event::NoticeWithdrawn { .. }
         | employee::Event::ContactChanged { .. }
         | employee::Event::DemographicsChanged { .. }
         | employee::Event::SourceFieldsKept { .. }
@@ -387,8 +391,6 @@ fn facts(event: &employee::Event) -> Vec<Attribute> {
         | employee::Event::AbsenceRecorded(_)
         | employee::Event::OvertimeRecorded(_)
         | employee::Event::NoteWritten(_)
-        | employee::Event::ScoringObjected(_)
-        | employee::Event::ScoringObjectionWithdrawn(_)
         | employee::Event::ColleagueLeft(_)
         | employee::Event::ColleagueStayed(_)
         | employee::Event::Erased(_) => vec![],
@@ -403,20 +405,6 @@ fn details(row: &mut EmployeeRow, event: &employee::Event) {
             contact(row, hired.name.open(), hired.contact.open());
         }
         employee::Event::ContactChanged { name, contact: to, .. } => contact(row, name.open(), to.open()),
-        employee::Event::NoticeGiven(notice) => {
-            row.notice_on = Some(notice.on);
-            row.last_day = notice.last_day;
-        }
-        employee::Event::NoticeWithdrawn { .. }
-        | employee::Event::Rehired { .. }
-        | employee::Event::TerminationReversed { .. } => {
-            row.notice_on = None;
-            row.last_day = None;
-        }
-        employee::Event::Terminated(ending) => {
-            row.notice_on = None;
-            row.last_day = ending.on.pred_opt();
-        }
         employee::Event::ScoringObjected(_) => row.objects_to_scoring = true,
         employee::Event::ScoringObjectionWithdrawn(_) => row.objects_to_scoring = false,
         employee::Event::Erased(_) => {
@@ -424,7 +412,12 @@ fn details(row: &mut EmployeeRow, event: &employee::Event) {
             row.remote_id = None;
             Status::Erased.name().clone_into(&mut row.status);
         }
-        employee::Event::Transferred(_)
+        employee::Event::Rehired { .. }
+        | employee::Event::NoticeGiven(_)
+        | employee::Event::NoticeWithdrawn { .. }
+        | employee::Event::Terminated(_)
+        | employee::Event::TerminationReversed { .. }
+        | employee::Event::Transferred(_)
         | employee::Event::Promoted(_)
         | employee::Event::ManagerChanged { .. }
         | employee::Event::PayChanged(_)
@@ -456,12 +449,15 @@ fn contact(row: &mut EmployeeRow, name: Option<&employee::Name>, contact: Option
 /// Brings the row to what is true today.
 fn as_of_today(row: &mut EmployeeRow, versions: &Versions, today: Date) {
     row.next_change_on = versions.next_change(today);
-    let standing = versions
+    let known = versions
         .on(today)
-        .map_or(Standing::Unknown, |version| Standing::from_name(&version.standing));
+        .filter(|version| version.standing != Standing::Unknown.name());
+    let standing = known.map_or(Standing::Unknown, |version| Standing::from_name(&version.standing));
     // Before the first day people are shown with what they will be.
-    let version = versions.on(today).or_else(|| versions.on(row.hired_on));
+    let version = known.or_else(|| versions.on(row.hired_on));
     if let Some(version) = version {
+        row.notice_on = version.notice_on;
+        row.last_day = version.last_day.or_else(|| versions.next_end(today)?.pred_opt());
         row.job_title.clone_from(&version.job_title);
         row.department.clone_from(&version.department);
         row.division.clone_from(&version.division);
@@ -473,6 +469,9 @@ fn as_of_today(row: &mut EmployeeRow, versions: &Versions, today: Date) {
         Standing::Ended => versions.since(today, |version| version.standing == Standing::Ended.name()),
         Standing::Unknown | Standing::Working | Standing::OnLeave | Standing::Deleted => None,
     };
+    if let Some(left_on) = row.left_on {
+        row.last_day = left_on.pred_opt();
+    }
     if row.status == Status::Erased.name() {
         return;
     }
@@ -547,6 +546,8 @@ fn history_row(opened: &Opened, event: &risk::Event) -> Option<RiskHistoryRow> {
                 model: assessment.model.clone(),
                 scored_at: assessment.scored_at,
                 scored_position: assessment.position,
+                recorded_at: opened.stored.recorded_at,
+                vector: score.and_then(|score| score.vector.clone()),
             })
         }
         risk::Event::ReadinessAssessed(_) | risk::Event::HumanReviewRecorded(_) => None,
@@ -587,6 +588,9 @@ async fn program_row(
         model: None,
         position: 0,
     });
+    if row.position >= opened.stored.position {
+        return Ok(()); // applied, when a batch was taken one by one or read models were made again
+    }
     match event {
         program::Event::Defined { name, path, .. } => {
             if !row.is_open() || row.path() != *path {
@@ -622,6 +626,9 @@ async fn tenant_settings(
         challenger: None,
         position: 0,
     });
+    if row.position >= opened.stored.position {
+        return Ok(());
+    }
     match event {
         tenant::Event::Created { name, .. } => name.clone_into(&mut row.name),
         tenant::Event::SettingsChanged { bands, .. } => row.bands = settings::json(*bands),
@@ -653,6 +660,9 @@ async fn connection_row(
         employees: None,
         position: 0,
     });
+    if row.position >= stored.position {
+        return Ok(());
+    }
     match event {
         connection::Event::Connected { vendor, .. } => {
             vendor.company_domain.clone_into(&mut row.company_domain);

@@ -15,6 +15,16 @@ pub enum Attribute {
     Job(domain::employee::Job),
     Manager(Option<Uuid>),
     Hours(i32),
+    /// Given and not withdrawn.
+    Notice(Option<Notice>),
+    ObjectsToScoring(bool),
+}
+
+/// Somebody said that they leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Notice {
+    pub on: Date,
+    pub last_day: Option<Date>,
 }
 
 impl Attribute {
@@ -24,6 +34,8 @@ impl Attribute {
             Self::Job(_) => 2,
             Self::Manager(_) => 4,
             Self::Hours(_) => 8,
+            Self::Notice(_) => 16,
+            Self::ObjectsToScoring(_) => 32,
         }
     }
 
@@ -38,6 +50,11 @@ impl Attribute {
             }
             Self::Manager(manager) => row.manager = *manager,
             Self::Hours(minutes) => row.weekly_minutes = Some(*minutes),
+            Self::Notice(notice) => {
+                row.notice_on = notice.map(|notice| notice.on);
+                row.last_day = notice.and_then(|notice| notice.last_day);
+            }
+            Self::ObjectsToScoring(objects) => row.objects_to_scoring = *objects,
         }
     }
 }
@@ -120,6 +137,15 @@ impl Versions {
             .iter()
             .map(|held| held.row.effective_from)
             .filter(|from| *from > day)
+            .min()
+    }
+
+    /// The next day after `day` on which the employment ends, as far as that is known.
+    #[must_use]
+    pub fn next_end(&self, day: Date) -> Option<Date> {
+        let ends = self.believed.iter().map(|held| &held.row);
+        ends.filter(|row| row.effective_from > day && row.standing == Standing::Ended.name())
+            .map(|row| row.effective_from)
             .min()
     }
 
@@ -222,6 +248,9 @@ fn split(rows: &mut Vec<VersionRow>, who: (Uuid, Uuid), on: Date) {
         location: None,
         manager: None,
         weekly_minutes: None,
+        notice_on: None,
+        last_day: None,
+        objects_to_scoring: false,
         position: 0,
     };
     match rows.iter().position(|row| on < row.effective_to) {
@@ -273,6 +302,11 @@ mod tests {
                 .prop_map(Attribute::Standing),
             (0_u128..3).prop_map(|m| Attribute::Manager(Some(Uuid::from_u128(m)))),
             (0..3_i32).prop_map(Attribute::Hours),
+            proptest::option::of(0_u64..12).prop_map(|on| Attribute::Notice(on.map(|on| Notice {
+                on: day(on),
+                last_day: Some(day(on + 30))
+            }))),
+            any::<bool>().prop_map(Attribute::ObjectsToScoring),
         ];
         proptest::collection::vec((0_u64..12, 0_i64..3, what), 1..14).prop_map(|facts| {
             let mut recorded = 0;
@@ -320,19 +354,25 @@ mod tests {
     }
 
     /// What the facts that qualify say, by a naive fold.
-    fn naive(facts: &[Fact], as_of: u64, known_at: i64) -> (Option<String>, Option<Uuid>, Option<i32>) {
+    fn naive(
+        facts: &[Fact],
+        as_of: u64,
+        known_at: i64,
+    ) -> (Option<String>, Option<Uuid>, Option<i32>, Option<Date>, bool) {
         let mut qualifying: Vec<(usize, &Fact)> = facts
             .iter()
             .enumerate()
             .filter(|(_, fact)| fact.on <= as_of && fact.recorded <= known_at)
             .collect();
         qualifying.sort_by_key(|(index, fact)| (fact.on, *index));
-        let mut answer = (None, None, None);
+        let mut answer = (None, None, None, None, false);
         for (_, fact) in qualifying {
             match &fact.what {
                 Attribute::Standing(standing) => answer.0 = Some(standing.name().to_owned()),
                 Attribute::Manager(manager) => answer.1 = *manager,
                 Attribute::Hours(minutes) => answer.2 = Some(*minutes),
+                Attribute::Notice(notice) => answer.3 = notice.and_then(|notice| notice.last_day),
+                Attribute::ObjectsToScoring(objects) => answer.4 = *objects,
                 Attribute::Job(_) => {}
             }
         }
@@ -351,8 +391,9 @@ mod tests {
                     }).collect();
                     prop_assert!(found.len() <= 1, "versions overlap");
                     let expected = naive(&facts, as_of, known_at);
-                    let answer = found.first().map_or((None, None, None), |row| {
-                        (Some(row.standing.clone()).filter(|standing| standing != Standing::Unknown.name()), row.manager, row.weekly_minutes)
+                    let answer = found.first().map_or((None, None, None, None, false), |row| {
+                        let standing = Some(row.standing.clone()).filter(|standing| standing != Standing::Unknown.name());
+                        (standing, row.manager, row.weekly_minutes, row.last_day, row.objects_to_scoring)
                     });
                     prop_assert_eq!(answer, expected, "as of {}, known at {}", as_of, known_at);
                 }

@@ -339,7 +339,7 @@ impl World {
                     Ok((
                         employee::load(c, &who).await?.pop(),
                         version::load_believed(c, &who).await?,
-                        timeline::page(c, tenant, person.uuid(), None, 100).await?,
+                        timeline::page(c, tenant, person.uuid(), (None, 100), None).await?,
                     ))
                 })
             })

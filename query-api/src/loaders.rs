@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use async_graphql::dataloader::{DataLoader, Loader};
 use domain::id::{EmployeeId, ProgramId, TenantId};
 use infra::read_model::{
-    employee::{self, EmployeeRow},
-    query::{self, FoundRow, TeamPage},
+    employee::EmployeeRow,
+    query::{self, Filter, FoundRow, Moment, TeamPage},
     readiness::{self, ProgramRow, ReadinessRow},
-    risk::{self, RiskRow},
+    risk::RiskRow,
 };
 use uuid::Uuid;
 
@@ -35,8 +35,23 @@ impl Loaders {
     }
 }
 
-/// A person in a tenant.
-pub type PersonKey = (TenantId, EmployeeId);
+/// A person in a tenant, today or as they were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PersonKey {
+    pub tenant: TenantId,
+    pub employee: EmployeeId,
+    pub at: Option<Moment>,
+}
+
+impl PersonKey {
+    pub const fn today(tenant: TenantId, employee: EmployeeId) -> Self {
+        Self {
+            tenant,
+            employee,
+            at: None,
+        }
+    }
+}
 
 pub struct People(Store);
 
@@ -45,21 +60,36 @@ impl Loader<PersonKey> for People {
     type Error = SharedError;
 
     async fn load(&self, keys: &[PersonKey]) -> Result<HashMap<PersonKey, EmployeeRow>, SharedError> {
-        let mut found = HashMap::with_capacity(keys.len());
-        for (tenant, keys) in by_tenant(keys) {
-            let rows = self
-                .0
-                .read(tenant, move |connection| {
-                    Box::pin(async move { employee::load(connection, &keys).await })
-                })
-                .await?;
-            found.extend(
-                rows.into_iter()
-                    .map(|row| ((tenant, EmployeeId::from_uuid(row.id)), row)),
-            );
-        }
-        Ok(found)
+        let found = found(&self.0, keys, false).await?;
+        Ok(found.into_iter().map(|(key, found)| (key, found.employee)).collect())
     }
+}
+
+/// What there is of `keys`, with scores or without.
+async fn found(
+    store: &Store,
+    keys: &[PersonKey],
+    with_risk: bool,
+) -> Result<HashMap<PersonKey, FoundRow>, SharedError> {
+    let mut found = HashMap::with_capacity(keys.len());
+    for ((tenant, at), keys) in by_tenant(keys) {
+        let rows = store
+            .read(tenant, move |connection| {
+                Box::pin(async move {
+                    let filter = Filter {
+                        at,
+                        ..Filter::default()
+                    };
+                    query::employees_by_id(connection, tenant, &keys, &filter, with_risk).await
+                })
+            })
+            .await?;
+        found.extend(rows.into_iter().map(|row| {
+            let employee = EmployeeId::from_uuid(row.employee.id);
+            (PersonKey { tenant, employee, at }, row)
+        }));
+    }
+    Ok(found)
 }
 
 pub struct Risks(Store);
@@ -69,32 +99,30 @@ impl Loader<PersonKey> for Risks {
     type Error = SharedError;
 
     async fn load(&self, keys: &[PersonKey]) -> Result<HashMap<PersonKey, RiskRow>, SharedError> {
-        let mut found = HashMap::with_capacity(keys.len());
-        for (tenant, keys) in by_tenant(keys) {
-            let rows = self
-                .0
-                .read(tenant, move |connection| {
-                    Box::pin(async move { risk::load(connection, &keys).await })
-                })
-                .await?;
-            found.extend(
-                rows.into_iter()
-                    .map(|row| ((tenant, EmployeeId::from_uuid(row.employee)), row)),
-            );
-        }
-        Ok(found)
+        let found = found(&self.0, keys, true).await?;
+        Ok(found
+            .into_iter()
+            .filter_map(|(key, found)| Some((key, found.risk?)))
+            .collect())
     }
 }
 
 pub struct Readiness(Store);
 
-impl Loader<PersonKey> for Readiness {
+/// Of today: what is kept of the past is not enough to show.
+impl Loader<(TenantId, EmployeeId)> for Readiness {
     type Value = Vec<ReadinessRow>;
     type Error = SharedError;
 
-    async fn load(&self, keys: &[PersonKey]) -> Result<HashMap<PersonKey, Vec<ReadinessRow>>, SharedError> {
-        let mut found: HashMap<PersonKey, Vec<ReadinessRow>> = HashMap::with_capacity(keys.len());
-        for (tenant, keys) in by_tenant(keys) {
+    async fn load(
+        &self,
+        keys: &[(TenantId, EmployeeId)],
+    ) -> Result<HashMap<(TenantId, EmployeeId), Vec<ReadinessRow>>, SharedError> {
+        let mut found: HashMap<(TenantId, EmployeeId), Vec<ReadinessRow>> = HashMap::with_capacity(keys.len());
+        let tenants: BTreeSet<TenantId> = keys.iter().map(|(tenant, _)| *tenant).collect();
+        for tenant in tenants {
+            let of_tenant = keys.iter().filter(|(of, _)| *of == tenant);
+            let keys: Vec<_> = of_tenant.map(|(tenant, id)| (*tenant, Uuid::from(*id))).collect();
             let rows = self
                 .0
                 .read(tenant, move |connection| {
@@ -139,13 +167,10 @@ impl Loader<(TenantId, ProgramId)> for Programs {
     }
 }
 
-fn by_tenant(keys: &[PersonKey]) -> BTreeMap<TenantId, Vec<(TenantId, Uuid)>> {
-    let mut by_tenant: BTreeMap<TenantId, Vec<(TenantId, Uuid)>> = BTreeMap::new();
-    for (tenant, employee) in keys {
-        by_tenant
-            .entry(*tenant)
-            .or_default()
-            .push((*tenant, Uuid::from(*employee)));
+fn by_tenant(keys: &[PersonKey]) -> BTreeMap<(TenantId, Option<Moment>), Vec<EmployeeId>> {
+    let mut by_tenant: BTreeMap<_, Vec<EmployeeId>> = BTreeMap::new();
+    for key in keys {
+        by_tenant.entry((key.tenant, key.at)).or_default().push(key.employee);
     }
     by_tenant
 }
@@ -158,6 +183,7 @@ pub struct TeamKey {
     pub after: Option<(Option<String>, EmployeeId)>,
     pub limit: i64,
     pub by_name: bool,
+    pub at: Option<Moment>,
 }
 
 pub struct Teams(Store);
@@ -167,12 +193,15 @@ impl Loader<TeamKey> for Teams {
     type Error = SharedError;
 
     async fn load(&self, keys: &[TeamKey]) -> Result<HashMap<TeamKey, Vec<FoundRow>>, SharedError> {
-        let mut groups: BTreeMap<(TenantId, bool), Vec<TeamKey>> = BTreeMap::new();
+        let mut groups: BTreeMap<(TenantId, bool, Option<Moment>), Vec<TeamKey>> = BTreeMap::new();
         for key in keys {
-            groups.entry((key.tenant, key.by_name)).or_default().push(key.clone());
+            groups
+                .entry((key.tenant, key.by_name, key.at))
+                .or_default()
+                .push(key.clone());
         }
         let mut found: HashMap<TeamKey, Vec<FoundRow>> = HashMap::with_capacity(keys.len());
-        for ((tenant, by_name), keys) in groups {
+        for ((tenant, by_name, at), keys) in groups {
             let pages: Vec<TeamPage> = keys
                 .iter()
                 .map(|key| TeamPage {
@@ -184,7 +213,7 @@ impl Loader<TeamKey> for Teams {
             let rows = self
                 .0
                 .read(tenant, move |connection| {
-                    Box::pin(async move { query::teams(connection, tenant, &pages, by_name).await })
+                    Box::pin(async move { query::teams(connection, tenant, &pages, (by_name, at)).await })
                 })
                 .await?;
             for (index, row) in rows {

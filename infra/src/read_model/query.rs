@@ -2,7 +2,7 @@
 //! refuses the others.
 
 use domain::{
-    Timestamp,
+    Date, Timestamp,
     id::{EmployeeId, TenantId},
     risk::{Band, Factor},
 };
@@ -10,14 +10,35 @@ use sqlx::{Decode, FromRow, Postgres, QueryBuilder, Row, Type, postgres::PgRow, 
 use uuid::Uuid;
 
 use super::{
+    FOR_EVER,
     employee::{EmployeeRow, Status},
     risk::{RiskHistoryRow, RiskRow},
 };
 use crate::database::{Connection, DatabaseError, Doing};
 
+/// A day of the past, and a state of knowledge about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Moment {
+    /// True in the world on this day …
+    pub day: Date,
+    /// … by what was recorded until then, inclusive.
+    pub known_at: Timestamp,
+}
+
+impl Moment {
+    /// The first microsecond after the day, in UTC.
+    #[must_use]
+    pub fn day_ends(&self) -> Timestamp {
+        let next = self.day.succ_opt().unwrap_or(FOR_EVER);
+        next.and_time(chrono::NaiveTime::MIN).and_utc()
+    }
+}
+
 /// Which employees are asked for. What is not named does not matter.
 #[derive(Clone, PartialEq, Default)]
 pub struct Filter {
+    /// None: today, by all that is known.
+    pub at: Option<Moment>,
     /// Part of the name, in any case.
     pub name_part: Option<String>,
     pub department: Option<String>,
@@ -290,7 +311,14 @@ fn push_from(
     let needs_risk = scored_only || !filter.bands.is_empty();
     // Most people are in the lowest band: where it is asked for, too, the list is shorter than the band.
     let by_risk = scored_only || (!filter.bands.is_empty() && !filter.bands.contains(&Band::Low));
-    if joins_risk && by_risk {
+    if let Some(at) = filter.at {
+        push_employees_at(query, at);
+        if joins_risk {
+            query.push(if needs_risk { " join" } else { " left join" });
+            push_risk_at(query, at);
+        }
+        query.push(" where e.tenant = ");
+    } else if joins_risk && by_risk {
         query.push(
             " from risk r cross join lateral (select * from employee where (tenant, id) = (r.tenant, r.employee) offset 0) e where r.tenant = ",
         );
@@ -332,6 +360,34 @@ fn push_from(
             .push_bind(filter.statuses.iter().map(|status| status.name()).collect::<Vec<_>>())
             .push(")");
     }
+}
+
+/// `from` everybody as they were, as `e`.
+fn push_employees_at(query: &mut QueryBuilder<Postgres>, at: Moment) {
+    query.push(" from employee_at(");
+    query
+        .push_bind(at.day)
+        .push("::date, ")
+        .push_bind(at.known_at)
+        .push("::timestamptz) e");
+}
+
+/// The score of each `e` as it was, as `r`, for those who were scored then: employed, and not objecting.
+fn push_risk_at(query: &mut QueryBuilder<Postgres>, at: Moment) {
+    query.push(" lateral risk_at(e.tenant, e.id, ");
+    query
+        .push_bind(at.day)
+        .push("::date, ")
+        .push_bind(at.known_at)
+        .push("::timestamptz) r on e.status = any(")
+        .push_bind(employed())
+        .push(") and not e.objects_to_scoring");
+}
+
+/// The statuses of those who count as heads.
+fn employed() -> Vec<&'static str> {
+    let employed = Status::ALL.into_iter().filter(|status| status.is_employed());
+    employed.map(Status::name).collect()
 }
 
 /// `LIKE` takes `%`, `_` and `\` as signs of its own.
@@ -400,7 +456,7 @@ pub async fn teams(
     connection: &mut Connection,
     tenant: TenantId,
     pages: &[TeamPage],
-    by_name: bool,
+    (by_name, at): (bool, Option<Moment>),
 ) -> Result<Vec<(usize, FoundRow)>, DatabaseError> {
     let mut query = QueryBuilder::new("select e.*, u.page from unnest(");
     query
@@ -425,10 +481,12 @@ pub async fn teams(
     query.push_bind(pages.iter().map(|page| page.limit).collect::<Vec<_>>());
     query
         .push("::bigint[]) with ordinality as u(manager, after_name, after_id, lim, page) cross join lateral (select ");
-    query
-        .push(EMPLOYEE_COLUMNS)
-        .push(" from employee e where e.tenant = ")
-        .push_bind(Uuid::from(tenant));
+    query.push(EMPLOYEE_COLUMNS);
+    match at {
+        Some(at) => push_employees_at(&mut query, at),
+        None => drop(query.push(" from employee e")),
+    }
+    query.push(" where e.tenant = ").push_bind(Uuid::from(tenant));
     query.push(" and e.manager = u.manager and (u.after_id is null or ");
     if by_name {
         // The nameless are last; among them the id decides.
@@ -489,6 +547,7 @@ pub async fn risk_overview(
     connection: &mut Connection,
     tenant: TenantId,
     grouping: Grouping,
+    at: Option<Moment>,
 ) -> Result<Vec<GroupRow>, DatabaseError> {
     let key = match grouping {
         Grouping::Department => "e.department",
@@ -496,23 +555,26 @@ pub async fn risk_overview(
         Grouping::Band => "r.band",
         Grouping::Manager => "e.manager::text",
     };
-    let employed: Vec<&str> = Status::ALL
-        .into_iter()
-        .filter(|status| status.is_employed())
-        .map(Status::name)
-        .collect();
     let mut query = QueryBuilder::new("select ");
     query.push(key);
     query.push(
         " as key, count(*) as headcount, count(r.employee) as scored, avg(r.probability) as average,
           count(*) filter (where r.band = 'LOW') as low, count(*) filter (where r.band = 'MEDIUM') as medium,
-          count(*) filter (where r.band = 'HIGH') as high, count(*) filter (where r.band = 'CRITICAL') as critical
-          from employee e left join risk r on r.tenant = e.tenant and r.employee = e.id where e.tenant = ",
+          count(*) filter (where r.band = 'HIGH') as high, count(*) filter (where r.band = 'CRITICAL') as critical",
     );
+    match at {
+        Some(at) => {
+            push_employees_at(&mut query, at);
+            query.push(" left join");
+            push_risk_at(&mut query, at);
+        }
+        None => drop(query.push(" from employee e left join risk r on r.tenant = e.tenant and r.employee = e.id")),
+    }
     query
+        .push(" where e.tenant = ")
         .push_bind(Uuid::from(tenant))
         .push(" and e.status = any(")
-        .push_bind(employed)
+        .push_bind(employed())
         .push(") group by 1 order by 1 nulls last");
     query
         .build_query_as()
@@ -536,7 +598,14 @@ pub struct HeadsRow {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn departments(connection: &mut Connection, tenant: TenantId) -> Result<Vec<HeadsRow>, DatabaseError> {
+pub async fn departments(
+    connection: &mut Connection,
+    tenant: TenantId,
+    at: Option<Moment>,
+) -> Result<Vec<HeadsRow>, DatabaseError> {
+    if let Some(at) = at {
+        return heads_at(connection, tenant, "e.department", at).await;
+    }
     sqlx::query_as("select department as key, headcount, on_leave, on_notice, departed from department_stats where tenant = $1 order by department")
         .bind(Uuid::from(tenant))
         .fetch_all(connection)
@@ -548,7 +617,14 @@ pub async fn departments(connection: &mut Connection, tenant: TenantId) -> Resul
 ///
 /// # Errors
 /// When the database fails.
-pub async fn team_heads(connection: &mut Connection, tenant: TenantId) -> Result<Vec<HeadsRow>, DatabaseError> {
+pub async fn team_heads(
+    connection: &mut Connection,
+    tenant: TenantId,
+    at: Option<Moment>,
+) -> Result<Vec<HeadsRow>, DatabaseError> {
+    if let Some(at) = at {
+        return heads_at(connection, tenant, "e.manager::text", at).await;
+    }
     sqlx::query_as("select manager::text as key, headcount, on_leave, on_notice, departed from team_stats where tenant = $1 order by manager")
         .bind(Uuid::from(tenant))
         .fetch_all(connection)
@@ -556,7 +632,31 @@ pub async fn team_heads(connection: &mut Connection, tenant: TenantId) -> Result
         .doing("count teams")
 }
 
-/// A person's assessments before the log position `before` (exclusive), newest first.
+/// Heads by `key`, of a day in the past.
+async fn heads_at(
+    connection: &mut Connection,
+    tenant: TenantId,
+    key: &str,
+    at: Moment,
+) -> Result<Vec<HeadsRow>, DatabaseError> {
+    let mut query = QueryBuilder::new("select ");
+    query
+        .push(key)
+        .push(" as key, count(*) filter (where e.status = any(")
+        .push_bind(employed())
+        .push(
+            ")) as headcount, count(*) filter (where e.status = 'ON_LEAVE') as on_leave, count(*) filter (where e.status = 'ON_NOTICE') as on_notice,
+              count(*) filter (where e.status = 'LEFT') as departed",
+        );
+    push_employees_at(&mut query, at);
+    query.push(" where e.tenant = ").push_bind(Uuid::from(tenant));
+    query.push(" and ").push(key).push(" is not null group by 1 order by 1");
+    let found = query.build_query_as().fetch_all(connection).await;
+    found.doing("count heads of a past day")
+}
+
+/// A person's assessments before the log position `before` (exclusive), newest first: `limit` at most, and of the past only
+/// those of the day and before that were recorded by then.
 ///
 /// # Errors
 /// When the database fails.
@@ -564,14 +664,19 @@ pub async fn risk_history(
     connection: &mut Connection,
     tenant: TenantId,
     employee: EmployeeId,
-    before: Option<i64>,
-    limit: i64,
+    (before, limit): (Option<i64>, i64),
+    at: Option<Moment>,
 ) -> Result<Vec<RiskHistoryRow>, DatabaseError> {
-    sqlx::query_as("select * from risk_history where tenant = $1 and employee = $2 and position < $3 order by position desc limit $4")
+    sqlx::query_as(
+        "select * from risk_history where tenant = $1 and employee = $2 and position < $3 and ($5 is null or recorded_at <= $5)
+            and ($6 is null or scored_at < $6) order by position desc limit $4",
+    )
         .bind(Uuid::from(tenant))
         .bind(Uuid::from(employee))
         .bind(before.unwrap_or(i64::MAX))
         .bind(limit)
+        .bind(at.map(|at| at.known_at))
+        .bind(at.map(|at| at.day_ends()))
         .fetch_all(connection)
         .await
         .doing("read a risk's history")

@@ -38,6 +38,9 @@ pub struct RiskHistoryRow {
     pub model: String,
     pub scored_at: Timestamp,
     pub scored_position: i64,
+    pub recorded_at: Timestamp,
+    /// The digest of the model's inputs; nothing for scores from before there was one.
+    pub vector: Option<String>,
 }
 
 /// Wraps factors for their JSON column.
@@ -143,10 +146,10 @@ pub async fn add_history(connection: &mut Connection, rows: &[RiskHistoryRow]) -
         return Ok(());
     }
     sqlx::query(
-        "insert into risk_history (tenant, employee, position, probability, horizon_days, band, factors, model, scored_at, scored_position)
-         select tenant, employee, position, probability, horizon_days, band, factors::json, model, scored_at, scored_position
-           from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::double precision[], $5::smallint[], $6::text[], $7::text[], $8::text[], $9::timestamptz[], $10::bigint[])
-                as u(tenant, employee, position, probability, horizon_days, band, factors, model, scored_at, scored_position)
+        "insert into risk_history (tenant, employee, position, probability, horizon_days, band, factors, model, scored_at, scored_position, recorded_at, vector)
+         select tenant, employee, position, probability, horizon_days, band, factors::json, model, scored_at, scored_position, recorded_at, vector
+           from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::double precision[], $5::smallint[], $6::text[], $7::text[], $8::text[], $9::timestamptz[], $10::bigint[], $11::timestamptz[], $12::text[])
+                as u(tenant, employee, position, probability, horizon_days, band, factors, model, scored_at, scored_position, recorded_at, vector)
          on conflict do nothing",
     )
     .bind(rows.iter().map(|r| r.tenant).collect::<Vec<_>>())
@@ -159,6 +162,8 @@ pub async fn add_history(connection: &mut Connection, rows: &[RiskHistoryRow]) -
     .bind(rows.iter().map(|r| r.model.as_str()).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.scored_at).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.scored_position).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.recorded_at).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.vector.as_deref()).collect::<Vec<_>>())
     .execute(connection)
     .await
     .doing("write risk history")
@@ -172,7 +177,7 @@ pub async fn add_history(connection: &mut Connection, rows: &[RiskHistoryRow]) -
 pub async fn clear_history(connection: &mut Connection, employees: &[(TenantId, Uuid)]) -> Result<(), DatabaseError> {
     let (tenants, ids) = keys(employees);
     sqlx::query(
-        "update risk_history h set probability = null, factors = '[]'
+        "update risk_history h set probability = null, factors = '[]', vector = null
            from unnest($1::uuid[], $2::uuid[]) as u(tenant, employee) where (h.tenant, h.employee) = (u.tenant, u.employee)",
     )
     .bind(tenants)

@@ -3,6 +3,7 @@
 use domain::{Date, Timestamp, id::TenantId};
 use uuid::Uuid;
 
+use super::query::Moment;
 use crate::database::{Connection, DatabaseError, Doing};
 
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
@@ -54,7 +55,8 @@ pub async fn add(connection: &mut Connection, rows: &[TimelineRow]) -> Result<()
     .map(drop)
 }
 
-/// A person's newest entries before `before` (exclusive), newest first.
+/// A person's newest entries before `before` (exclusive), newest first: `limit` at most, and of the past only those that were true
+/// and recorded by then.
 ///
 /// # Errors
 /// When the database fails.
@@ -62,14 +64,19 @@ pub async fn page(
     connection: &mut Connection,
     tenant: TenantId,
     employee: Uuid,
-    before: Option<i64>,
-    limit: i64,
+    (before, limit): (Option<i64>, i64),
+    at: Option<Moment>,
 ) -> Result<Vec<TimelineRow>, DatabaseError> {
-    sqlx::query_as("select * from timeline_entry where tenant = $1 and employee = $2 and position < $3 order by position desc limit $4")
+    sqlx::query_as(
+        "select * from timeline_entry where tenant = $1 and employee = $2 and position < $3 and ($5 is null or recorded_at <= $5)
+            and ($6 is null or effective_on <= $6) order by position desc limit $4",
+    )
         .bind(Uuid::from(tenant))
         .bind(employee)
         .bind(before.unwrap_or(i64::MAX))
         .bind(limit)
+        .bind(at.map(|at| at.known_at))
+        .bind(at.map(|at| at.day))
         .fetch_all(connection)
         .await
         .doing("read a timeline")

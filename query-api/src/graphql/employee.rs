@@ -8,8 +8,8 @@ use domain::{
     policy::{Permission, Reach},
 };
 use infra::read_model::{
-    employee::{self as records, EmployeeRow, Status as StatusName},
-    query::{self, Filter, FoundRow, Key, Order, Page},
+    employee::{EmployeeRow, Status as StatusName},
+    query::{self, Filter, FoundRow, Key, Moment, Order, Page},
     risk::RiskRow,
     timeline,
 };
@@ -46,23 +46,31 @@ enum Manager {
 /// A person at work. What the viewer may not see of them is null.
 pub struct Employee {
     row: Arc<EmployeeRow>,
+    /// None: today.
+    at: Option<Moment>,
     score: Score,
     manager: Manager,
 }
 
 impl Employee {
     pub fn new(row: impl Into<Arc<EmployeeRow>>) -> Self {
+        Self::at(row, None)
+    }
+
+    fn at(row: impl Into<Arc<EmployeeRow>>, at: Option<Moment>) -> Self {
         Self {
             row: row.into(),
+            at,
             score: Score::ToLoad,
             manager: Manager::ToLoad,
         }
     }
 
     /// With the score that was read in the same statement.
-    pub fn with_score(found: FoundRow) -> Self {
+    pub fn with_score(found: FoundRow, at: Option<Moment>) -> Self {
         Self {
             row: found.employee.into(),
+            at,
             score: Score::Known(found.risk.map(Arc::new)),
             manager: Manager::ToLoad,
         }
@@ -79,7 +87,11 @@ impl Employee {
     }
 
     fn key(&self, viewer: &Viewer) -> PersonKey {
-        (viewer.0.tenant, self.employee_id())
+        PersonKey {
+            tenant: viewer.0.tenant,
+            employee: self.employee_id(),
+            at: self.at,
+        }
     }
 }
 
@@ -181,12 +193,17 @@ impl Employee {
             Manager::Known(row) => row.clone(),
             Manager::ToLoad => loaders(ctx)?
                 .people
-                .load_one((viewer.0.tenant, EmployeeId::from_uuid(manager)))
+                .load_one(PersonKey {
+                    employee: EmployeeId::from_uuid(manager),
+                    ..self.key(viewer)
+                })
                 .await?
                 .map(Arc::new),
         };
         // A store manager's reports are managed by nobody else; any other manager is none of theirs.
-        Ok(row.filter(|row| viewer.reaches(row) || viewer.is(row)).map(Self::new))
+        Ok(row
+            .filter(|row| viewer.reaches(row) || viewer.is(row))
+            .map(|row| Self::at(row, self.at)))
     }
 
     /// The people whose manager this is, as far as the viewer reaches them.
@@ -216,6 +233,7 @@ impl Employee {
             Some(Key::Id(id) | Key::Risk(_, id)) => Some((None, id)),
         };
         let filter = Filter {
+            at: self.at,
             manager: Some(self.employee_id()),
             ..viewer.scope().unwrap_or_default()
         };
@@ -233,6 +251,7 @@ impl Employee {
             after,
             limit: i64::from(window.size) + 1,
             by_name: order == Order::Name,
+            at: self.at,
         };
         let found = loaders(ctx)?.teams.load_one(key).await?.unwrap_or_default();
         let mut connection = EmployeeConnection::new(found, &window, order, filter);
@@ -256,14 +275,15 @@ impl Employee {
         Ok(row.map(|row| Flat(Risk(row))))
     }
 
-    /// How ready the person is to move up, by career program. Empty: no candidate of any that can be told about, or the viewer
-    /// may not see it.
+    /// How ready the person is to move up, by career program. Empty: no candidate of any that can be told about, the viewer
+    /// may not see it, or it is asked for a past day.
     async fn readiness(&self, ctx: &Context<'_>) -> Result<Vec<Readiness>, crate::error::SharedError> {
         let viewer = Viewer::of(ctx)?;
-        if !self.shows(viewer, Permission::SeeRisk) {
+        if self.at.is_some() || !self.shows(viewer, Permission::SeeRisk) {
             return Ok(vec![]);
         }
-        let rows = loaders(ctx)?.readiness.load_one(self.key(viewer)).await?;
+        let key = (viewer.0.tenant, self.employee_id());
+        let rows = loaders(ctx)?.readiness.load_one(key).await?;
         Ok(rows.unwrap_or_default().into_iter().map(Readiness).collect())
     }
 
@@ -280,11 +300,11 @@ impl Employee {
         if !self.shows(viewer, Permission::SeeRisk) {
             return Ok(Flat(vec![]));
         }
-        let (tenant, id) = self.key(viewer);
+        let PersonKey { tenant, employee, at } = self.key(viewer);
         let before = before.map(|position| position.0);
         let rows = store(ctx)?
             .read(tenant, move |connection| {
-                Box::pin(async move { query::risk_history(connection, tenant, id, before, limit).await })
+                Box::pin(async move { query::risk_history(connection, tenant, employee, (before, limit), at).await })
             })
             .await?;
         Ok(Flat(rows.into_iter().map(RiskAssessment).collect()))
@@ -304,12 +324,14 @@ impl Employee {
         if !self.shows(viewer, Permission::SeeEmployees) {
             return Ok(TimelineConnection::empty());
         }
-        let (tenant, id) = self.key(viewer);
+        let PersonKey { tenant, employee, at } = self.key(viewer);
         let limit = i64::from(window.size) + 1;
         let store = store(ctx)?;
         let rows = store
             .read(tenant, move |connection| {
-                Box::pin(async move { timeline::page(connection, tenant, Uuid::from(id), before, limit).await })
+                Box::pin(
+                    async move { timeline::page(connection, tenant, Uuid::from(employee), (before, limit), at).await },
+                )
             })
             .await?;
         TimelineConnection::open(rows, &window, viewer, &store.keyring).await
@@ -352,7 +374,7 @@ impl EmployeeConnection {
         };
         let entries = found
             .into_iter()
-            .map(|found| (found.key(order), Employee::with_score(found)))
+            .map(|found| (found.key(order), Employee::with_score(found, filter.at)))
             .collect();
         Self {
             entries,
@@ -468,6 +490,7 @@ impl EmployeeFilter {
             )));
         }
         Ok(Filter {
+            at: scope.at,
             name_part: search,
             department: self.department,
             location: self.location,
@@ -485,11 +508,13 @@ pub async fn list(
     window: Window,
     filter: Option<EmployeeFilter>,
     order: EmployeeOrder,
+    at: Option<Moment>,
 ) -> Result<EmployeeConnection, ApiError> {
     let viewer = Viewer::of(ctx)?;
     let Some(scope) = viewer.scope() else {
         return Ok(EmployeeConnection::empty());
     };
+    let scope = Filter { at, ..scope };
     let filter = filter.unwrap_or_default().within(viewer, scope)?;
     let order = match order {
         // A list sorted by name tells names.
@@ -527,20 +552,27 @@ pub async fn list(
                     .iter()
                     .filter(|_| with_managers)
                     .filter_map(|found| found.employee.manager)
-                    .map(|id| (tenant, id))
+                    .map(EmployeeId::from_uuid)
                     .collect();
                 ids.sort_unstable();
                 ids.dedup();
                 let managers = if ids.is_empty() {
                     vec![]
                 } else {
-                    records::load(connection, &ids).await?
+                    let everybody = Filter {
+                        at,
+                        ..Filter::default()
+                    };
+                    query::employees_by_id(connection, tenant, &ids, &everybody, false).await?
                 };
                 Ok((found, managers))
             })
         })
         .await?;
-    let managers: HashMap<Uuid, Arc<EmployeeRow>> = managers.into_iter().map(|row| (row.id, Arc::new(row))).collect();
+    let managers: HashMap<Uuid, Arc<EmployeeRow>> = managers
+        .into_iter()
+        .map(|found| (found.employee.id, Arc::new(found.employee)))
+        .collect();
     let mut connection = EmployeeConnection::new(found, &window, order, filter);
     for (_, employee) in &mut connection.entries {
         if !with_risk {
@@ -554,9 +586,10 @@ pub async fn list(
 }
 
 /// One employee; absent and out of reach look the same.
-pub async fn find(ctx: &Context<'_>, id: EmployeeId) -> Result<Option<Employee>, ApiError> {
+pub async fn find(ctx: &Context<'_>, id: EmployeeId, at: Option<Moment>) -> Result<Option<Employee>, ApiError> {
     let viewer = Viewer::of(ctx)?;
     let Some(scope) = viewer.scope() else { return Ok(None) };
+    let scope = Filter { at, ..scope };
     let tenant = viewer.0.tenant;
     let with_risk = ctx.look_ahead().field("risk").exists();
     let mut found = store(ctx)?
@@ -569,9 +602,9 @@ pub async fn find(ctx: &Context<'_>, id: EmployeeId) -> Result<Option<Employee>,
         .filter(|found| viewer.reaches(&found.employee))
         .map(|found| {
             if with_risk {
-                Employee::with_score(found)
+                Employee::with_score(found, at)
             } else {
-                Employee::new(found.employee)
+                Employee::at(found.employee, at)
             }
         }))
 }
@@ -616,7 +649,7 @@ pub async fn viewer_info(ctx: &Context<'_>) -> Result<ViewerInfo, crate::error::
     {
         Some(own) => loaders(ctx)?
             .people
-            .load_one((viewer.0.tenant, own))
+            .load_one(PersonKey::today(viewer.0.tenant, own))
             .await?
             .map(Employee::new),
         None => None,

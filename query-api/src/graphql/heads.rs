@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, ID, SimpleObject};
 use domain::{id::EmployeeId, policy::Permission};
-use infra::read_model::query::{self, HeadsRow};
+use infra::read_model::query::{self, HeadsRow, Moment};
 
 use super::employee::store;
 use crate::{
@@ -74,12 +74,12 @@ fn shown(rows: &[HeadsRow], viewer: &Viewer) -> Vec<Heads> {
         .collect()
 }
 
-pub async fn departments(ctx: &Context<'_>) -> Result<Vec<Department>, ApiError> {
+pub async fn departments(ctx: &Context<'_>, at: Option<Moment>) -> Result<Vec<Department>, ApiError> {
     let viewer = Viewer::of(ctx)?;
     let tenant = viewer.0.tenant;
     let rows = store(ctx)?
         .read(tenant, move |connection| {
-            Box::pin(async move { query::departments(connection, tenant).await })
+            Box::pin(async move { query::departments(connection, tenant, at).await })
         })
         .await?;
     let heads = shown(&rows, viewer);
@@ -90,12 +90,12 @@ pub async fn departments(ctx: &Context<'_>) -> Result<Vec<Department>, ApiError>
         .collect())
 }
 
-pub async fn teams(ctx: &Context<'_>) -> Result<Vec<Team>, ApiError> {
+pub async fn teams(ctx: &Context<'_>, at: Option<Moment>) -> Result<Vec<Team>, ApiError> {
     let viewer = Viewer::of(ctx)?;
     let tenant = viewer.0.tenant;
     let rows = store(ctx)?
         .read(tenant, move |connection| {
-            Box::pin(async move { query::team_heads(connection, tenant).await })
+            Box::pin(async move { query::team_heads(connection, tenant, at).await })
         })
         .await?;
     let names = manager_names(

@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, SimpleObject};
 use domain::policy::Permission;
-use infra::read_model::query::{self, GroupRow};
+use infra::read_model::query::{self, GroupRow, Moment};
 
 use super::{employee::store, heads::manager_names, risk::BandCounts, scalar::Grouping};
 use crate::{
@@ -93,12 +93,16 @@ fn sum(rows: &[GroupRow]) -> GroupRow {
     }
 }
 
-pub async fn risk_overview(ctx: &Context<'_>, grouping: Grouping) -> Result<RiskOverview, ApiError> {
+pub async fn risk_overview(
+    ctx: &Context<'_>,
+    grouping: Grouping,
+    at: Option<Moment>,
+) -> Result<RiskOverview, ApiError> {
     let viewer = Viewer::of(ctx)?;
     let tenant = viewer.0.tenant;
     let rows = store(ctx)?
         .read(tenant, move |connection| {
-            Box::pin(async move { query::risk_overview(connection, tenant, grouping.into()).await })
+            Box::pin(async move { query::risk_overview(connection, tenant, grouping.into(), at).await })
         })
         .await?;
     let (mut groups, total) = shown(&rows, viewer.may(Permission::SeeSmallGroups));

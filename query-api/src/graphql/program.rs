@@ -26,6 +26,7 @@ use crate::{
     cursor::{self, Window},
     error::{ApiError, SharedError},
     limits::page_cost,
+    loaders::PersonKey,
 };
 
 /// From which jobs to which jobs people move up.
@@ -169,7 +170,7 @@ impl Readiness {
     /// Whom it is about; null if the record is not there (yet).
     async fn employee(&self, ctx: &Context<'_>) -> Result<Option<Employee>, SharedError> {
         let viewer = Viewer::of(ctx)?;
-        let key = (viewer.0.tenant, EmployeeId::from_uuid(self.0.employee));
+        let key = PersonKey::today(viewer.0.tenant, EmployeeId::from_uuid(self.0.employee));
         let row = loaders(ctx)?.people.load_one(key).await?;
         Ok(row.filter(|row| viewer.reaches(row)).map(Employee::new))
     }

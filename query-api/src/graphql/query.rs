@@ -1,15 +1,16 @@
 //! The root of all questions. Every field names what it takes; `tests.rs` proves each against each role.
 
 use async_graphql::{Context, ID, Object};
-use domain::policy::Permission;
+use domain::{Timestamp, policy::Permission};
 
 use super::{
     employee::{self, Employee, EmployeeConnection, EmployeeFilter, ViewerInfo},
     heads::{self, Department, Team},
     models::{self, Model},
     overview::{self, RiskOverview},
+    past,
     program::{self, Program},
-    scalar::{EmployeeOrder, Grouping},
+    scalar::{Day, EmployeeOrder, Grouping},
     tenant::{self, Connection, Status, Tenant},
 };
 use crate::{
@@ -39,14 +40,28 @@ impl Query {
         before: Option<String>,
         filter: Option<EmployeeFilter>,
         #[graphql(default_with = "EmployeeOrder::Name")] order_by: EmployeeOrder,
+        #[graphql(desc = "As it was at the end of this day (UTC); the day of `knownAt` if only that is given.")] as_of: Option<Day>,
+        #[graphql(desc = "As far as it was recorded by then; left out: by all that is known today.")] known_at: Option<
+            Timestamp,
+        >,
     ) -> Result<EmployeeConnection, ApiError> {
-        employee::list(ctx, Window::new(first, after, last, before)?, filter, order_by).await
+        let at = past::moment(ctx, as_of, known_at)?;
+        employee::list(ctx, Window::new(first, after, last, before)?, filter, order_by, at).await
     }
 
     /// One employee; null when there is none with that id within your reach.
     #[graphql(guard = "May(Permission::SeeEmployees)")]
-    async fn employee(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Employee>, ApiError> {
-        employee::find(ctx, employee::employee_id(&id)?).await
+    async fn employee(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+        #[graphql(desc = "As it was at the end of this day (UTC); the day of `knownAt` if only that is given.")] as_of: Option<Day>,
+        #[graphql(desc = "As far as it was recorded by then; left out: by all that is known today.")] known_at: Option<
+            Timestamp,
+        >,
+    ) -> Result<Option<Employee>, ApiError> {
+        let at = past::moment(ctx, as_of, known_at)?;
+        employee::find(ctx, employee::employee_id(&id)?, at).await
     }
 
     /// Who you are to Tenure.
@@ -60,20 +75,38 @@ impl Query {
         &self,
         ctx: &Context<'_>,
         #[graphql(default_with = "Grouping::Department")] group_by: Grouping,
+        #[graphql(desc = "As it was at the end of this day (UTC); the day of `knownAt` if only that is given.")] as_of: Option<Day>,
+        #[graphql(desc = "As far as it was recorded by then; left out: by all that is known today.")] known_at: Option<
+            Timestamp,
+        >,
     ) -> Result<RiskOverview, ApiError> {
-        overview::risk_overview(ctx, group_by).await
+        overview::risk_overview(ctx, group_by, past::moment(ctx, as_of, known_at)?).await
     }
 
     /// Heads by department.
     #[graphql(guard = "May(Permission::SeeAggregates)")]
-    async fn departments(&self, ctx: &Context<'_>) -> Result<Vec<Department>, ApiError> {
-        heads::departments(ctx).await
+    async fn departments(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "As it was at the end of this day (UTC); the day of `knownAt` if only that is given.")] as_of: Option<Day>,
+        #[graphql(desc = "As far as it was recorded by then; left out: by all that is known today.")] known_at: Option<
+            Timestamp,
+        >,
+    ) -> Result<Vec<Department>, ApiError> {
+        heads::departments(ctx, past::moment(ctx, as_of, known_at)?).await
     }
 
     /// Heads by manager.
     #[graphql(guard = "May(Permission::SeeAggregates)")]
-    async fn teams(&self, ctx: &Context<'_>) -> Result<Vec<Team>, ApiError> {
-        heads::teams(ctx).await
+    async fn teams(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "As it was at the end of this day (UTC); the day of `knownAt` if only that is given.")] as_of: Option<Day>,
+        #[graphql(desc = "As far as it was recorded by then; left out: by all that is known today.")] known_at: Option<
+            Timestamp,
+        >,
+    ) -> Result<Vec<Team>, ApiError> {
+        heads::teams(ctx, past::moment(ctx, as_of, known_at)?).await
     }
 
     /// The models that tell risks and readiness, with their cards and what became of their predictions: the newest first.

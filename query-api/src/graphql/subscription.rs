@@ -112,7 +112,7 @@ impl Watch {
             .filter(|found| self.viewer.reaches(&found.employee))
             .map(|found| RiskChange {
                 risk: found.risk.clone().map(|row| Risk(row.into())),
-                employee: Employee::with_score(found),
+                employee: Employee::with_score(found, None),
             })
             .collect())
     }

@@ -109,6 +109,36 @@ const ROOT_FIELDS: [(&str, &str, &str); 12] = [
     ("viewer", "{ viewer { role } }", "xxxxx"),
 ];
 
+/// The same for questions about the past.
+const PAST_FIELDS: [(&str, &str, &str); 6] = [
+    (
+        "departments",
+        r#"{ departments(asOf: "2024-01-31") { name } }"#,
+        ".xxxx",
+    ),
+    (
+        "employee",
+        r#"{ employee(id: "00000000-0000-0000-0000-000000000002", asOf: "2024-01-31") { id } }"#,
+        ".x.xx",
+    ),
+    (
+        "employees",
+        r#"{ employees(knownAt: "2024-01-31T10:00:00Z") { edges { node { id } } } }"#,
+        ".x.xx",
+    ),
+    (
+        "employees",
+        r#"{ employees(asOf: "2023-12-01", knownAt: "2024-01-31T10:00:00Z") { totalCount } }"#,
+        ".x.xx",
+    ),
+    (
+        "riskOverview",
+        r#"{ riskOverview(asOf: "2024-01-31") { total { headcount } } }"#,
+        ".xxxx",
+    ),
+    ("teams", r#"{ teams(asOf: "2024-01-31") { manager } }"#, ".xxxx"),
+];
+
 #[tokio::test]
 async fn every_query_is_allowed_to_the_roles_of_the_table_and_to_no_other() {
     assert_eq!(
@@ -117,12 +147,15 @@ async fn every_query_is_allowed_to_the_roles_of_the_table_and_to_no_other() {
         "a field is not in the table"
     );
     let (schemas, store) = schemas(false);
-    let cells = ROOT_FIELDS.iter().flat_map(|(field, document, roles)| {
-        Role::ALL
-            .into_iter()
-            .zip(roles.chars())
-            .map(move |cell| (field, document, cell))
-    });
+    let cells = ROOT_FIELDS
+        .iter()
+        .chain(&PAST_FIELDS)
+        .flat_map(|(field, document, roles)| {
+            Role::ALL
+                .into_iter()
+                .zip(roles.chars())
+                .map(move |cell| (field, document, cell))
+        });
     join_all(cells.map(|(field, document, (role, expected))| {
         let (schemas, store) = (&schemas, &store);
         async move {
