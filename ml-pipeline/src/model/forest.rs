@@ -22,6 +22,9 @@ const TREES: usize = 200;
 /// Trees that are grown, and copied, at once: what smartcore hands out is large.
 const TREES_AT_ONCE: usize = 10;
 const LEAF_ROWS_MIN: usize = 5;
+/// Where outcomes are rare, leaves are large enough to hold this many of them on average: shares of smaller ones tell nothing, and
+/// explaining a score takes time by the number of leaves.
+const LEAF_POSITIVES_MIN: f64 = 0.5;
 /// The most rows that one group of trees draws from: smartcore takes minutes for more.
 const ROWS_MAX: usize = 20_000;
 
@@ -101,6 +104,13 @@ impl Forest {
         let parts = parts.into_iter().enumerate().filter(|(_, part)| *part != 0.0);
         Prediction::from_parts(base, parts.map(|(input, part)| (input, part * factor)).collect())
     }
+}
+
+/// The fewest rows of a leaf.
+fn leaf_rows(outcomes: &[bool]) -> usize {
+    let positives = outcomes.iter().filter(|y| **y).count().max(1);
+    let rows = LEAF_POSITIVES_MIN * outcomes.len() as f64 / positives as f64;
+    (rows.ceil() as usize).max(LEAF_ROWS_MIN)
 }
 
 fn log_odds_of(share: f64, margin: f64) -> f64 {
@@ -211,7 +221,7 @@ fn grow(encoding: &Encoding, table: &Table, outcomes: &[bool], seed: u64) -> Res
     let y: Vec<f64> = rows.iter().map(|row| f64::from(u8::from(outcomes[*row]))).collect();
     let parameters = RandomForestRegressorParameters::default()
         .with_n_trees(TREES_AT_ONCE)
-        .with_min_samples_leaf(LEAF_ROWS_MIN)
+        .with_min_samples_leaf(leaf_rows(outcomes))
         .with_m(((width as f64).sqrt().round() as usize).max(1))
         .with_keep_samples(true)
         .with_seed(seed);
@@ -282,5 +292,19 @@ impl CopiedTree {
         Tree {
             nodes: self.nodes.into_iter().map(node).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leaves_are_larger_where_outcomes_are_rare() {
+        let outcomes = |positives: usize| (0..1_000).map(|row| row < positives).collect::<Vec<_>>();
+        assert_eq!(
+            [500, 160, 10].map(|positives| leaf_rows(&outcomes(positives))),
+            [5, 5, 50]
+        );
     }
 }

@@ -173,29 +173,28 @@ impl Tree {
     /// unknown input would have done is taken from the covers (path-dependent TreeSHAP: Lundberg, Erion and Lee, "Consistent
     /// individualized feature attribution for tree ensembles", 2018, algorithm 2).
     pub fn contributions(&self, x: &[f64], parts: &mut [f64]) {
-        self.descend(0, x, &Path::default(), (1.0, 1.0, None), parts);
+        self.descend(0, x, &mut Paths::default(), (1.0, 1.0, None), parts);
     }
 
-    fn descend(&self, at: usize, x: &[f64], path: &Path, step: (f64, f64, Option<usize>), parts: &mut [f64]) {
-        let mut path = path.clone();
-        path.extend(step.0, step.1, step.2);
+    fn descend(&self, at: usize, x: &[f64], paths: &mut Paths, step: (f64, f64, Option<usize>), parts: &mut [f64]) {
+        paths.begin_with_last();
+        paths.extend(step.0, step.1, step.2);
         let node = &self.nodes[at];
         let Some(split) = &node.split else {
-            for index in 1..path.0.len() {
-                let element = &path.0[index];
-                if let Some(input) = element.input {
-                    parts[input] += path.unwound_sum(index) * (element.one - element.zero) * node.value;
-                }
+            if node.value != 0.0 {
+                add_leaf(paths.last(), node.value, parts);
             }
+            paths.end();
             return;
         };
         let hot = split.child(x);
         let cold = if hot == split.left { split.right } else { split.left };
         let (mut zero, mut one) = (1.0, 1.0);
         // An input that was split on before: its earlier step is taken back, and this one stands for both.
-        if let Some(earlier) = path.0.iter().position(|element| element.input == Some(split.input)) {
-            (zero, one) = (path.0[earlier].zero, path.0[earlier].one);
-            path.unwind(earlier);
+        let is_same = |element: &Element| element.input == Some(split.input);
+        if let Some(earlier) = paths.last().iter().position(is_same) {
+            (zero, one) = (paths.last()[earlier].zero, paths.last()[earlier].one);
+            paths.unwind(earlier);
         }
         let share = |child: usize| {
             if node.cover > 0.0 {
@@ -204,17 +203,22 @@ impl Tree {
                 0.5
             }
         };
-        self.descend(hot, x, &path, (zero * share(hot), one, Some(split.input)), parts);
-        self.descend(cold, x, &path, (zero * share(cold), 0.0, Some(split.input)), parts);
+        self.descend(hot, x, paths, (zero * share(hot), one, Some(split.input)), parts);
+        self.descend(cold, x, paths, (zero * share(cold), 0.0, Some(split.input)), parts);
+        paths.end();
     }
 }
 
-/// The inputs that were split on along the way, with the share of paths that go on without (`zero`) and with (`one`) each,
-/// and the weights of sets by size.
-#[derive(Clone, Default)]
-struct Path(Vec<Element>);
+/// The paths from the root to the node that is visited, one after the other in one buffer: nothing is allocated on the way. A path
+/// has the inputs that were split on along it, with the share of paths that go on without (`zero`) and with (`one`) each, and
+/// the weights of sets by size.
+#[derive(Default)]
+struct Paths {
+    elements: Vec<Element>,
+    begins: Vec<usize>,
+}
 
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 struct Element {
     input: Option<usize>,
     zero: f64,
@@ -222,46 +226,101 @@ struct Element {
     weight: f64,
 }
 
-impl Path {
+impl Paths {
+    /// A new path, as long as the last one was.
+    fn begin_with_last(&mut self) {
+        let end = self.elements.len();
+        self.elements.extend_from_within(self.begin()..end);
+        self.begins.push(end);
+    }
+
+    fn end(&mut self) {
+        self.elements.truncate(self.begin());
+        self.begins.pop();
+    }
+
+    fn begin(&self) -> usize {
+        self.begins.last().copied().unwrap_or_default()
+    }
+
+    fn last(&self) -> &[Element] {
+        &self.elements[self.begin()..]
+    }
+
     fn extend(&mut self, zero: f64, one: f64, input: Option<usize>) {
-        let length = self.0.len();
-        self.0.push(Element {
+        let begin = self.begin();
+        let length = self.elements.len() - begin;
+        self.elements.push(Element {
             input,
             zero,
             one,
             weight: if length == 0 { 1.0 } else { 0.0 },
         });
+        let path = &mut self.elements[begin..];
         for i in (0..length).rev() {
-            self.0[i + 1].weight += one * self.0[i].weight * (i + 1) as f64 / (length + 1) as f64;
-            self.0[i].weight = zero * self.0[i].weight * (length - i) as f64 / (length + 1) as f64;
+            path[i + 1].weight += one * path[i].weight * (i + 1) as f64 / (length + 1) as f64;
+            path[i].weight = zero * path[i].weight * (length - i) as f64 / (length + 1) as f64;
         }
     }
 
     fn unwind(&mut self, index: usize) {
-        let last = self.0.len() - 1;
-        let (zero, one) = (self.0[index].zero, self.0[index].one);
-        let mut next = self.0[last].weight;
+        let begin = self.begin();
+        let path = &mut self.elements[begin..];
+        let last = path.len() - 1;
+        let (zero, one) = (path[index].zero, path[index].one);
+        let mut next = path[last].weight;
         for i in (0..last).rev() {
             if one != 0.0 {
-                let weight = self.0[i].weight;
-                self.0[i].weight = next * (last + 1) as f64 / ((i + 1) as f64 * one);
-                next = weight - self.0[i].weight * zero * (last - i) as f64 / (last + 1) as f64;
+                let weight = path[i].weight;
+                path[i].weight = next * (last + 1) as f64 / ((i + 1) as f64 * one);
+                next = weight - path[i].weight * zero * (last - i) as f64 / (last + 1) as f64;
             } else {
-                self.0[i].weight = self.0[i].weight * (last + 1) as f64 / (zero * (last - i) as f64);
+                path[i].weight = path[i].weight * (last + 1) as f64 / (zero * (last - i) as f64);
             }
         }
         for i in index..last {
-            let element = self.0[i + 1].clone();
-            (self.0[i].input, self.0[i].zero, self.0[i].one) = (element.input, element.zero, element.one);
+            let Element { input, zero, one, .. } = path[i + 1];
+            (path[i].input, path[i].zero, path[i].one) = (input, zero, one);
         }
-        self.0.pop();
+        self.elements.pop();
     }
+}
 
-    fn unwound_sum(&self, index: usize) -> f64 {
-        let mut path = self.clone();
-        path.unwind(index);
-        path.0.iter().map(|element| element.weight).sum()
+/// Adds to each input what a leaf at the end of a path says of it.
+fn add_leaf(path: &[Element], value: f64, parts: &mut [f64]) {
+    // Of all the steps that the row does not go (`one` is 0) the sums differ by a factor alone.
+    let mut not_gone = None;
+    for (index, element) in path.iter().enumerate().skip(1) {
+        let Some(input) = element.input else { continue };
+        let sum = if element.one == 0.0 {
+            *not_gone.get_or_insert_with(|| sum_without_ungone(path)) / element.zero
+        } else {
+            sum_without_gone(path, index)
+        };
+        parts[input] += sum * (element.one - element.zero) * value;
     }
+}
+
+/// The weights that a path would have without a step that the row does not go, added up, times the step's `zero`.
+fn sum_without_ungone(path: &[Element]) -> f64 {
+    let last = path.len() - 1;
+    let weights = path[..last].iter().enumerate();
+    weights
+        .map(|(i, element)| element.weight * (last + 1) as f64 / (last - i) as f64)
+        .sum()
+}
+
+/// The weights that a path would have without a step that the row goes (`one` is 1), added up.
+fn sum_without_gone(path: &[Element], index: usize) -> f64 {
+    let last = path.len() - 1;
+    let (length, zero) = ((last + 1) as f64, path[index].zero / (last + 1) as f64);
+    let (mut next, mut sum) = (path[last].weight, 0.0);
+    for i in (0..last).rev() {
+        let weight = next * length / (i + 1) as f64;
+        next = path[i].weight - weight * zero * (last - i) as f64;
+        sum += weight;
+    }
+    sum
 }
 
 #[cfg(test)]
