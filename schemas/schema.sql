@@ -15,8 +15,8 @@ CREATE OR REPLACE FUNCTION public.employee_at(on_day date, known timestamp with 
 AS $function$
     select p.tenant, p.id, p.connection, p.remote_id, p.display_name, null::text, null::text, null::text,
            v.job_title, v.department, v.division, v.location, v.manager,
-           case when p.status = 'ERASED' then 'ERASED'
-                when v.effective_from > on_day then 'PREHIRE'
+           case when v.effective_from > on_day then 'PREHIRE'
+                when v.standing = 'ERASED' then 'ERASED'
                 when v.standing = 'ENDED' then 'LEFT'
                 when v.standing = 'DELETED' then 'DELETED'
                 when v.notice_on is not null then 'ON_NOTICE'
@@ -284,6 +284,7 @@ create table employee_version (
     "position" bigint not null,
     notice_on date,
     last_day date,
+    voluntariness text,
     objects_to_scoring boolean not null default false,
     constraint employee_version_check CHECK ((effective_from < effective_to)),
     constraint employee_version_check1 CHECK ((recorded_from < recorded_to)),

@@ -249,6 +249,19 @@ pub enum Voluntariness {
     Unknown,
 }
 
+impl Voluntariness {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Voluntary => "voluntary",
+            Self::Involuntary => "involuntary",
+            Self::Retirement => "retirement",
+            Self::Death => "death",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// How an employment ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -9,6 +9,7 @@ pub mod risk;
 pub mod settings;
 pub mod stats;
 pub mod timeline;
+pub mod trends;
 pub mod version;
 
 use crate::database::{Connection, DatabaseError, Doing};

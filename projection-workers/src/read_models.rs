@@ -30,7 +30,7 @@ use uuid::Uuid;
 
 use crate::{
     runner::{Opened, Owned, Projection},
-    version::{Attribute, Notice, Standing, Versions},
+    version::{Attribute, Leaving, Standing, Versions},
 };
 
 /// Employees whose day has come that one transaction takes.
@@ -362,16 +362,27 @@ fn facts(event: &employee::Event) -> Vec<Attribute> {
             facts
         }
         employee::Event::Rehired { .. } | employee::Event::TerminationReversed { .. } => {
-            vec![Attribute::Standing(Standing::Working), Attribute::Notice(None)]
+            vec![
+                Attribute::Standing(Standing::Working),
+                Attribute::Leaving(Leaving::default()),
+            ]
         }
         employee::Event::LeaveStarted { .. } => vec![Attribute::Standing(Standing::OnLeave)],
         employee::Event::LeaveEnded { .. } => vec![Attribute::Standing(Standing::Working)],
-        employee::Event::NoticeGiven(notice) => vec![Attribute::Notice(Some(Notice {
-            on: notice.on,
+        employee::Event::NoticeGiven(notice) => vec![Attribute::Leaving(Leaving {
+            notice_on: Some(notice.on),
             last_day: notice.last_day,
-        }))],
-        employee::Event::NoticeWithdrawn { .. } => vec![Attribute::Notice(None)],
-        employee::Event::Terminated(_) => vec![Attribute::Standing(Standing::Ended), Attribute::Notice(None)],
+            voluntariness: Some(notice.voluntariness),
+        })],
+        employee::Event::NoticeWithdrawn { .. } => vec![Attribute::Leaving(Leaving::default())],
+        employee::Event::Terminated(ending) => vec![
+            Attribute::Standing(Standing::Ended),
+            Attribute::Leaving(Leaving {
+                voluntariness: Some(ending.ended.voluntariness),
+                ..Leaving::default()
+            }),
+        ],
+        employee::Event::Erased(_) => vec![Attribute::Standing(Standing::Erased)],
         employee::Event::ScoringObjected(_) => vec![Attribute::ObjectsToScoring(true)],
         employee::Event::ScoringObjectionWithdrawn(_) => vec![Attribute::ObjectsToScoring(false)],
         employee::Event::SourceRecordDeleted { .. } => vec![Attribute::Standing(Standing::Deleted)],
@@ -392,8 +403,7 @@ fn facts(event: &employee::Event) -> Vec<Attribute> {
         | employee::Event::OvertimeRecorded(_)
         | employee::Event::NoteWritten(_)
         | employee::Event::ColleagueLeft(_)
-        | employee::Event::ColleagueStayed(_)
-        | employee::Event::Erased(_) => vec![],
+        | employee::Event::ColleagueStayed(_) => vec![],
     }
 }
 
@@ -467,7 +477,7 @@ fn as_of_today(row: &mut EmployeeRow, versions: &Versions, today: Date) {
     }
     row.left_on = match standing {
         Standing::Ended => versions.since(today, |version| version.standing == Standing::Ended.name()),
-        Standing::Unknown | Standing::Working | Standing::OnLeave | Standing::Deleted => None,
+        Standing::Unknown | Standing::Working | Standing::OnLeave | Standing::Deleted | Standing::Erased => None,
     };
     if let Some(left_on) = row.left_on {
         row.last_day = left_on.pred_opt();
@@ -482,6 +492,7 @@ fn as_of_today(row: &mut EmployeeRow, versions: &Versions, today: Date) {
         Standing::OnLeave => Status::OnLeave,
         Standing::Ended => Status::Left,
         Standing::Deleted => Status::Deleted,
+        Standing::Erased => Status::Erased,
     };
     status.name().clone_into(&mut row.status);
 }

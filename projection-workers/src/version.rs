@@ -4,7 +4,7 @@
 //! arrive in any order of their days. What is believed now is a run of versions without gaps or overlaps; a fact splits and
 //! changes some of them, which ends the belief in the old ones at the moment when it was recorded.
 
-use domain::{Date, Timestamp};
+use domain::{Date, Timestamp, employee::Voluntariness};
 use infra::read_model::{FOR_EVER, STILL_BELIEVED, version::VersionRow};
 use uuid::Uuid;
 
@@ -15,16 +15,17 @@ pub enum Attribute {
     Job(domain::employee::Job),
     Manager(Option<Uuid>),
     Hours(i32),
-    /// Given and not withdrawn.
-    Notice(Option<Notice>),
+    Leaving(Leaving),
     ObjectsToScoring(bool),
 }
 
-/// Somebody said that they leave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Notice {
-    pub on: Date,
+/// What is said of an end, before it (a notice that was not withdrawn) and after it. Nothing: nobody leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Leaving {
+    pub notice_on: Option<Date>,
+    /// The last day that the notice names.
     pub last_day: Option<Date>,
+    pub voluntariness: Option<Voluntariness>,
 }
 
 impl Attribute {
@@ -34,7 +35,7 @@ impl Attribute {
             Self::Job(_) => 2,
             Self::Manager(_) => 4,
             Self::Hours(_) => 8,
-            Self::Notice(_) => 16,
+            Self::Leaving(_) => 16,
             Self::ObjectsToScoring(_) => 32,
         }
     }
@@ -50,9 +51,10 @@ impl Attribute {
             }
             Self::Manager(manager) => row.manager = *manager,
             Self::Hours(minutes) => row.weekly_minutes = Some(*minutes),
-            Self::Notice(notice) => {
-                row.notice_on = notice.map(|notice| notice.on);
-                row.last_day = notice.and_then(|notice| notice.last_day);
+            Self::Leaving(leaving) => {
+                row.notice_on = leaving.notice_on;
+                row.last_day = leaving.last_day;
+                row.voluntariness = leaving.voluntariness.map(|who| who.name().to_owned());
             }
             Self::ObjectsToScoring(objects) => row.objects_to_scoring = *objects,
         }
@@ -68,6 +70,8 @@ pub enum Standing {
     OnLeave,
     Ended,
     Deleted,
+    /// Nothing more is known, and nothing of the person is told, from the erasure on.
+    Erased,
 }
 
 impl Standing {
@@ -79,12 +83,13 @@ impl Standing {
             Self::OnLeave => "ON_LEAVE",
             Self::Ended => "ENDED",
             Self::Deleted => "DELETED",
+            Self::Erased => "ERASED",
         }
     }
 
     #[must_use]
     pub fn from_name(name: &str) -> Self {
-        [Self::Working, Self::OnLeave, Self::Ended, Self::Deleted]
+        [Self::Working, Self::OnLeave, Self::Ended, Self::Deleted, Self::Erased]
             .into_iter()
             .find(|standing| standing.name() == name)
             .unwrap_or(Self::Unknown)
@@ -174,7 +179,8 @@ impl Versions {
         for fact in facts {
             let mut first = true;
             for row in rows.iter_mut().filter(|row| row.effective_from >= on) {
-                if !first && row.asserted & fact.bit() != 0 {
+                let is_final = matches!(fact, Attribute::Standing(Standing::Erased));
+                if !first && row.asserted & fact.bit() != 0 && !is_final {
                     break; // the next fact about the same attribute takes over
                 }
                 fact.set(row);
@@ -250,6 +256,7 @@ fn split(rows: &mut Vec<VersionRow>, who: (Uuid, Uuid), on: Date) {
         weekly_minutes: None,
         notice_on: None,
         last_day: None,
+        voluntariness: None,
         objects_to_scoring: false,
         position: 0,
     };
@@ -302,10 +309,13 @@ mod tests {
                 .prop_map(Attribute::Standing),
             (0_u128..3).prop_map(|m| Attribute::Manager(Some(Uuid::from_u128(m)))),
             (0..3_i32).prop_map(Attribute::Hours),
-            proptest::option::of(0_u64..12).prop_map(|on| Attribute::Notice(on.map(|on| Notice {
-                on: day(on),
-                last_day: Some(day(on + 30))
-            }))),
+            proptest::option::of(0_u64..12).prop_map(|on| {
+                Attribute::Leaving(Leaving {
+                    notice_on: on.map(day),
+                    last_day: on.map(|on| day(on + 30)),
+                    voluntariness: on.map(|_| Voluntariness::Voluntary),
+                })
+            }),
             any::<bool>().prop_map(Attribute::ObjectsToScoring),
         ];
         proptest::collection::vec((0_u64..12, 0_i64..3, what), 1..14).prop_map(|facts| {
@@ -371,7 +381,7 @@ mod tests {
                 Attribute::Standing(standing) => answer.0 = Some(standing.name().to_owned()),
                 Attribute::Manager(manager) => answer.1 = *manager,
                 Attribute::Hours(minutes) => answer.2 = Some(*minutes),
-                Attribute::Notice(notice) => answer.3 = notice.and_then(|notice| notice.last_day),
+                Attribute::Leaving(leaving) => answer.3 = leaving.last_day,
                 Attribute::ObjectsToScoring(objects) => answer.4 = *objects,
                 Attribute::Job(_) => {}
             }

@@ -11,7 +11,8 @@ use std::{
 use domain::{
     Date, Kind, Personal, StreamId, Timestamp,
     employee::{
-        Contact, Ended, Ending, Event, GiveNotice, Hired, Job, Moved, Name, Objection, Voluntariness, WeeklyMinutes,
+        Contact, Ended, Ending, Erasure, Event, GiveNotice, Hired, Job, Moved, Name, Objection, Voluntariness,
+        WeeklyMinutes,
     },
     id::{CommandId, EmployeeId, EventId, TenantId},
     risk::{self, Assessment, Band, Score},
@@ -24,6 +25,7 @@ use infra::{
         employee::EmployeeRow,
         query::{self, Filter, FoundRow, Grouping, Key, Moment, Order, Page},
         timeline,
+        trends::{self, Asked, Point},
     },
 };
 use projection_workers::{
@@ -40,13 +42,15 @@ use uuid::Uuid;
 const PEOPLE: u128 = 4;
 /// Days of a history, half of them before today.
 const DAYS: u64 = 40;
+const HORIZON_DAYS: u16 = 5;
 
 /// Something that happened to one of the people.
 #[derive(Debug, Clone)]
 enum What {
     Working,
     OnLeave,
-    Ended,
+    /// By their own will or not.
+    Ended(bool),
     Deleted,
     Rehired,
     Job(Option<&'static str>),
@@ -55,6 +59,7 @@ enum What {
     Notice(Option<u64>),
     Withdrawn,
     Objects(bool),
+    Erased,
     Scored(f64),
 }
 
@@ -81,9 +86,10 @@ fn histories() -> impl Strategy<Value = History> {
     let what = prop_oneof![
         Just(What::Working),
         Just(What::OnLeave),
-        Just(What::Ended),
+        any::<bool>().prop_map(What::Ended),
         Just(What::Deleted),
         Just(What::Rehired),
+        Just(What::Erased),
         prop_oneof![Just(None), Just(Some("Front")), Just(Some("Back"))].prop_map(What::Job),
         proptest::option::of(1..=PEOPLE).prop_map(What::Manager),
         (1_u16..4).prop_map(|n| What::Hours(n * 600)),
@@ -146,8 +152,14 @@ impl World {
             at += chrono::TimeDelta::hours(*after);
             world.push(person, at, AnyEvent::Employee(hired(person, world.day(*on))));
         }
+        let mut erased = BTreeSet::new();
         for told in &history.told {
             at += chrono::TimeDelta::hours(told.after);
+            let is_last = matches!(told.what, What::Erased);
+            // Nothing is recorded of whom an erasure made unknown.
+            if erased.contains(&told.person) || is_last && !erased.insert(told.person) {
+                continue;
+            }
             let event = world.event(told, at.min(now));
             world.push(told.person, at, event);
         }
@@ -173,10 +185,14 @@ impl World {
         let event = match &told.what {
             What::Working => Event::LeaveEnded { on },
             What::OnLeave => Event::LeaveStarted { on },
-            What::Ended => Event::Terminated(Ending {
+            What::Ended(voluntarily) => Event::Terminated(Ending {
                 on,
                 ended: Ended {
-                    voluntariness: Voluntariness::Voluntary,
+                    voluntariness: if *voluntarily {
+                        Voluntariness::Voluntary
+                    } else {
+                        Voluntariness::Retirement
+                    },
                     reason: None,
                 },
             }),
@@ -206,6 +222,10 @@ impl World {
                 voluntariness: Voluntariness::Voluntary,
             }),
             What::Withdrawn => Event::NoticeWithdrawn { on },
+            What::Erased => Event::Erased(Erasure {
+                on: at.date_naive(),
+                basis: "asked for".to_owned(),
+            }),
             What::Objects(true) => Event::ScoringObjected(Objection { on }),
             What::Objects(false) => Event::ScoringObjectionWithdrawn(Objection { on }),
             What::Scored(probability) => {
@@ -213,7 +233,7 @@ impl World {
                     model: "m".to_owned(),
                     position: 1,
                     scored_at: at - chrono::TimeDelta::hours(5),
-                    horizon_days: 180,
+                    horizon_days: HORIZON_DAYS,
                     band: if *probability > 0.5 { Band::High } else { Band::Low },
                     score: Personal::Open(Score {
                         probability: *probability,
@@ -275,8 +295,13 @@ impl World {
 
     fn folded(&self, person: u128, day: Date, known: Timestamp) -> Folded {
         let mut folded = Folded::default();
-        for event in self.qualifying(person, day, known) {
+        let events = self.qualifying(person, day, known);
+        for event in &events {
             folded.apply(event);
+        }
+        // There is no coming back, whatever was planned for later.
+        if events.iter().any(|event| matches!(event, Event::Erased(_))) {
+            folded.standing = Some("ERASED");
         }
         folded
     }
@@ -292,6 +317,7 @@ impl World {
         let (folded, status) = match now.standing {
             Some("ENDED") => (now.clone(), "LEFT"),
             Some("DELETED") => (now.clone(), "DELETED"),
+            Some("ERASED") => (now.clone(), "ERASED"),
             Some(_) if now.notice.is_some() => (now.clone(), "ON_NOTICE"),
             Some("ON_LEAVE") => (now.clone(), "ON_LEAVE"),
             Some(_) => (now.clone(), "ACTIVE"),
@@ -342,7 +368,76 @@ impl World {
         })
     }
 
+    /// The series up to a day, by looking at every person on every day.
+    fn trend(&self, days: &[Date], department: Option<&str>, known_at: Timestamp) -> Vec<Point> {
+        let on = |person, day| self.expected(person, Moment { day, known_at });
+        let counts = |answer: &Option<Answer>| {
+            let answer = answer.as_ref().filter(|answer| answer.is_employed());
+            answer.is_some_and(|answer| department.is_none() || answer.department.as_deref() == department)
+        };
+        let is_leaving = |person, day: Date| {
+            let folded = self.folded(person, day, known_at);
+            let leaves = match folded.standing {
+                Some("ENDED") => true,
+                Some("WORKING" | "ON_LEAVE") => folded.notice.is_some(),
+                _ => false,
+            };
+            leaves && folded.voluntarily
+        };
+        let next = |day: Date| day + chrono::Days::new(1);
+        let mut before: Option<Date> = None;
+        let mut points = Vec::new();
+        for day in days {
+            let mut point = Point::default();
+            let horizon_end = *day + chrono::Days::new(HORIZON_DAYS.into());
+            let has_passed = horizon_end <= known_at.date_naive() && self.has_scores();
+            point.came_true = (has_passed || !self.has_scores() && *day <= known_at.date_naive()).then_some(0);
+            for person in 1..=PEOPLE {
+                let today = on(person, *day);
+                if counts(&today) {
+                    let answer = today.as_ref().expect("somebody");
+                    point.headcount += 1;
+                    point.on_leave += i64::from(answer.status == "ON_LEAVE");
+                    point.on_notice += i64::from(answer.status == "ON_NOTICE");
+                    if let Some(risk) = answer.risk {
+                        point.bands[if risk > 0.5 { 2 } else { 0 }] += 1;
+                        point.expected += risk;
+                        let soon = std::iter::successors(Some(next(*day)), |day| Some(next(*day)))
+                            .take_while(|day| *day <= horizon_end);
+                        let leaves = soon
+                            .into_iter()
+                            .any(|day| is_leaving(person, day) && !is_leaving(person, day - chrono::Days::new(1)));
+                        point.came_true = point.came_true.map(|n| n + i64::from(leaves));
+                    }
+                }
+                let Some(before) = before else { continue };
+                let between =
+                    std::iter::successors(Some(next(before)), |day| Some(next(*day))).take_while(|then| then <= day);
+                for then in between {
+                    let (eve, now) = (on(person, then - chrono::Days::new(1)), on(person, then));
+                    let was_employed = eve.as_ref().is_some_and(Answer::is_employed);
+                    point.joined += i64::from(counts(&now) && !was_employed);
+                    if counts(&eve) && now.as_ref().is_some_and(|now| now.status == "LEFT") {
+                        point.left += 1;
+                        point.left_voluntarily += i64::from(self.folded(person, then, known_at).voluntarily);
+                    }
+                }
+            }
+            before = Some(*day);
+            points.push(point);
+        }
+        points
+    }
+
+    fn has_scores(&self) -> bool {
+        self.events.iter().any(|event| matches!(event.event, AnyEvent::Risk(_)))
+    }
+
     fn scores(&self, person: u128, at: Moment) -> Vec<f64> {
+        let is_erasure = |event: &AnyEvent| matches!(event, AnyEvent::Employee(Event::Erased(_)));
+        if self.events.iter().any(|event| event.person == person && is_erasure(&event.event)) {
+            return vec![]; // an erasure takes them from every past
+        }
         let told = self
             .events
             .iter()
@@ -366,6 +461,8 @@ struct Folded {
     hours: Option<i32>,
     notice: Option<(Date, Option<Date>)>,
     objects: bool,
+    /// Of the end that the notice or the termination is about.
+    voluntarily: bool,
 }
 
 impl Folded {
@@ -379,14 +476,20 @@ impl Folded {
             }
             Event::LeaveStarted { .. } => self.standing = Some("ON_LEAVE"),
             Event::LeaveEnded { .. } => self.standing = Some("WORKING"),
-            Event::Rehired { .. } => (self.standing, self.notice) = (Some("WORKING"), None),
-            Event::Terminated(_) => (self.standing, self.notice) = (Some("ENDED"), None),
+            Event::Rehired { .. } => {
+                (self.standing, self.notice, self.voluntarily) = (Some("WORKING"), None, false);
+            }
+            Event::Terminated(ending) => {
+                (self.standing, self.notice) = (Some("ENDED"), None);
+                self.voluntarily = ending.ended.voluntariness == Voluntariness::Voluntary;
+            }
             Event::SourceRecordDeleted { .. } => self.standing = Some("DELETED"),
+            Event::Erased(_) => self.standing = Some("ERASED"),
             Event::Transferred(moved) => self.department.clone_from(&moved.to.department),
             Event::ManagerChanged { to, .. } => self.manager = to.as_ref().map(person),
             Event::HoursChanged { to, .. } => self.hours = Some(i32::from(to.0)),
-            Event::NoticeGiven(notice) => self.notice = Some((notice.on, notice.last_day)),
-            Event::NoticeWithdrawn { .. } => self.notice = None,
+            Event::NoticeGiven(notice) => (self.notice, self.voluntarily) = (Some((notice.on, notice.last_day)), true),
+            Event::NoticeWithdrawn { .. } => (self.notice, self.voluntarily) = (None, false),
             Event::ScoringObjected(_) => self.objects = true,
             Event::ScoringObjectionWithdrawn(_) => self.objects = false,
             _ => unreachable!("not told in these histories"),
@@ -545,6 +648,30 @@ async fn check(database: &Database, tenant: TenantId, world: &World, at: Moment)
             Box::pin(async move { query::count_employees(c, tenant, &filter).await })
         });
         prop_assert_eq!(count.await, listed.len() as i64);
+    }
+
+    let days: Vec<Date> = (0..DAYS).step_by(6).map(|day| world.day(day)).collect();
+    for department in [None, Some("Back")] {
+        let asked = Asked {
+            days: days.clone(),
+            department: department.map(str::to_owned),
+            known_at: at.known_at,
+        };
+        let series = work(database, tenant, move |c| {
+            Box::pin(async move { trends::series(c, tenant, &asked).await })
+        });
+        let mut series = series.await;
+        let mut expected = world.trend(&days, department, at.known_at);
+        for point in series.iter_mut().chain(&mut expected) {
+            point.expected = (point.expected * 1e6).round() / 1e6;
+        }
+        prop_assert_eq!(
+            series,
+            expected,
+            "a series, {:?} known at {:?}",
+            department,
+            at.known_at
+        );
     }
 
     let (entries, scores) = work(database, tenant, move |c| {

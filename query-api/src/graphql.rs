@@ -13,6 +13,7 @@ mod scalar;
 mod subscription;
 mod tenant;
 mod timeline;
+mod trends;
 
 use async_graphql::{EmptyMutation, Request, SDLExportOptions, Schema, SchemaBuilder};
 

@@ -5,6 +5,8 @@ alter table employee_version
     add column notice_on date,
     -- The last day that the notice names.
     add column last_day date,
+    -- Who wants the leaving that the notice or the end is about.
+    add column voluntariness text,
     add column objects_to_scoring boolean not null default false;
 
 -- What was news, and when it became known: an assessment is recorded a moment after the score was made.
@@ -27,8 +29,8 @@ create function employee_at(on_day date, known timestamptz)
     language sql stable parallel safe as $$
     select p.tenant, p.id, p.connection, p.remote_id, p.display_name, null::text, null::text, null::text,
            v.job_title, v.department, v.division, v.location, v.manager,
-           case when p.status = 'ERASED' then 'ERASED'
-                when v.effective_from > on_day then 'PREHIRE'
+           case when v.effective_from > on_day then 'PREHIRE'
+                when v.standing = 'ERASED' then 'ERASED'
                 when v.standing = 'ENDED' then 'LEFT'
                 when v.standing = 'DELETED' then 'DELETED'
                 when v.notice_on is not null then 'ON_NOTICE'

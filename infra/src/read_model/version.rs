@@ -28,6 +28,8 @@ pub struct VersionRow {
     /// Notice given and not withdrawn, and the last day that it names.
     pub notice_on: Option<Date>,
     pub last_day: Option<Date>,
+    /// Of the leaving that the notice or the end is about: a [`domain::employee::Voluntariness`]'s name.
+    pub voluntariness: Option<String>,
     pub objects_to_scoring: bool,
     pub position: i64,
 }
@@ -104,9 +106,9 @@ pub async fn replace(
     }
     sqlx::query(
         "insert into employee_version (tenant, employee, effective_from, effective_to, recorded_from, recorded_to, asserted, standing, job_title,
-                                       department, division, location, manager, weekly_minutes, notice_on, last_day, objects_to_scoring, position)
+                                       department, division, location, manager, weekly_minutes, notice_on, last_day, voluntariness, objects_to_scoring, position)
          select * from unnest($1::uuid[], $2::uuid[], $3::date[], $4::date[], $5::timestamptz[], $6::timestamptz[], $7::integer[], $8::text[], $9::text[],
-                              $10::text[], $11::text[], $12::text[], $13::uuid[], $14::integer[], $15::date[], $16::date[], $17::boolean[], $18::bigint[])",
+                              $10::text[], $11::text[], $12::text[], $13::uuid[], $14::integer[], $15::date[], $16::date[], $17::text[], $18::boolean[], $19::bigint[])",
     )
     .bind(added.iter().map(|r| r.tenant).collect::<Vec<_>>())
     .bind(added.iter().map(|r| r.employee).collect::<Vec<_>>())
@@ -124,6 +126,7 @@ pub async fn replace(
     .bind(added.iter().map(|r| r.weekly_minutes).collect::<Vec<_>>())
     .bind(added.iter().map(|r| r.notice_on).collect::<Vec<_>>())
     .bind(added.iter().map(|r| r.last_day).collect::<Vec<_>>())
+    .bind(added.iter().map(|r| r.voluntariness.as_deref()).collect::<Vec<_>>())
     .bind(added.iter().map(|r| r.objects_to_scoring).collect::<Vec<_>>())
     .bind(added.iter().map(|r| r.position).collect::<Vec<_>>())
     .execute(connection)

@@ -12,6 +12,7 @@ use super::{
     program::{self, Program},
     scalar::{Day, EmployeeOrder, Grouping},
     tenant::{self, Connection, Status, Tenant},
+    trends::{self, Range, Step, TrendPoint},
 };
 use crate::{
     access::{May, Viewer},
@@ -107,6 +108,30 @@ impl Query {
         >,
     ) -> Result<Vec<Team>, ApiError> {
         heads::teams(ctx, past::moment(ctx, as_of, known_at)?).await
+    }
+
+    /// Headcount, turnover, scores, and who was expected to leave beside who did: a point for each step from `from` to `to`.
+    #[graphql(guard = "May(Permission::SeeAggregates)", complexity = "100 * child_complexity + 1")]
+    #[expect(clippy::too_many_arguments, reason = "a range and what of it")]
+    async fn trends(
+        &self,
+        ctx: &Context<'_>,
+        from: Day,
+        to: Day,
+        #[graphql(default_with = "Step::Month")] step: Step,
+        #[graphql(desc = "Only these people; left out: everybody.")] department: Option<String>,
+        #[graphql(desc = "As far as it was recorded by then; left out: by all that is known today.")] known_at: Option<
+            Timestamp,
+        >,
+    ) -> Result<Vec<TrendPoint>, ApiError> {
+        let range = Range {
+            from,
+            to,
+            step,
+            department,
+            known_at,
+        };
+        trends::trends(ctx, range).await
     }
 
     /// The models that tell risks and readiness, with their cards and what became of their predictions: the newest first.

@@ -86,7 +86,7 @@ fn golden_sdl() {
 
 /// Every root field: a document that asks for it, and who may (in the order of `Role::ALL`: store manager, HR manager,
 /// executive, analyst, admin).
-const ROOT_FIELDS: [(&str, &str, &str); 12] = [
+const ROOT_FIELDS: [(&str, &str, &str); 13] = [
     ("connections", "{ connections { id } }", ".x..x"),
     ("departments", "{ departments { name } }", ".xxxx"),
     (
@@ -106,6 +106,11 @@ const ROOT_FIELDS: [(&str, &str, &str); 12] = [
     ("status", "{ status { logHead } }", "xxxxx"),
     ("teams", "{ teams { manager } }", ".xxxx"),
     ("tenant", "{ tenant { name } }", "xxxxx"),
+    (
+        "trends",
+        r#"{ trends(from: "2024-01-31", to: "2024-12-31") { headcount } }"#,
+        ".xxxx",
+    ),
     ("viewer", "{ viewer { role } }", "xxxxx"),
 ];
 
