@@ -372,6 +372,20 @@ create table log_head (
 grant select, update on log_head to tenure_app;
 grant select on log_head to tenure_relay;
 
+create table log_seal (
+    "position" bigint not null,
+    after bigint not null,
+    hash bytea not null,
+    code bytea not null,
+    sealed_at timestamp with time zone not null default now(),
+    constraint log_seal_after_key UNIQUE (after),
+    constraint log_seal_check CHECK (("position" > after)),
+    constraint log_seal_pkey PRIMARY KEY ("position")
+);
+CREATE TRIGGER log_seal_is_append_only BEFORE DELETE OR UPDATE ON public.log_seal FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER log_seal_is_not_truncated BEFORE TRUNCATE ON public.log_seal FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+grant insert, select on log_seal to tenure_relay;
+
 create table model_report (
     tenant uuid not null,
     model text not null,

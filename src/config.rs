@@ -11,13 +11,16 @@ use infra::{
     broker::{BrokerError, Brokers, Pace, Producer},
     database::{Database, DatabaseError},
     fairness::FairnessStore,
+    seal::{Heads, Sealer},
     sealing::{Keyring, MasterKey, SealingError},
 };
+use projection_workers::relay::Sealing;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 /// The file in which `tenure up` leaves its addresses for the other subcommands (mode 0600: it holds a password).
 const ADDRESSES_FILE: &str = "addresses.json";
+const LOG_HEADS_FILE: &str = "log-heads";
 const MASTER_KEY_FILE: &str = "master.key";
 
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +77,9 @@ pub struct Settings {
     pub jwt_issuer: Option<String>,
     #[arg(long, env = "TENURE_JWT_AUDIENCE")]
     pub jwt_audience: Option<String>,
+    /// Where the heads of the sealed log are written down outside the database, for `tenure verify` [default: in the data directory]
+    #[arg(long, env = "TENURE_LOG_HEADS", value_name = "FILE")]
+    pub log_heads: Option<PathBuf>,
     /// After how many days a tenant's model is trained again by itself; 0 for never.
     #[arg(long, env = "TENURE_RETRAIN_DAYS", default_value_t = 30)]
     pub retrain_days: u32,
@@ -125,6 +131,13 @@ impl Settings {
             None => MasterKey::load_or_create(&self.data_dir.join(MASTER_KEY_FILE)),
         }
         .map_err(ConfigError::MasterKey)
+    }
+
+    /// The heads of the log outside the database.
+    #[must_use]
+    pub fn heads(&self) -> Heads {
+        let path = self.log_heads.clone();
+        Heads::new(path.unwrap_or_else(|| self.data_dir.join(LOG_HEADS_FILE)))
     }
 
     /// Leaves addresses for the other subcommands.
@@ -221,6 +234,8 @@ pub struct Parts {
     pub verifier: Verifier,
     pub http: reqwest::Client,
     pub instance: Arc<str>,
+    /// The heads of the log outside the database.
+    pub heads: Heads,
     /// Whether tokens are checked with the development secret.
     pub development: bool,
     /// After how many days a tenant's model is trained again; 0 for never.
@@ -246,6 +261,7 @@ impl Parts {
             interactive: Producer::new(&brokers, Pace::INTERACTIVE).map_err(ConfigError::Broker)?,
             bulk: Producer::new(&brokers, Pace::BULK).map_err(ConfigError::Broker)?,
             instance: settings.instance.as_str().into(),
+            heads: settings.heads(),
             master,
             database,
             brokers,
@@ -254,6 +270,14 @@ impl Parts {
             development,
             retrain_days: settings.retrain_days,
         })
+    }
+}
+
+impl Parts {
+    /// What the relay seals the log with.
+    #[must_use]
+    pub fn sealing(&self) -> Sealing {
+        Sealing::new(Sealer::new(&self.master), self.heads.clone())
     }
 }
 

@@ -16,3 +16,4 @@ pub mod roles;
 pub mod synth;
 pub mod train;
 pub mod up;
+pub mod verify;

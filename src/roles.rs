@@ -152,6 +152,7 @@ pub fn start_projection_workers(parts: &Parts, store: &FairnessStore, loops: &Lo
     loops.tracker.spawn(relay::run(
         parts.database.clone(),
         parts.bulk.clone(),
+        parts.sealing(),
         loops.shutdown.clone(),
     ));
     loops.tracker.spawn(outbox::run(

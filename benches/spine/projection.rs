@@ -104,6 +104,7 @@ pub async fn relay_all(site: &Site) -> f64 {
     let relaying = tokio::spawn(relay::run(
         site.parts.database.clone(),
         site.parts.bulk.clone(),
+        site.parts.sealing(),
         shutdown.clone(),
     ));
     let rate = rate_after_first_step(site.head().await, async || site.relayed().await).await;
@@ -147,6 +148,7 @@ async fn all_together(site: &Site) -> f64 {
     let relaying = tokio::spawn(relay::run(
         site.parts.database.clone(),
         site.parts.bulk.clone(),
+        site.parts.sealing(),
         shutdown.clone(),
     ));
     until("the last row", async || {

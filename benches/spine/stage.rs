@@ -123,6 +123,7 @@ impl Stage {
             jwks_url: None,
             jwt_issuer: None,
             jwt_audience: None,
+            log_heads: None,
             retrain_days: 0,
         };
         let master = settings.master().expect("a master key");

@@ -249,6 +249,45 @@ impl Database {
         Self::transact_on(self.relay.clone(), Access::Write, &[], work).await
     }
 
+    /// Runs `work` on copies of `tables` that are empty at first, in a transaction that sees everything else as it was when it
+    /// began, and that leaves nothing behind. Within it the tables' names mean the copies (as `pg_temp.…`); what they shadow
+    /// is `public.…`, of which it sees `tenants`' rows.
+    ///
+    /// # Errors
+    /// What `work` says, or that the transaction could not begin.
+    pub async fn transact_in_shadow<T, W>(
+        &self,
+        tenants: &[TenantId],
+        tables: &[&'static str],
+        work: W,
+    ) -> Result<T, DatabaseError>
+    where
+        T: Send + 'static,
+        W: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, DatabaseError>> + Send + 'static,
+    {
+        let begin =
+            begin_statement(Access::Write, tenants).replacen("begin", "begin isolation level repeatable read", 1);
+        let copies = tables
+            .iter()
+            .map(|table| format!("; create temp table {table} (like public.{table} including all) on commit drop"));
+        let statement: String = std::iter::once(begin).chain(copies).collect();
+        let pool = self.app.clone();
+        let task = tokio::spawn(async move {
+            let mut connection = pool.acquire().await.doing("get a database connection")?;
+            // A statement that was prepared outside would still mean the tables themselves, and one from inside must not outlive this.
+            connection.close_on_drop();
+            sqlx::Connection::clear_cached_statements(&mut *connection)
+                .await
+                .doing("forget prepared statements")?;
+            sqlx::raw_sql(AssertSqlSafe(statement))
+                .execute(&mut *connection)
+                .await
+                .doing("make empty copies of tables")?;
+            work(&mut connection).await
+        });
+        task.await.map_err(|_| DatabaseError::CutOff)?
+    }
+
     async fn transact_on<T, W>(pool: PgPool, access: Access, tenants: &[TenantId], work: W) -> Result<T, DatabaseError>
     where
         T: Send + 'static,

@@ -808,6 +808,59 @@ pub async fn read_streams(
     rows.into_iter().map(EventRow::event).collect()
 }
 
+/// One tenant's events of all kinds after `position`, in order: at most `limit`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn read_tenant_after(
+    connection: &mut Connection,
+    tenant: TenantId,
+    position: i64,
+    limit: i64,
+) -> Result<Vec<StoredEvent>, DatabaseError> {
+    let rows: Vec<EventRow> =
+        sqlx::query_as("select * from event where tenant = $1 and position > $2 order by position limit $3")
+            .bind(Uuid::from(tenant))
+            .bind(position)
+            .bind(limit)
+            .fetch_all(connection)
+            .await
+            .doing("read a tenant's events")?;
+    rows.into_iter().map(EventRow::event).collect()
+}
+
+/// How many of a tenant's events the registry of event ids does not know by their position, or knows though they are not there.
+///
+/// # Errors
+/// When the database fails.
+pub async fn unregistered(connection: &mut Connection, tenant: TenantId) -> Result<i64, DatabaseError> {
+    sqlx::query_scalar(
+        "select count(*) from (select event_id, position from event where tenant = $1) e
+           full join (select event_id, position from event_id where tenant = $1) i using (event_id, position)
+          where e.event_id is null or i.event_id is null",
+    )
+    .bind(Uuid::from(tenant))
+    .fetch_one(connection)
+    .await
+    .doing("compare events with their ids")
+}
+
+/// How many of a tenant's streams are not at the revision of their last event.
+///
+/// # Errors
+/// When the database fails.
+pub async fn streams_astray(connection: &mut Connection, tenant: TenantId) -> Result<i64, DatabaseError> {
+    sqlx::query_scalar(
+        "select count(*) from (select kind, stream_id as id, max(revision) as revision from event where tenant = $1 group by 1, 2) e
+           full join (select kind, id, revision from stream where tenant = $1) s using (kind, id, revision)
+          where e.kind is null or s.kind is null",
+    )
+    .bind(Uuid::from(tenant))
+    .fetch_one(connection)
+    .await
+    .doing("compare streams with their events")
+}
+
 /// The log after `position`, of all tenants: for the relay's role.
 ///
 /// # Errors

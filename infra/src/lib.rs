@@ -17,6 +17,7 @@ pub mod parked;
 pub mod read_model;
 pub mod relay;
 pub mod route;
+pub mod seal;
 pub mod sealing;
 pub mod teams;
 pub mod telemetry;

@@ -94,6 +94,23 @@ pub async fn held_streams(
         .collect()
 }
 
+/// The ids of a tenant's streams that have something parked for `consumer`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn waiting(
+    connection: &mut Connection,
+    tenant: TenantId,
+    consumer: &str,
+) -> Result<Vec<Uuid>, DatabaseError> {
+    sqlx::query_scalar("select distinct stream_id from parked where tenant = $1 and consumer = $2")
+        .bind(Uuid::from(tenant))
+        .bind(consumer)
+        .fetch_all(connection)
+        .await
+        .doing("look for parked streams")
+}
+
 #[derive(sqlx::FromRow)]
 struct Row {
     id: Uuid,

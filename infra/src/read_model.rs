@@ -7,6 +7,7 @@ pub mod query;
 pub mod readiness;
 pub mod risk;
 pub mod settings;
+pub mod shadow;
 pub mod stats;
 pub mod timeline;
 pub mod trends;

@@ -6,6 +6,7 @@ pub mod fairness;
 pub mod lag;
 pub mod outbox;
 pub mod performance;
+pub mod proof;
 pub mod read_models;
 pub mod relay;
 pub mod runner;

@@ -435,7 +435,11 @@ impl World {
 
     fn scores(&self, person: u128, at: Moment) -> Vec<f64> {
         let is_erasure = |event: &AnyEvent| matches!(event, AnyEvent::Employee(Event::Erased(_)));
-        if self.events.iter().any(|event| event.person == person && is_erasure(&event.event)) {
+        if self
+            .events
+            .iter()
+            .any(|event| event.person == person && is_erasure(&event.event))
+        {
             return vec![]; // an erasure takes them from every past
         }
         let told = self

@@ -31,6 +31,7 @@ use crate::{
     faults::{Postgres, PrivateKafka, imported, lasting_address, psql, random, seed, settled, signal, sql},
     harness::{Connected, DataDir, Tenure, Vendor, eventually, today},
     journal::{Journal, Outcome},
+    verify::verify,
 };
 
 /// Places in the code where a process that dies could do harm.
@@ -746,6 +747,8 @@ async fn rebuilt_rows_equal_live_rows(tenure: Tenure, start: impl FnOnce() -> Te
         "rebuilding wrote history"
     );
     check_invariants(&data);
+    let proof = verify(&data).unwrap_or_else(|found| panic!("{found}"));
+    eprintln!("crash: {}", proof.lines().next().unwrap_or_default());
 }
 
 fn dump(data: &Path) -> Vec<(&'static str, HashSet<String>)> {

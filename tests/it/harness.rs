@@ -10,10 +10,13 @@ use std::{
 
 use chrono::NaiveDate;
 use serde_json::{Value, json};
-use tenure::demo::{
-    bamboohr::{ServerOptions, SimulatedBambooHr},
-    company::{Company, Plan},
-    webhooks::sign,
+use tenure::{
+    config::{Parts, Settings},
+    demo::{
+        bamboohr::{ServerOptions, SimulatedBambooHr},
+        company::{Company, Plan},
+        webhooks::sign,
+    },
 };
 
 use crate::faults;
@@ -292,6 +295,24 @@ impl Vendor {
             webhook_key: "test-private-key".to_owned(),
         }
     }
+}
+
+/// The parts of a running installation, for what has no door outside.
+pub fn parts(data_dir: &Path) -> Parts {
+    let settings = Settings {
+        data_dir: data_dir.to_owned(),
+        database_url: None,
+        kafka_brokers: None,
+        master_key: None,
+        kafka_replication: 1,
+        instance: "from-outside".to_owned(),
+        jwks_url: None,
+        jwt_issuer: None,
+        jwt_audience: None,
+        log_heads: None,
+        retrain_days: 30,
+    };
+    settings.parts().expect("the installation's parts")
 }
 
 pub fn today() -> NaiveDate {

@@ -11,3 +11,4 @@ mod harness;
 mod journal;
 mod outages;
 mod stories;
+mod verify;

@@ -3,14 +3,13 @@
 use domain::id::TenantId;
 use serde_json::{Value, json};
 use tenure::{
-    config::Settings,
     demo::webhooks::{PayloadStyle, WebhookTarget},
     train::train_if_due,
 };
 
 use crate::{
     faults::{imported, settled, sql},
-    harness::{DataDir, Tenure, Vendor, eventually, today},
+    harness::{DataDir, Tenure, Vendor, eventually, parts, today},
 };
 
 async fn employee_named(tenure: &Tenure, name: &str) -> Value {
@@ -518,19 +517,7 @@ async fn candidates_of_a_career_program_are_told_how_ready_they_are() {
         if used == chosen { Ok(()) } else { Err(used) }
     })
     .await;
-    let parts = Settings {
-        data_dir: data.0.clone(),
-        database_url: None,
-        kafka_brokers: None,
-        master_key: None,
-        kafka_replication: 1,
-        instance: "schedule".to_owned(),
-        jwks_url: None,
-        jwt_issuer: None,
-        jwt_audience: None,
-        retrain_days: 30,
-    };
-    let parts = parts.parts().expect("the installation's parts");
+    let parts = parts(&data.0);
     let tenant: TenantId = sql(&data.0, "select tenant from tenant_directory")
         .parse()
         .expect("an id");
