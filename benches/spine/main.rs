@@ -8,6 +8,7 @@ mod bare;
 mod company;
 mod intake;
 mod page;
+mod past;
 mod product;
 mod projection;
 mod report;
@@ -17,7 +18,7 @@ mod stage;
 use report::{Row, tell};
 use stage::Stage;
 
-const NAMES: [&str; 6] = ["log", "intake", "projection", "page", "scoring", "product"];
+const NAMES: [&str; 7] = ["log", "intake", "projection", "page", "past", "scoring", "product"];
 
 struct Arguments {
     names: Vec<String>,
@@ -58,7 +59,7 @@ fn main() -> std::io::Result<()> {
 async fn measure(arguments: &Arguments) -> Vec<Row> {
     tell(&format!("load before: {}", load()));
     let mut rows = Vec::new();
-    if NAMES[..5].iter().any(|name| arguments.wants(name)) {
+    if NAMES[..6].iter().any(|name| arguments.wants(name)) {
         let stage = Stage::start(arguments.real_kafka).await;
         if arguments.wants("log") {
             rows.extend(appends::run(&stage).await);
@@ -76,6 +77,11 @@ async fn measure(arguments: &Arguments) -> Vec<Row> {
             if arguments.wants("page") {
                 rows.extend(page::run(&site).await);
             }
+            site.end().await;
+        }
+        if arguments.wants("past") {
+            let site = stage.site("bench_past").await;
+            rows.extend(past::run(&site).await);
             site.end().await;
         }
         if arguments.wants("scoring") {

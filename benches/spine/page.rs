@@ -56,7 +56,7 @@ pub async fn run(site: &Site) -> Vec<Row> {
     ]
 }
 
-async fn serve(router: Router) -> SocketAddr {
+pub async fn serve(router: Router) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move { axum::serve(listener, router).await });
@@ -64,6 +64,11 @@ async fn serve(router: Router) -> SocketAddr {
 }
 
 fn graphql_request(site: &Site, address: SocketAddr) -> Arc<[u8]> {
+    request(site, address, &bare::graphql_request(PEOPLE))
+}
+
+/// A question to GraphQL, as HTTP.
+pub fn request(site: &Site, address: SocketAddr, document: &Value) -> Arc<[u8]> {
     let token = development_token(
         &development_secret(&site.parts.master),
         site.tenant,
@@ -73,7 +78,7 @@ fn graphql_request(site: &Site, address: SocketAddr) -> Arc<[u8]> {
         Duration::from_secs(3_600),
     )
     .expect("a token");
-    let body = bare::graphql_request(PEOPLE).to_string();
+    let body = document.to_string();
     let length = body.len();
     format!(
         "POST /graphql HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
@@ -139,13 +144,13 @@ async fn throughput(address: SocketAddr, request: &Arc<[u8]>) -> f64 {
 }
 
 /// The least of an HTTP client: it shares the processors with what it measures.
-struct Client {
+pub struct Client {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
 impl Client {
-    async fn connect(address: SocketAddr) -> Self {
+    pub async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.expect("a connection");
         stream.set_nodelay(true).expect("no delay");
         Self {
@@ -155,7 +160,7 @@ impl Client {
     }
 
     /// Sends, and answers the body of the response, which must be 200 and say its length.
-    async fn ask(&mut self, request: &[u8]) -> &[u8] {
+    pub async fn ask(&mut self, request: &[u8]) -> &[u8] {
         self.stream.write_all(request).await.expect("sent");
         self.buffer.clear();
         let body = loop {

@@ -73,6 +73,11 @@ pub async fn run(site: &Site) -> Vec<Row> {
 pub async fn prepare(site: &Site) {
     tell("preparing people with scores");
     History::begin(site, PEOPLE).await;
+    project(site).await;
+}
+
+/// Projects what there is, and looks at what the tables hold then.
+pub async fn project(site: &Site) {
     all_together(site).await;
     // The product does so within a second of such growth.
     site.parts

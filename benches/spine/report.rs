@@ -11,6 +11,7 @@ enum Target {
     AtMost(f64),
     /// So many times the peer's figure.
     RatioAtLeast(f64),
+    RatioAtMost(f64),
 }
 
 /// One thing that was measured.
@@ -63,6 +64,13 @@ impl Row {
         }
     }
 
+    pub fn at_most_times_the_peer(self, ratio: f64) -> Self {
+        Self {
+            target: Some(Target::RatioAtMost(ratio)),
+            ..self
+        }
+    }
+
     fn ratio(&self) -> Option<f64> {
         self.peer.map(|(_, peer)| self.figure / peer)
     }
@@ -72,6 +80,7 @@ impl Row {
             Target::AtLeast(least) => self.figure >= least,
             Target::AtMost(most) => self.figure <= most,
             Target::RatioAtLeast(least) => self.ratio().is_some_and(|ratio| ratio >= least),
+            Target::RatioAtMost(most) => self.ratio().is_some_and(|ratio| ratio <= most),
         })
     }
 
@@ -89,6 +98,7 @@ impl Row {
             Some(Target::AtLeast(least)) => format!(">= {}", number(least)),
             Some(Target::AtMost(most)) => format!("<= {}", number(most)),
             Some(Target::RatioAtLeast(ratio)) => format!(">= {ratio} x peer"),
+            Some(Target::RatioAtMost(ratio)) => format!("<= {ratio} x peer"),
         }
     }
 
