@@ -28,12 +28,16 @@ pub async fn run(site: &Site) -> Vec<Row> {
     sqlx::raw_sql(
         "insert into risk_history (tenant, employee, position, probability, horizon_days, band, factors, model, scored_at, scored_position, recorded_at, vector)
          select tenant, employee, position + n, probability, horizon_days, band, factors, model, scored_at - n * interval '100 days', position, scored_at, vector
-           from risk, generate_series(0, 3) n;
-         analyze",
+           from risk, generate_series(0, 3) n",
     )
     .execute(&site.owner)
     .await
     .expect("scores of the past");
+    // As the server does by itself when a table has grown.
+    sqlx::raw_sql("vacuum analyze")
+        .execute(&site.owner)
+        .await
+        .expect("vacuumed");
     let manager: String = sqlx::query_scalar(
         "select manager::text from employee where manager is not null group by 1 order by count(*) desc, 1 limit 1",
     )

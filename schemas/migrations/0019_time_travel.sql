@@ -66,14 +66,19 @@ $$;
 create function risk_at(of_tenant uuid, of_employee uuid, on_day date, known timestamptz)
     returns table (
         tenant uuid, employee uuid, probability double precision, horizon_days smallint, band text, factors json, model text,
-        scored_at timestamptz, "position" bigint, vector text)
+        scored_at timestamptz, "position" bigint, vector text, assessed_at bigint)
     language sql stable parallel safe as $$
-    select h.tenant, h.employee, h.probability, h.horizon_days, h.band, h.factors, h.model, h.scored_at, h.scored_position, h.vector
+    select h.tenant, h.employee, h.probability, h.horizon_days, h.band, h.factors, h.model, h.scored_at, h.scored_position, h.vector, h.position
       from risk_history h
      where h.tenant = of_tenant and h.employee = of_employee and h.recorded_at <= known
        and h.scored_at < (on_day + 1)::timestamp at time zone 'UTC' and h.probability is not null
      order by h.position desc limit 1
 $$;
+
+-- Somebody's team of any time; everybody's last score, and the highest ones first, without reading rows.
+create index employee_version_by_manager on employee_version (tenant, manager, employee);
+create index risk_history_last on risk_history (tenant, employee, position desc) include (recorded_at, scored_at, probability, band);
+create index risk_history_by_probability on risk_history (tenant, probability desc, employee) include (recorded_at, scored_at, position);
 
 -- What is there was made without these columns: it is made again from the log's stream of events, from the first one on.
 truncate employee, employee_version, department_stats, team_stats, timeline_entry, risk_history, readiness_history;

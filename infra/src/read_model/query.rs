@@ -255,6 +255,8 @@ fn page_query(
         (Order::Risk, Stretch::Keyless) => query.push(" and r.employee is null"),
         (Order::Risk, Stretch::Keyed) | (Order::Id, _) => &mut query,
     };
+    // The index to walk along: of today's scores, or of all that there ever were.
+    let score = if filter.at.is_some() { "h" } else { "r" };
     let (past, descending) = if page.backwards { ("<", " desc") } else { (">", "") };
     match from {
         Some(Key::Name(Some(name), id)) => {
@@ -269,13 +271,13 @@ fn page_query(
             // Falling by probability, rising by id: no row comparison says that. The first condition is the index's.
             let (until, beyond) = if page.backwards { (">=", ">") } else { ("<=", "<") };
             query
-                .push(format_args!(" and r.probability {until} "))
+                .push(format_args!(" and {score}.probability {until} "))
                 .push_bind(*probability);
             query
-                .push(format_args!(" and (r.probability {beyond} "))
+                .push(format_args!(" and ({score}.probability {beyond} "))
                 .push_bind(*probability);
             query
-                .push(format_args!(" or r.employee {past} "))
+                .push(format_args!(" or {score}.employee {past} "))
                 .push_bind(Uuid::from(*id))
                 .push(")");
         }
@@ -289,7 +291,7 @@ fn page_query(
             " order by lower(e.display_name){descending}, e.id{descending}"
         )),
         (Order::Risk, Stretch::Keyed) => query.push(format_args!(
-            " order by r.probability{}, r.employee{descending}",
+            " order by {score}.probability{}, {score}.employee{descending}",
             if page.backwards { "" } else { " desc" }
         )),
         (_, Stretch::Keyless) | (Order::Id, _) => query.push(format_args!(" order by e.id{descending}")),
@@ -312,12 +314,17 @@ fn push_from(
     // Most people are in the lowest band: where it is asked for, too, the list is shorter than the band.
     let by_risk = scored_only || (!filter.bands.is_empty() && !filter.bands.contains(&Band::Low));
     if let Some(at) = filter.at {
-        push_employees_at(query, at);
-        if joins_risk {
-            query.push(if needs_risk { " join" } else { " left join" });
-            push_risk_at(query, at);
+        if scored_only {
+            push_scores_at(query, tenant, at);
+        } else {
+            push_employees_at(query, at);
+            if joins_risk {
+                query.push(if needs_risk { " join" } else { " left join" });
+                push_risk_at(query, at);
+            }
+            query.push(" where ");
         }
-        query.push(" where e.tenant = ");
+        query.push("e.tenant = ");
     } else if joins_risk && by_risk {
         query.push(
             " from risk r cross join lateral (select * from employee where (tenant, id) = (r.tenant, r.employee) offset 0) e where r.tenant = ",
@@ -353,6 +360,15 @@ fn push_from(
     }
     for manager in [filter.manager, filter.team_of].into_iter().flatten() {
         query.push(" and e.manager = ").push_bind(Uuid::from(manager));
+        if filter.at.is_some() {
+            // Whoever was in the team at any time: few, and found by an index.
+            query
+                .push(" and e.id in (select employee from employee_version where tenant = ")
+                .push_bind(Uuid::from(tenant))
+                .push(" and manager = ")
+                .push_bind(Uuid::from(manager))
+                .push(")");
+        }
     }
     if !filter.statuses.is_empty() {
         query
@@ -382,6 +398,29 @@ fn push_risk_at(query: &mut QueryBuilder<Postgres>, at: Moment) {
         .push("::timestamptz) r on e.status = any(")
         .push_bind(employed())
         .push(") and not e.objects_to_scoring");
+}
+
+/// `from … where … and ` those who had a score, as `e` with the score as `r` and its entry in history as `h`: along the entries, from
+/// the highest probability, of which those that were the last of their person then are taken.
+fn push_scores_at(query: &mut QueryBuilder<Postgres>, tenant: TenantId, at: Moment) {
+    query
+        .push(" from risk_history h cross join lateral (select * from risk_at(h.tenant, h.employee, ")
+        .push_bind(at.day)
+        .push("::date, ")
+        .push_bind(at.known_at)
+        .push("::timestamptz) offset 0) r cross join lateral (select * from employee_at(")
+        .push_bind(at.day)
+        .push("::date, ")
+        .push_bind(at.known_at)
+        .push("::timestamptz) where (tenant, id) = (h.tenant, h.employee) offset 0) e where h.position = r.assessed_at and h.recorded_at <= ")
+        .push_bind(at.known_at)
+        .push(" and h.scored_at < ")
+        .push_bind(at.day_ends())
+        .push(" and e.status = any(")
+        .push_bind(employed())
+        .push(") and not e.objects_to_scoring and h.tenant = ")
+        .push_bind(Uuid::from(tenant))
+        .push(" and ");
 }
 
 /// The statuses of those who count as heads.
@@ -487,6 +526,12 @@ pub async fn teams(
         None => drop(query.push(" from employee e")),
     }
     query.push(" where e.tenant = ").push_bind(Uuid::from(tenant));
+    if at.is_some() {
+        query
+            .push(" and e.id in (select employee from employee_version where tenant = ")
+            .push_bind(Uuid::from(tenant))
+            .push(" and manager = u.manager)");
+    }
     query.push(" and e.manager = u.manager and (u.after_id is null or ");
     if by_name {
         // The nameless are last; among them the id decides.
@@ -564,18 +609,29 @@ pub async fn risk_overview(
     );
     match at {
         Some(at) => {
-            push_employees_at(&mut query, at);
-            query.push(" left join");
-            push_risk_at(&mut query, at);
+            push_versions_at(&mut query, tenant, at);
+            query
+                .push(
+                    " left join lateral (select h.employee, h.probability, h.band from risk_history h
+                        where h.tenant = e.tenant and h.employee = e.employee and h.recorded_at <= ",
+                )
+                .push_bind(at.known_at)
+                .push(" and h.scored_at < ")
+                .push_bind(at.day_ends())
+                .push(" and h.probability is not null order by h.position desc limit 1) r on not e.objects_to_scoring where e.employed");
         }
-        None => drop(query.push(" from employee e left join risk r on r.tenant = e.tenant and r.employee = e.id")),
+        None => {
+            query
+                .push(
+                    " from employee e left join risk r on r.tenant = e.tenant and r.employee = e.id where e.tenant = ",
+                )
+                .push_bind(Uuid::from(tenant))
+                .push(" and e.status = any(")
+                .push_bind(employed())
+                .push(")");
+        }
     }
-    query
-        .push(" where e.tenant = ")
-        .push_bind(Uuid::from(tenant))
-        .push(" and e.status = any(")
-        .push_bind(employed())
-        .push(") group by 1 order by 1 nulls last");
+    query.push(" group by 1 order by 1 nulls last");
     query
         .build_query_as()
         .fetch_all(connection)
@@ -632,6 +688,22 @@ pub async fn team_heads(
         .doing("count teams")
 }
 
+/// Everybody's version of a day in the past, as `e`: for figures, in one pass over the versions.
+fn push_versions_at(query: &mut QueryBuilder<Postgres>, tenant: TenantId, at: Moment) {
+    query
+        .push(" from (select *, standing in ('WORKING', 'ON_LEAVE') as employed from employee_version where tenant = ")
+        .push_bind(Uuid::from(tenant))
+        .push(" and effective_from <= ")
+        .push_bind(at.day)
+        .push(" and effective_to > ")
+        .push_bind(at.day)
+        .push(" and recorded_from <= ")
+        .push_bind(at.known_at)
+        .push(" and recorded_to > ")
+        .push_bind(at.known_at)
+        .push(") e");
+}
+
 /// Heads by `key`, of a day in the past.
 async fn heads_at(
     connection: &mut Connection,
@@ -640,17 +712,15 @@ async fn heads_at(
     at: Moment,
 ) -> Result<Vec<HeadsRow>, DatabaseError> {
     let mut query = QueryBuilder::new("select ");
+    query.push(key).push(
+        " as key, count(*) filter (where employed) as headcount, count(*) filter (where standing = 'ON_LEAVE' and notice_on is null) as on_leave,
+          count(*) filter (where employed and notice_on is not null) as on_notice, count(*) filter (where standing = 'ENDED') as departed",
+    );
+    push_versions_at(&mut query, tenant, at);
     query
+        .push(" where ")
         .push(key)
-        .push(" as key, count(*) filter (where e.status = any(")
-        .push_bind(employed())
-        .push(
-            ")) as headcount, count(*) filter (where e.status = 'ON_LEAVE') as on_leave, count(*) filter (where e.status = 'ON_NOTICE') as on_notice,
-              count(*) filter (where e.status = 'LEFT') as departed",
-        );
-    push_employees_at(&mut query, at);
-    query.push(" where e.tenant = ").push_bind(Uuid::from(tenant));
-    query.push(" and ").push(key).push(" is not null group by 1 order by 1");
+        .push(" is not null group by 1 order by 1");
     let found = query.build_query_as().fetch_all(connection).await;
     found.doing("count heads of a past day")
 }
