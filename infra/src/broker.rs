@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, OnceLock},
+    sync::{Arc, RwLock},
     time::{Duration, Instant},
 };
 
@@ -88,43 +88,57 @@ impl Brokers {
     /// # Errors
     /// When Kafka cannot be reached or refuses.
     pub async fn ensure_topics(&self, partitions: i32, replication: i32) -> Result<(), BrokerError> {
+        for topic in [topics::INTAKE, topics::EVENTS] {
+            self.ensure_topic(topic, partitions, replication).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that a topic exists, with records kept for ever.
+    ///
+    /// # Errors
+    /// When Kafka cannot be reached or refuses.
+    pub async fn ensure_topic(
+        &self,
+        topic: &'static str,
+        partitions: i32,
+        replication: i32,
+    ) -> Result<(), BrokerError> {
+        if self.partitions(topic).await.is_ok() {
+            return Ok(());
+        }
         let admin: AdminClient<DefaultClientContext> = self.config().create().map_err(|cause| BrokerError::Failed {
             doing: "begin administration",
             cause,
         })?;
         let record_bytes = RECORD_BYTES_MAX.to_string();
-        for topic in [topics::INTAKE, topics::EVENTS] {
+        // `cleanup.policy` stays unsaid: it is `delete` by default at Kafka, where -1 means never; the embedded broker (tansu
+        // 0.6), told `delete`, takes -1 for an age and deletes everything at its next start.
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(replication))
+            .set("retention.ms", "-1")
+            .set("max.message.bytes", &record_bytes);
+        let made = admin
+            .create_topics([&new], &AdminOptions::new().operation_timeout(Some(ADMIN_TIMEOUT)))
+            .await;
+        let made = made.map_err(|cause| BrokerError::Failed {
+            doing: "create topics",
+            cause,
+        })?;
+        for result in made {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((name, code)) => {
+                    tracing::error!(topic = name, %code, "topic {name} could not be created: {code}");
+                    return Err(BrokerError::NoTopic(topic));
+                }
+            }
+        }
+        // The broker answers before the topic is everywhere.
+        for _ in 0..50 {
             if self.partitions(topic).await.is_ok() {
-                continue;
+                break;
             }
-            // Kept for ever. `cleanup.policy` stays unsaid: it is `delete` by default at Kafka, where -1 means never; the
-            // embedded broker (tansu 0.6), told `delete`, takes -1 for an age and deletes everything at its next start.
-            let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(replication))
-                .set("retention.ms", "-1")
-                .set("max.message.bytes", &record_bytes);
-            let made = admin
-                .create_topics([&new], &AdminOptions::new().operation_timeout(Some(ADMIN_TIMEOUT)))
-                .await;
-            let made = made.map_err(|cause| BrokerError::Failed {
-                doing: "create topics",
-                cause,
-            })?;
-            for result in made {
-                match result {
-                    Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                    Err((name, code)) => {
-                        tracing::error!(topic = name, %code, "topic {name} could not be created: {code}");
-                        return Err(BrokerError::NoTopic(topic));
-                    }
-                }
-            }
-            // The broker answers before the topic is everywhere.
-            for _ in 0..50 {
-                if self.partitions(topic).await.is_ok() {
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
         Ok(())
     }
@@ -157,6 +171,31 @@ impl Brokers {
             Ok(count) if count > 0 => Ok(count),
             _ => Err(BrokerError::NoTopic(topic)),
         }
+    }
+
+    /// How many records a topic that loses none has been given.
+    ///
+    /// # Errors
+    /// When Kafka cannot be reached or the topic is not there.
+    pub async fn records(&self, topic: &'static str) -> Result<i64, BrokerError> {
+        let (partitions, config) = (self.partitions(topic).await?, self.config());
+        let count = tokio::task::spawn_blocking(move || {
+            let client: BaseConsumer = config.create()?;
+            (0..partitions)
+                .map(|partition| {
+                    client
+                        .fetch_watermarks(topic, partition, ADMIN_TIMEOUT)
+                        .map(|(low, high)| high - low)
+                })
+                .sum::<Result<i64, KafkaError>>()
+        });
+        count
+            .await
+            .map_err(|_| BrokerError::Unconfirmed)?
+            .map_err(|cause| BrokerError::Failed {
+                doing: "count records",
+                cause,
+            })
     }
 
     /// Whether a broker answers.
@@ -207,7 +246,7 @@ pub struct Producer {
     brokers: Brokers,
     give_up: Duration,
     /// Partition counts, once known.
-    partitions: Arc<[(&'static str, OnceLock<i32>); 2]>,
+    partitions: Arc<RwLock<BTreeMap<&'static str, i32>>>,
 }
 
 impl Producer {
@@ -233,7 +272,7 @@ impl Producer {
             producer,
             brokers: brokers.clone(),
             give_up: pace.give_up,
-            partitions: Arc::new([(topics::INTAKE, OnceLock::new()), (topics::EVENTS, OnceLock::new())]),
+            partitions: Arc::default(),
         })
     }
 
@@ -242,17 +281,15 @@ impl Producer {
     /// # Errors
     /// When Kafka cannot be reached.
     pub async fn partitions(&self, topic: &'static str) -> Result<i32, BrokerError> {
-        let known = self
-            .partitions
-            .iter()
-            .find(|(name, _)| *name == topic)
-            .map(|(_, count)| count)
-            .ok_or(BrokerError::NoTopic(topic))?;
-        if let Some(count) = known.get() {
-            return Ok(*count);
+        let known = self.partitions.read().map_or(None, |known| known.get(topic).copied());
+        if let Some(count) = known {
+            return Ok(count);
         }
         let count = self.brokers.partitions(topic).await?;
-        Ok(*known.get_or_init(|| count))
+        if let Ok(mut known) = self.partitions.write() {
+            known.insert(topic, count);
+        }
+        Ok(count)
     }
 
     /// Sends one record; it is durable when this answers well.

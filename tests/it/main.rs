@@ -10,5 +10,6 @@ mod faults;
 mod harness;
 mod journal;
 mod outages;
+mod replay;
 mod stories;
 mod verify;
