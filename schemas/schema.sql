@@ -61,11 +61,11 @@ end $function$
 grant execute on function refuse_change() to public;
 
 CREATE OR REPLACE FUNCTION public.risk_at(of_tenant uuid, of_employee uuid, on_day date, known timestamp with time zone)
- RETURNS TABLE(tenant uuid, employee uuid, probability double precision, horizon_days smallint, band text, factors json, model text, scored_at timestamp with time zone, "position" bigint, vector text)
+ RETURNS TABLE(tenant uuid, employee uuid, probability double precision, horizon_days smallint, band text, factors json, model text, scored_at timestamp with time zone, "position" bigint, vector text, assessed_at bigint)
  LANGUAGE sql
  STABLE PARALLEL SAFE
 AS $function$
-    select h.tenant, h.employee, h.probability, h.horizon_days, h.band, h.factors, h.model, h.scored_at, h.scored_position, h.vector
+    select h.tenant, h.employee, h.probability, h.horizon_days, h.band, h.factors, h.model, h.scored_at, h.scored_position, h.vector, h.position
       from risk_history h
      where h.tenant = of_tenant and h.employee = of_employee and h.recorded_at <= known
        and h.scored_at < (on_day + 1)::timestamp at time zone 'UTC' and h.probability is not null
@@ -292,6 +292,7 @@ create table employee_version (
 );
 CREATE INDEX employee_version_as_of ON public.employee_version USING btree (tenant, effective_from, effective_to, recorded_from, recorded_to);
 CREATE INDEX employee_version_believed ON public.employee_version USING btree (tenant, employee) WHERE (recorded_to = '9999-12-31 00:00:00+00'::timestamp with time zone);
+CREATE INDEX employee_version_by_manager ON public.employee_version USING btree (tenant, manager, employee);
 alter table employee_version enable row level security;
 alter table employee_version force row level security;
 create policy own_tenant on employee_version for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
@@ -552,6 +553,8 @@ create table risk_history (
     vector text,
     constraint risk_history_pkey PRIMARY KEY (tenant, employee, "position")
 );
+CREATE INDEX risk_history_by_probability ON public.risk_history USING btree (tenant, probability DESC, employee) INCLUDE (recorded_at, scored_at, "position");
+CREATE INDEX risk_history_last ON public.risk_history USING btree (tenant, employee, "position" DESC) INCLUDE (recorded_at, scored_at, probability, band);
 alter table risk_history enable row level security;
 alter table risk_history force row level security;
 create policy own_tenant on risk_history for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));

@@ -533,7 +533,11 @@ pub fn opened(event: &StoredEvent, key: Option<&sealing::SubjectKey>) -> Result<
                 known_on: event.known_at().date_naive(),
                 event: opened,
             }),
-            AnyEvent::Risk(_) | AnyEvent::Connection(_) | AnyEvent::Tenant(_) | AnyEvent::Program(_) => None,
+            AnyEvent::Risk(_)
+            | AnyEvent::Connection(_)
+            | AnyEvent::Tenant(_)
+            | AnyEvent::Program(_)
+            | AnyEvent::Access(_) => None,
         },
     )
 }

@@ -81,7 +81,7 @@ pub fn request(site: &Site, address: SocketAddr, document: &Value) -> Arc<[u8]> 
     let body = document.to_string();
     let length = body.len();
     format!(
-        "POST /graphql HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        "POST /graphql HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\ntenure-purpose: a benchmark\r\ncontent-length: {length}\r\n\r\n{body}"
     )
     .into_bytes()
     .into()

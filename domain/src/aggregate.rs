@@ -43,16 +43,18 @@ pub enum Kind {
     Connection,
     Tenant,
     Program,
+    Access,
 }
 
 impl Kind {
     /// Every kind, for enumeration in tests and set-up.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Employee,
         Self::Risk,
         Self::Connection,
         Self::Tenant,
         Self::Program,
+        Self::Access,
     ];
 
     /// The kind's stable name, as stored.
@@ -64,6 +66,7 @@ impl Kind {
             Self::Connection => "connection",
             Self::Tenant => "tenant",
             Self::Program => "program",
+            Self::Access => "access",
         }
     }
 }

@@ -95,6 +95,12 @@ impl ConnectionId {
     }
 }
 
+/// The stream of what a person asks for, by the subject of their tokens.
+#[must_use]
+pub fn access_stream(tenant: TenantId, subject: &str) -> Uuid {
+    derived(&["access", &tenant.to_string(), subject])
+}
+
 impl ProgramId {
     /// The id of the program that a tenant's set-up calls `key`: set up twice, it is one program.
     #[must_use]

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![deny(clippy::wildcard_enum_match_arm)]
 
+pub mod access;
 pub mod aggregate;
 pub mod dated;
 pub mod id;

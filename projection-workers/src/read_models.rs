@@ -115,6 +115,8 @@ impl Projection for ReadModels {
                     AnyEvent::Tenant(event) => tenant_settings(connection, opened, event).await?,
                     AnyEvent::Connection(event) => connection_row(connection, opened, event).await?,
                     AnyEvent::Program(event) => program_row(connection, opened, event).await?,
+                    // Who looked back is in the log, and in no screen of today.
+                    AnyEvent::Access(_) => {}
                 }
             }
             people.store(connection, clock::today()).await?;
@@ -715,7 +717,11 @@ mod tests {
             let event = AnyEvent::decode(event_type, version.parse().ok()?, payload).expect("an event");
             match event {
                 AnyEvent::Employee(event) => Some((name.to_owned(), event)),
-                AnyEvent::Risk(_) | AnyEvent::Connection(_) | AnyEvent::Tenant(_) | AnyEvent::Program(_) => None,
+                AnyEvent::Risk(_)
+                | AnyEvent::Connection(_)
+                | AnyEvent::Tenant(_)
+                | AnyEvent::Program(_)
+                | AnyEvent::Access(_) => None,
             }
         });
         samples.collect()

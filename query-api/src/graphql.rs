@@ -5,7 +5,7 @@ mod flat;
 mod heads;
 mod models;
 mod overview;
-mod past;
+pub mod past;
 mod program;
 mod query;
 mod risk;

@@ -19,13 +19,15 @@ use crate::{
     access::Viewer,
     error::{self, ApiError, Problem, SharedError},
     freshness::MinPosition,
-    graphql::equip,
+    graphql::{equip, past::Purpose},
     limits::{self, BODY_BYTES_MAX, DEADLINE, Shape},
     socket,
 };
 
 /// The header that names the position an answer must have seen.
 pub const MIN_POSITION: HeaderName = HeaderName::from_static("tenure-min-position");
+/// The header that says what history is wanted for.
+const PURPOSE: HeaderName = HeaderName::from_static("tenure-purpose");
 const GRAPHQL_RESPONSE: &str = "application/graphql-response+json";
 const JSON: &str = "application/json";
 
@@ -132,6 +134,11 @@ async fn answer(
         .map(|value| value.to_str().unwrap_or_default());
     let viewer = Viewer(api.verifier.actor(authorization).await?);
     let min_position = min_position(&parts.headers)?;
+    let said = parts
+        .headers
+        .get(PURPOSE)
+        .and_then(|value| std::str::from_utf8(value.as_bytes()).ok());
+    let purpose = Purpose(said.map(str::to_owned));
     let body = read(body).await?;
     let asked: Asked = serde_json::from_slice(&body).map_err(|_| {
         Problem::BadRequest(
@@ -161,7 +168,7 @@ async fn answer(
         if let Some(min_position) = min_position {
             api.freshness.wait(min_position).await?;
         }
-        let request = equip(prepared.request, viewer, &api.store);
+        let request = equip(prepared.request, viewer, &api.store).data(purpose);
         let schema = api
             .schemas
             .introspection

@@ -1,14 +1,25 @@
 //! Where resolvers get what they show: one transaction per question, in the viewer's tenant only.
 
-use domain::id::TenantId;
+use domain::{
+    Kind, StreamId,
+    access::{Command, Question},
+    id::{CommandId, TenantId, access_stream},
+};
 use futures_util::future::BoxFuture;
 use infra::{
+    clock,
     database::{Access, Connection, Database, DatabaseError},
+    outbox::{self, Outgoing},
     sealing::Keyring,
 };
+use schemas::codec::AnyCommand;
 use zeroize::Zeroizing;
 
-use crate::{access::Pseudonyms, changes::Changes, error::ApiError};
+use crate::{
+    access::{Pseudonyms, Viewer},
+    changes::Changes,
+    error::ApiError,
+};
 
 #[derive(Clone)]
 pub struct Store {
@@ -44,5 +55,27 @@ impl Store {
         W: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, DatabaseError>> + Send + 'static,
     {
         Ok(self.database.transact(Access::LookUp, &[tenant], work).await?)
+    }
+
+    /// Records that somebody asks for history, on its way into the log when this answers well: the one thing that is written here.
+    pub async fn record_question(&self, viewer: &Viewer, question: Question) -> Result<(), ApiError> {
+        let tenant = viewer.0.tenant;
+        let id = CommandId::from_uuid(clock::new_id());
+        let command = AnyCommand::Access(Command::AskForHistory(question));
+        let plain = serde_json::to_vec(&command).map_err(|_| ApiError::Corrupt("question"))?;
+        let outgoing = Outgoing {
+            id,
+            stream: StreamId::new(tenant, Kind::Access, access_stream(tenant, &viewer.0.subject)),
+            command: self.keyring.tenant(tenant).await?.seal(&outbox::place(id), &plain)?,
+            actor: format!("user:{}", viewer.0.subject),
+            correlation: id.uuid(),
+            backfill: false,
+        };
+        self.database
+            .transact(Access::Write, &[tenant], move |connection| {
+                Box::pin(async move { outbox::add(connection, &[outgoing]).await })
+            })
+            .await?;
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@
 //! which every personal value carries a marker (see [`domain::personal`]). Sealing replaces the markers before anything is
 //! stored.
 
-use domain::{Kind, connection, employee, program, risk, tenant};
+use domain::{Kind, access, connection, employee, program, risk, tenant};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -25,6 +25,7 @@ pub enum AnyEvent {
     Connection(connection::Event),
     Tenant(tenant::Event),
     Program(program::Event),
+    Access(access::Event),
 }
 
 /// Any command to any aggregate, as it travels in `tenure.intake`.
@@ -36,6 +37,7 @@ pub enum AnyCommand {
     Connection(connection::Command),
     Tenant(tenant::Command),
     Program(program::Command),
+    Access(access::Command),
 }
 
 impl AnyCommand {
@@ -48,6 +50,7 @@ impl AnyCommand {
             Self::Connection(_) => Kind::Connection,
             Self::Tenant(_) => Kind::Tenant,
             Self::Program(_) => Kind::Program,
+            Self::Access(_) => Kind::Access,
         }
     }
 }
@@ -87,6 +90,7 @@ impl AnyEvent {
             Self::Connection(_) => Kind::Connection,
             Self::Tenant(_) => Kind::Tenant,
             Self::Program(_) => Kind::Program,
+            Self::Access(_) => Kind::Access,
         }
     }
 
@@ -99,6 +103,7 @@ impl AnyEvent {
             Self::Connection(event) => event.effective_on(),
             Self::Tenant(event) => event.effective_on(),
             Self::Program(event) => event.effective_on(),
+            Self::Access(event) => event.effective_on(),
         }
     }
 
@@ -111,6 +116,7 @@ impl AnyEvent {
             Self::Connection(event) => serde_json::to_value(event),
             Self::Tenant(event) => serde_json::to_value(event),
             Self::Program(event) => serde_json::to_value(event),
+            Self::Access(event) => serde_json::to_value(event),
         };
         let mut tagged = tagged.map_err(CodecError::Encode)?;
         let name = tagged.get("type").and_then(Value::as_str).unwrap_or_default();
@@ -146,6 +152,7 @@ impl AnyEvent {
             Kind::Connection => serde_json::from_value(tagged).map(Self::Connection),
             Kind::Tenant => serde_json::from_value(tagged).map(Self::Tenant),
             Kind::Program => serde_json::from_value(tagged).map(Self::Program),
+            Kind::Access => serde_json::from_value(tagged).map(Self::Access),
         };
         event.map_err(|cause| CodecError::BadPayload {
             event_type: event_type.to_owned(),

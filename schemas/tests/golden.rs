@@ -91,6 +91,7 @@ fn all_types() -> BTreeSet<String> {
     types.extend(variants::<connection::Event>("connection"));
     types.extend(variants::<tenant::Event>("tenant"));
     types.extend(variants::<program::Event>("program"));
+    types.extend(variants::<access::Event>("access"));
     types
 }
 

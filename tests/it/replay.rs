@@ -84,6 +84,42 @@ async fn history_is_told_again_in_order_and_the_same_twice() {
             .as_ref()
     );
 
+    // Looking back is history too: refused without a purpose, recorded with one, and what it was for is sealed.
+    let past =
+        r#"{ employees(asOf: "2026-01-31") { totalCount } departments(knownAt: "2026-01-31T10:00:00Z") { name } }"#;
+    let refused = tenure.ask("analyst", past, &[]).await;
+    assert!(
+        refused["errors"][0]["message"]
+            .as_str()
+            .is_some_and(|text| text.contains("Tenure-Purpose")),
+        "{refused:#}"
+    );
+    let answer = tenure
+        .ask("analyst", past, &[("tenure-purpose", "the winter season")])
+        .await;
+    assert!(
+        answer["errors"].is_null() && answer["data"]["employees"]["totalCount"].is_number(),
+        "{answer:#}"
+    );
+    settled(&tenure).await;
+    let asked = replay(&data.0, &["--kinds", "access"]).expect("replayed");
+    assert!(
+        !String::from_utf8_lossy(&asked).contains("winter"),
+        "a purpose lies open"
+    );
+    let about: Vec<Value> = events(&asked)
+        .into_iter()
+        .map(|event| event["data"]["about"].clone())
+        .collect();
+    assert_eq!(about.len(), 2, "{about:?}");
+    assert!(about.contains(&"employees".into()) && about.contains(&"departments".into()));
+    assert!(
+        events(&asked)
+            .iter()
+            .all(|event| event["actor"] == "user:dev-analyst" && event["type"] == "access.history-asked-for")
+    );
+    let head: usize = sql(&data.0, "select position from log_head").parse().expect("a number");
+
     for (wrong, told) in [
         (["--to", "2001-01-01"], "the log has events from"),
         (["--kinds", "employee.hire"], "no event in that range"),

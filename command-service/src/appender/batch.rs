@@ -514,7 +514,8 @@ fn follow(header: &IntakeHeader, event: &AnyEvent, writes: &mut Writes) {
         | AnyEvent::Risk(_)
         | AnyEvent::Connection(_)
         | AnyEvent::Tenant(_)
-        | AnyEvent::Program(_) => {}
+        | AnyEvent::Program(_)
+        | AnyEvent::Access(_) => {}
     }
 }
 

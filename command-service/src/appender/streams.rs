@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use domain::{
-    Aggregate, Date, Kind, StreamId, connection::Connection, employee::Employee, program::Program, risk::Risk,
-    tenant::Tenant,
+    Aggregate, Date, Kind, StreamId, access::Access as Asking, connection::Connection, employee::Employee,
+    program::Program, risk::Risk, tenant::Tenant,
 };
 use infra::{
     database::{Access, Database},
@@ -29,6 +29,7 @@ pub enum AnyState {
     Connection(Connection),
     Tenant(Tenant),
     Program(Program),
+    Access(Asking),
 }
 
 impl AnyState {
@@ -39,6 +40,7 @@ impl AnyState {
             Kind::Connection => Self::Connection(Connection::default()),
             Kind::Tenant => Self::Tenant(Tenant::default()),
             Kind::Program => Self::Program(Program::default()),
+            Kind::Access => Self::Access(Asking),
         }
     }
 
@@ -58,6 +60,9 @@ impl AnyState {
             (Self::Program(state), AnyCommand::Program(command)) => {
                 decided(state.decide(command, today), AnyEvent::Program)
             }
+            (Self::Access(state), AnyCommand::Access(command)) => {
+                decided(state.decide(command, today), AnyEvent::Access)
+            }
             (_, _) => Err("this command is for another kind of stream".to_owned()),
         }
     }
@@ -69,6 +74,7 @@ impl AnyState {
             (Self::Connection(state), AnyEvent::Connection(event)) => Self::Connection(state.evolve(event)),
             (Self::Tenant(state), AnyEvent::Tenant(event)) => Self::Tenant(state.evolve(event)),
             (Self::Program(state), AnyEvent::Program(event)) => Self::Program(state.evolve(event)),
+            (Self::Access(state), AnyEvent::Access(event)) => Self::Access(state.evolve(event)),
             (state, _) => state,
         }
     }

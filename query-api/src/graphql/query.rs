@@ -46,7 +46,7 @@ impl Query {
             Timestamp,
         >,
     ) -> Result<EmployeeConnection, ApiError> {
-        let at = past::moment(ctx, as_of, known_at)?;
+        let at = past::moment(ctx, "employees", as_of, known_at).await?;
         employee::list(ctx, Window::new(first, after, last, before)?, filter, order_by, at).await
     }
 
@@ -61,7 +61,7 @@ impl Query {
             Timestamp,
         >,
     ) -> Result<Option<Employee>, ApiError> {
-        let at = past::moment(ctx, as_of, known_at)?;
+        let at = past::moment(ctx, "employee", as_of, known_at).await?;
         employee::find(ctx, employee::employee_id(&id)?, at).await
     }
 
@@ -81,7 +81,7 @@ impl Query {
             Timestamp,
         >,
     ) -> Result<RiskOverview, ApiError> {
-        overview::risk_overview(ctx, group_by, past::moment(ctx, as_of, known_at)?).await
+        overview::risk_overview(ctx, group_by, past::moment(ctx, "riskOverview", as_of, known_at).await?).await
     }
 
     /// Heads by department.
@@ -94,7 +94,7 @@ impl Query {
             Timestamp,
         >,
     ) -> Result<Vec<Department>, ApiError> {
-        heads::departments(ctx, past::moment(ctx, as_of, known_at)?).await
+        heads::departments(ctx, past::moment(ctx, "departments", as_of, known_at).await?).await
     }
 
     /// Heads by manager.
@@ -107,7 +107,7 @@ impl Query {
             Timestamp,
         >,
     ) -> Result<Vec<Team>, ApiError> {
-        heads::teams(ctx, past::moment(ctx, as_of, known_at)?).await
+        heads::teams(ctx, past::moment(ctx, "teams", as_of, known_at).await?).await
     }
 
     /// Headcount, turnover, scores, and who was expected to leave beside who did: a point for each step from `from` to `to`.

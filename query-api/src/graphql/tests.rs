@@ -48,7 +48,8 @@ fn schemas(development: bool) -> (Schemas, Store) {
 }
 
 async fn ask(schemas: &Schemas, store: &Store, role: Role, document: &str) -> Response {
-    let request = equip(Request::new(document), viewer(role), store);
+    let purpose = past::Purpose(Some("a test".to_owned()));
+    let request = equip(Request::new(document), viewer(role), store).data(purpose);
     mask(schemas.main.execute(request).await, "request")
 }
 

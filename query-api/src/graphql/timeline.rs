@@ -205,7 +205,9 @@ fn tell(event: &AnyEvent, payload: Value) -> Told {
         AnyEvent::Employee(event) => employee_summary(event),
         AnyEvent::Risk(event) => risk_summary(event),
         // Timelines are about people.
-        AnyEvent::Connection(_) | AnyEvent::Tenant(_) | AnyEvent::Program(_) => "Settings changed.".to_owned(),
+        AnyEvent::Connection(_) | AnyEvent::Tenant(_) | AnyEvent::Program(_) | AnyEvent::Access(_) => {
+            "Settings changed.".to_owned()
+        }
     };
     Told {
         summary,
@@ -220,7 +222,8 @@ fn details(event: &AnyEvent, mut payload: Value) -> Option<Value> {
         AnyEvent::Employee(employee::Event::DemographicsChanged { .. } | employee::Event::SourceFieldsKept { .. })
         | AnyEvent::Connection(_)
         | AnyEvent::Tenant(_)
-        | AnyEvent::Program(_) => return None,
+        | AnyEvent::Program(_)
+        | AnyEvent::Access(_) => return None,
         AnyEvent::Employee(employee::Event::AbsenceRecorded(_)) => {
             if let Some(payload) = payload.as_object_mut() {
                 payload.remove("kind");

@@ -10,7 +10,7 @@ use infra::{
     read_model::trends::{self, Asked, Point},
 };
 
-use super::{employee::store, risk::BandCounts, scalar::Day};
+use super::{employee::store, past, risk::BandCounts, scalar::Day};
 use crate::{access::Viewer, error::ApiError, limits::TEXT_CHARS_MAX};
 
 /// Points of one series at most.
@@ -120,6 +120,7 @@ pub async fn trends(ctx: &Context<'_>, range: Range) -> Result<Vec<TrendPoint>, 
         department: range.department,
         known_at,
     };
+    past::record(ctx, "trends", range.to.0, range.known_at).await?;
     let (tenant, days) = (viewer.0.tenant, asked.days.clone());
     let points = store(ctx)?
         .read(tenant, move |connection| {

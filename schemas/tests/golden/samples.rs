@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    Date, Personal, Timestamp,
+    Date, Personal, Timestamp, access,
     connection::{self, BambooHr, Secrets},
     employee::{
         self, Absence, Assessment, Contact, Demographics, Ended, Ending, Erasure, GiveNotice, Hired, Job, Moved, Name,
@@ -30,6 +30,7 @@ pub fn all() -> Vec<AnyEvent> {
     all.extend(row(next_connection).map(AnyEvent::Connection));
     all.extend(row(next_tenant).map(AnyEvent::Tenant));
     all.extend(row(next_program).map(AnyEvent::Program));
+    all.extend(row(next_access).map(AnyEvent::Access));
     all
 }
 
@@ -349,5 +350,19 @@ fn next_program(event: Option<&program::Event>) -> Option<program::Event> {
         }),
         Some(ModelPromoted { .. }) => Some(Closed { on: day(3) }),
         Some(Closed { .. }) => None,
+    }
+}
+
+fn next_access(event: Option<&access::Event>) -> Option<access::Event> {
+    use access::Event::*;
+    match event {
+        None => Some(HistoryAskedFor(access::Question {
+            on: day(1),
+            about: "employees".into(),
+            as_of: Some(day(1) - chrono::Days::new(400)),
+            known_at: Some("2026-02-28T09:30:00Z".parse().expect("a moment")),
+            purpose: words("turnover of the winter season"),
+        })),
+        Some(HistoryAskedFor(_)) => None,
     }
 }
