@@ -12,7 +12,7 @@ use std::{
 };
 
 use domain::{
-    connection, employee,
+    access, connection, employee,
     personal::{OPEN_MARKER, UNREADABLE_MARKER},
     program, risk, tenant,
 };
