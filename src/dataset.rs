@@ -2,8 +2,11 @@
 
 use std::{fs::File, io::Write, path::PathBuf};
 
-use domain::id::TenantId;
-use infra::{clock, database::Access, route};
+use domain::{
+    access::{self, Question},
+    id::TenantId,
+};
+use infra::{clock, database::Access, outbox, route};
 use ml_pipeline::{
     dataset::{Dataset, Target, Window},
     frame,
@@ -25,6 +28,9 @@ pub struct Arguments {
     /// A career program by its name: rows about its candidates, and who moved up [default: rows about who leaves]
     #[arg(long, value_name = "NAME")]
     program: Option<String>,
+    /// What it is wanted for: recorded, with who asked
+    #[arg(long, value_parser = purpose)]
+    purpose: String,
     /// The Parquet file to write; one that exists is replaced.
     #[arg(long, default_value = "dataset.parquet")]
     out: PathBuf,
@@ -41,6 +47,15 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Some(name) => train::target(&parts, tenant, name).await?,
         None => Target::Notice,
     };
+    let question = Question {
+        on: clock::today(),
+        about: "dataset".to_owned(),
+        as_of: None,
+        known_at: None,
+        purpose: arguments.purpose.into(),
+    };
+    let actor = format!("cli:{}", std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned()));
+    outbox::record_question(&parts.database, &parts.keyring, (tenant, &actor), question).await?;
     let (histories, position) = train::histories(&parts, tenant).await?;
     let file = File::create(&arguments.out)
         .map_err(|cause| format!("{} cannot be written: {cause}", arguments.out.display()))?;
@@ -60,6 +75,17 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         dataset.cases(Window::Month),
     )?;
     Ok(())
+}
+
+fn purpose(text: &str) -> Result<String, String> {
+    if access::is_purpose(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "say what it is wanted for, in {} characters at most",
+            access::PURPOSE_CHARS_MAX
+        ))
+    }
 }
 
 /// The tenant that is meant: the one that is named, or the only one.

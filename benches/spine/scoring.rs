@@ -2,8 +2,16 @@
 
 use std::{hint::black_box, time::Instant};
 
-use ml_pipeline::{explain, features::FeatureState, prior};
+use ml_pipeline::{
+    explain,
+    features::{FEATURES, FeatureState},
+    model::{Fitting, Learner},
+    prior,
+    table::{Input, Table},
+};
 use projection_workers::runner;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -58,6 +66,9 @@ pub fn in_memory() -> Vec<Row> {
         black_box(artifact.hazard.probability(row, on, artifact.card.horizon_days));
     }
     let all = begun.elapsed().as_secs_f64();
+    let forest = of_forest(&rows, |row| {
+        artifact.hazard.probability(row, on, artifact.card.horizon_days)
+    });
     vec![
         Row::new(
             "one score with features and reasons, p50",
@@ -71,7 +82,49 @@ pub fn in_memory() -> Vec<Row> {
         )
         .at_most(100.0),
         Row::new("100,000 people over 180 days, features in memory, one thread", all, "s").at_most(0.5),
+        Row::new(
+            "100,000 people by a forest of 200 trees, features in memory, two threads",
+            forest,
+            "s",
+        )
+        .at_most(5.0),
     ]
+}
+
+/// Seconds for the probabilities of everybody by a forest, grown on as many rows as one takes.
+fn of_forest(rows: &[Vec<f64>], probability: impl Fn(&[f64]) -> f64) -> f64 {
+    const GROWN_ON: usize = 20_000;
+    tell("scoring: growing a forest");
+    let table = |count: usize| {
+        let mut table = Table {
+            inputs: FEATURES.iter().map(|feature| Input::numeric(feature.name)).collect(),
+            columns: vec![Vec::with_capacity(count); FEATURES.len()],
+        };
+        for row in rows.iter().cycle().take(count) {
+            for (column, value) in table.columns.iter_mut().zip(row) {
+                column.push(*value);
+            }
+        }
+        table
+    };
+    let mut random = ChaCha8Rng::seed_from_u64(5);
+    let outcomes: Vec<bool> = rows
+        .iter()
+        .cycle()
+        .take(GROWN_ON)
+        .map(|row| random.random_bool(probability(row).clamp(0.0, 1.0)))
+        .collect();
+    let fitting = Fitting {
+        threads: 2,
+        ..Fitting::default()
+    };
+    let forest = Learner::Forest
+        .fit(&table(GROWN_ON), &outcomes, &fitting)
+        .expect("a forest");
+    let everybody = table(PEOPLE);
+    let begun = Instant::now();
+    black_box(forest.probabilities(&everybody, 2));
+    begun.elapsed().as_secs_f64()
 }
 
 /// Scores from the log, and all of them again by another model's name.

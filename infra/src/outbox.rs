@@ -2,11 +2,17 @@
 
 use domain::{
     Kind, StreamId,
-    id::{CommandId, TenantId},
+    access::{Command, Question},
+    id::{CommandId, TenantId, access_stream},
 };
+use schemas::codec::AnyCommand;
 use uuid::Uuid;
 
-use crate::database::{Connection, DatabaseError, Doing};
+use crate::{
+    clock,
+    database::{Access, Connection, Database, DatabaseError, Doing},
+    sealing::{Keyring, SealingError},
+};
 
 #[derive(Debug, Clone)]
 pub struct Outgoing {
@@ -51,6 +57,35 @@ pub async fn add(connection: &mut Connection, outgoing: &[Outgoing]) -> Result<(
     .await
     .doing("store outgoing commands")
     .map(drop)
+}
+
+/// Records that `actor` (such as `user:ada`) asks for history: on its way into the log when this answers well.
+///
+/// # Errors
+/// When the database fails, or the tenant's key is not there.
+pub async fn record_question(
+    database: &Database,
+    keyring: &Keyring,
+    (tenant, actor): (TenantId, &str),
+    question: Question,
+) -> Result<(), SealingError> {
+    let id = CommandId::from_uuid(clock::new_id());
+    let command = AnyCommand::Access(Command::AskForHistory(question));
+    let plain = serde_json::to_vec(&command).map_err(|_| DatabaseError::Corrupt("question"))?;
+    let outgoing = Outgoing {
+        id,
+        stream: StreamId::new(tenant, Kind::Access, access_stream(tenant, actor)),
+        command: keyring.tenant(tenant).await?.seal(&place(id), &plain)?,
+        actor: actor.to_owned(),
+        correlation: id.uuid(),
+        backfill: false,
+    };
+    database
+        .transact(Access::Write, &[tenant], move |connection| {
+            Box::pin(async move { add(connection, &[outgoing]).await })
+        })
+        .await?;
+    Ok(())
 }
 
 #[derive(sqlx::FromRow)]

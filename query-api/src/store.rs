@@ -1,18 +1,12 @@
 //! Where resolvers get what they show: one transaction per question, in the viewer's tenant only.
 
-use domain::{
-    Kind, StreamId,
-    access::{Command, Question},
-    id::{CommandId, TenantId, access_stream},
-};
+use domain::{access::Question, id::TenantId};
 use futures_util::future::BoxFuture;
 use infra::{
-    clock,
     database::{Access, Connection, Database, DatabaseError},
-    outbox::{self, Outgoing},
+    outbox,
     sealing::Keyring,
 };
-use schemas::codec::AnyCommand;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -59,23 +53,8 @@ impl Store {
 
     /// Records that somebody asks for history, on its way into the log when this answers well: the one thing that is written here.
     pub async fn record_question(&self, viewer: &Viewer, question: Question) -> Result<(), ApiError> {
-        let tenant = viewer.0.tenant;
-        let id = CommandId::from_uuid(clock::new_id());
-        let command = AnyCommand::Access(Command::AskForHistory(question));
-        let plain = serde_json::to_vec(&command).map_err(|_| ApiError::Corrupt("question"))?;
-        let outgoing = Outgoing {
-            id,
-            stream: StreamId::new(tenant, Kind::Access, access_stream(tenant, &viewer.0.subject)),
-            command: self.keyring.tenant(tenant).await?.seal(&outbox::place(id), &plain)?,
-            actor: format!("user:{}", viewer.0.subject),
-            correlation: id.uuid(),
-            backfill: false,
-        };
-        self.database
-            .transact(Access::Write, &[tenant], move |connection| {
-                Box::pin(async move { outbox::add(connection, &[outgoing]).await })
-            })
-            .await?;
+        let actor = format!("user:{}", viewer.0.subject);
+        outbox::record_question(&self.database, &self.keyring, (viewer.0.tenant, &actor), question).await?;
         Ok(())
     }
 }

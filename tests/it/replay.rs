@@ -17,6 +17,7 @@ fn replay(data_dir: &Path, arguments: &[&str]) -> Result<Vec<u8>, String> {
         .arg("--data-dir")
         .arg(data_dir)
         .env_remove("DATABASE_URL")
+        .env_remove("KAFKA_BROKERS")
         .env_remove("TENURE_MASTER_KEY")
         .output()
         .expect("the binary");
@@ -101,6 +102,28 @@ async fn history_is_told_again_in_order_and_the_same_twice() {
         answer["errors"].is_null() && answer["data"]["employees"]["totalCount"].is_number(),
         "{answer:#}"
     );
+    // So is taking data out.
+    let out = data.0.join("dataset.parquet");
+    let take = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
+        command
+            .args(["dataset", "--out"])
+            .arg(&out)
+            .arg("--data-dir")
+            .arg(&data.0)
+            .args(arguments);
+        for given in ["DATABASE_URL", "KAFKA_BROKERS", "TENURE_MASTER_KEY"] {
+            command.env_remove(given);
+        }
+        command.output().expect("the binary")
+    };
+    assert!(!take(&[]).status.success() && !take(&["--purpose", " "]).status.success() && !out.exists());
+    let taken = take(&["--purpose", "the winter season"]);
+    assert!(
+        taken.status.success() && out.exists(),
+        "{}",
+        String::from_utf8_lossy(&taken.stderr)
+    );
     settled(&tenure).await;
     let asked = replay(&data.0, &["--kinds", "access"]).expect("replayed");
     assert!(
@@ -111,12 +134,18 @@ async fn history_is_told_again_in_order_and_the_same_twice() {
         .into_iter()
         .map(|event| event["data"]["about"].clone())
         .collect();
-    assert_eq!(about.len(), 2, "{about:?}");
-    assert!(about.contains(&"employees".into()) && about.contains(&"departments".into()));
+    assert_eq!(about.len(), 3, "{about:?}");
+    assert!(
+        ["employees", "departments", "dataset"]
+            .iter()
+            .all(|wanted| about.contains(&(*wanted).into()))
+    );
+    let is_known =
+        |actor: &Value| actor == "user:dev-analyst" || actor.as_str().is_some_and(|actor| actor.starts_with("cli:"));
     assert!(
         events(&asked)
             .iter()
-            .all(|event| event["actor"] == "user:dev-analyst" && event["type"] == "access.history-asked-for")
+            .all(|event| is_known(&event["actor"]) && event["type"] == "access.history-asked-for")
     );
     let head: usize = sql(&data.0, "select position from log_head").parse().expect("a number");
 
