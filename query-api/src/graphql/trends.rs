@@ -47,6 +47,7 @@ pub struct TrendPoint {
     pub scored: Option<i64>,
     pub bands: Option<BandCounts>,
     /// Their probabilities added up: so many were expected to give notice by their own will within the horizon.
+    /// Null where nobody had a score.
     pub expected_leavers: Option<f64>,
     /// How many of them did. Null: the horizon has not passed yet.
     pub actual_leavers: Option<i64>,
@@ -141,6 +142,7 @@ fn shown(days: &[Date], points: &[Point], sees_small_groups: bool) -> Vec<TrendP
             let before = index.checked_sub(1).map(|before| &points[before]);
             let shows_heads = is_large(point.headcount);
             let shows_scores = shows_heads && is_large(point.scored());
+            let expects = shows_scores && point.scored() > 0;
             let since = |count: i64| part(count).filter(|_| shows_heads && before.is_some());
             let left = since(point.left);
             let mean = before.map(|before| (before.headcount + point.headcount) as f64 / 2.0);
@@ -163,8 +165,8 @@ fn shown(days: &[Date], points: &[Point], sees_small_groups: bool) -> Vec<TrendP
                     high,
                     critical,
                 }),
-                expected_leavers: shows_scores.then_some(point.expected),
-                actual_leavers: point.came_true.and_then(part).filter(|_| shows_scores),
+                expected_leavers: expects.then_some(point.expected),
+                actual_leavers: point.came_true.and_then(part).filter(|_| expects),
                 suppressed: false,
             };
             shown.suppressed = !shows_scores
