@@ -7,7 +7,7 @@
 use std::{
     collections::HashMap,
     fs::{File, OpenOptions},
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Seek, SeekFrom, Write},
     iter::Peekable,
     path::{Path, PathBuf},
     vec::IntoIter,
@@ -229,8 +229,9 @@ impl Heads {
             hex(&seal.head.hash),
             hex(&seal.code)
         );
-        let open = OpenOptions::new().create(true).append(true).open(&self.0);
+        let open = OpenOptions::new().create(true).read(true).append(true).open(&self.0);
         let written = open.and_then(|mut file| {
+            drop_half_a_line(&mut file)?;
             file.write_all(line.as_bytes())?;
             file.sync_data()
         });
@@ -265,6 +266,25 @@ impl Heads {
             cause,
         }
     }
+}
+
+/// What a crash cut off would spoil the line after it.
+fn drop_half_a_line(file: &mut File) -> std::io::Result<()> {
+    let length = file.metadata()?.len();
+    if length == 0 {
+        return Ok(());
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    if last == *b"\n" {
+        return Ok(());
+    }
+    let mut text = Vec::new();
+    file.seek(SeekFrom::Start(0))?;
+    file.read_to_end(&mut text)?;
+    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    file.set_len(whole as u64)
 }
 
 fn read_line(line: &str) -> Option<Seal> {
@@ -685,6 +705,10 @@ mod tests {
         let text = std::fs::read_to_string(heads.path()).expect("the file");
         std::fs::write(heads.path(), format!("{text}12 13 ab")).expect("written");
         assert_eq!(heads.read().expect("heads"), world.kept);
+        heads.add(&world.kept[0]).expect("added after half a line");
+        let mut expected = world.kept.clone();
+        expected.push(world.kept[0]);
+        assert_eq!(heads.read().expect("heads"), expected);
         std::fs::write(heads.path(), format!("nonsense\n{text}")).expect("written");
         assert!(matches!(heads.read(), Err(HeadsError::Unreadable { line: 1, .. })));
     }

@@ -119,7 +119,8 @@ impl Query {
         from: Day,
         to: Day,
         #[graphql(default_with = "Step::Month")] step: Step,
-        #[graphql(desc = "Only these people; left out: everybody.")] department: Option<String>,
+        #[graphql(desc = "Only these people, for those who may see small groups; left out: everybody.")]
+        department: Option<String>,
         #[graphql(desc = "As far as it was recorded by then; left out: by all that is known today.")] known_at: Option<
             Timestamp,
         >,

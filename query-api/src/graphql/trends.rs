@@ -116,6 +116,12 @@ pub async fn trends(ctx: &Context<'_>, range: Range) -> Result<Vec<TrendPoint>, 
             "a department has {TEXT_CHARS_MAX} characters at most"
         )));
     }
+    // Whoever asks for all departments but one, and for everybody, would have that one.
+    if range.department.is_some() && !viewer.may(Permission::SeeSmallGroups) {
+        return Err(ApiError::bad_input(
+            "series of one department are for those who may see small groups: ask for everybody, or for `departments(asOf)`",
+        ));
+    }
     let asked = Asked {
         days: days(range.from.0, range.to.0, range.step)?,
         department: range.department,
@@ -143,8 +149,11 @@ fn shown(days: &[Date], points: &[Point], sees_small_groups: bool) -> Vec<TrendP
             let shows_heads = is_large(point.headcount);
             let shows_scores = shows_heads && is_large(point.scored());
             let expects = shows_scores && point.scored() > 0;
-            let since = |count: i64| part(count).filter(|_| shows_heads && before.is_some());
-            let left = since(point.left);
+            // One of them follows from the other and the headcounts at both points.
+            let shows_flows = shows_heads && before.is_some() && is_large(point.joined) && is_large(point.left);
+            let left = shows_flows.then_some(point.left);
+            // What is left of the leavers is a group as well.
+            let shows_will = shows_flows && is_large(point.left - point.left_voluntarily);
             let mean = before.map(|before| (before.headcount + point.headcount) as f64 / 2.0);
             let [low, medium, high, critical] = point.bands;
             let mut shown = TrendPoint {
@@ -152,9 +161,9 @@ fn shown(days: &[Date], points: &[Point], sees_small_groups: bool) -> Vec<TrendP
                 headcount: shows_heads.then_some(point.headcount),
                 on_leave: part(point.on_leave).filter(|_| shows_heads),
                 on_notice: part(point.on_notice).filter(|_| shows_heads),
-                joined: since(point.joined),
+                joined: shows_flows.then_some(point.joined),
                 left,
-                left_voluntarily: since(point.left_voluntarily).filter(|_| left.is_some()),
+                left_voluntarily: part(point.left_voluntarily).filter(|_| shows_will),
                 turnover: left
                     .zip(mean.filter(|mean| *mean > 0.0))
                     .map(|(left, mean)| left as f64 / mean),
@@ -174,9 +183,14 @@ fn shown(days: &[Date], points: &[Point], sees_small_groups: bool) -> Vec<TrendP
                     .into_iter()
                     .any(|count| !is_large(count))
                 || before.is_some()
-                    && [point.joined, point.left, point.left_voluntarily]
-                        .into_iter()
-                        .any(|count| !is_large(count))
+                    && [
+                        point.joined,
+                        point.left,
+                        point.left_voluntarily,
+                        point.left - point.left_voluntarily,
+                    ]
+                    .into_iter()
+                    .any(|count| !is_large(count))
                 || point.came_true.is_some_and(|count| !is_large(count));
             shown
         })
@@ -237,8 +251,27 @@ mod tests {
             "no point before"
         );
         let later = &told[1];
-        assert_eq!((later.joined, later.left, later.turnover), (None, Some(6), Some(0.15)));
+        assert_eq!(
+            (later.joined, later.left, later.turnover),
+            (None, None, None),
+            "who joined would follow from the headcounts and who left"
+        );
         assert!(later.suppressed && later.bands.is_none() && later.expected_leavers.is_none());
+        let flows = Point {
+            joined: 0,
+            left: 8,
+            ..point.clone()
+        };
+        let told = shown(&on, &[point.clone(), flows], false);
+        let later = &told[1];
+        assert_eq!(
+            (later.joined, later.left, later.turnover),
+            (Some(0), Some(8), Some(0.2))
+        );
+        assert!(
+            later.left_voluntarily.is_none() && later.suppressed,
+            "or the two who left otherwise follow"
+        );
         let all = shown(&on, &[point.clone(), point], true);
         assert_eq!(
             (all[1].joined, all[1].scored, all[1].actual_leavers),
