@@ -42,6 +42,8 @@ const READINGS_PER_CONNECTION_MAX: usize = 8;
 /// A reading ends within this time, well before its lease: an old reading must not be sent after a newer one.
 const READING_MAX: Duration = Duration::from_secs(50);
 const _: () = assert!(READING_MAX.as_secs() < completion::LEASE.as_secs());
+/// How often the end of a reading is written while the database is busy.
+const MARKS_MAX: u32 = 4;
 /// How often the queue is looked at when nobody rings: another process's appender may have filled it, a delay may be over.
 const POLL: Duration = Duration::from_millis(200);
 
@@ -179,15 +181,8 @@ impl Completer {
             .await
             .unwrap_or(Err(Failure::Slow));
         metrics::histogram!("tenure_completion_seconds", "outcome" => if result.is_ok() { "completed" } else { "postponed" }).record(started.elapsed().as_secs_f64());
-        let stored = match result {
-            Ok(()) => {
-                self.service
-                    .database
-                    .transact(Access::Write, &[tenant], move |c| {
-                        Box::pin(async move { completion::done(c, &[claimed]).await })
-                    })
-                    .await
-            }
+        let postponed = match result {
+            Ok(()) => None,
             Err(failure) => {
                 let attempt = u32::try_from(claimed.attempts.max(1) - 1).unwrap_or(0);
                 let retry_after = match &failure {
@@ -207,20 +202,39 @@ impl Completer {
                         self.believe_notification(&claimed).await;
                     }
                 }
-                self.service
-                    .database
-                    .transact(Access::Write, &[tenant], move |c| {
-                        Box::pin(async move { completion::postpone(c, &claimed, delay, &cause).await })
-                    })
-                    .await
+                Some((delay, cause))
             }
         };
-        if let Err(error) = stored {
-            // The lease runs out and the request is taken up again: the intake deduplicates.
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "a finished reading could not be marked"
-            );
+        self.mark(tenant, Arc::new(claimed), postponed).await;
+    }
+
+    /// Says what became of a request. A database that is busy for a moment is asked again: unmarked, the request would wait
+    /// for its lease to run out, and an import for the request.
+    async fn mark(&self, tenant: TenantId, claimed: Arc<Claimed>, postponed: Option<(Duration, String)>) {
+        for attempt in 0..MARKS_MAX {
+            let (claimed, postponed) = (Arc::clone(&claimed), postponed.clone());
+            let marked = self
+                .service
+                .database
+                .transact(Access::Write, &[tenant], move |c| {
+                    Box::pin(async move {
+                        match postponed {
+                            None => completion::done(c, std::slice::from_ref(&*claimed)).await,
+                            Some((delay, cause)) => completion::postpone(c, &claimed, delay, &cause).await,
+                        }
+                    })
+                })
+                .await;
+            let Err(error) = marked else { return };
+            if attempt + 1 == MARKS_MAX || !error.is_transient() {
+                // The lease runs out and the request is taken up again: the intake deduplicates.
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a finished reading could not be marked"
+                );
+                return;
+            }
+            tokio::time::sleep(Backoff::default().delay(attempt, rand::random(), None)).await;
         }
     }
 

@@ -127,7 +127,14 @@ async fn import(service: &CommandService, live: &Live, shutdown: &CancellationTo
             })
             .await?;
     }
-    while completer::waiting(service, live.tenant).await? > 0 {
+    loop {
+        match completer::waiting(service, live.tenant).await {
+            Ok(0) => break,
+            Ok(_) => {}
+            // Beginning anew would read everybody again.
+            Err(error) if error.is_transient() => {}
+            Err(error) => return Err(error.into()),
+        }
         if shutdown.is_cancelled() {
             return Ok(0);
         }

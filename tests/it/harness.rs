@@ -22,7 +22,7 @@ use tenure::{
 use crate::faults;
 
 /// How long anything may take before a test gives up. Generous: it bounds, it does not measure.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(150);
 
 /// A data directory that the embedded Postgres can reach, removed at the end.
 pub struct DataDir(pub PathBuf);
