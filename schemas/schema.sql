@@ -463,6 +463,7 @@ create table program (
     status text not null,
     model text,
     "position" bigint not null,
+    challenger text,
     constraint program_pkey PRIMARY KEY (tenant, id)
 );
 alter table program enable row level security;
@@ -570,7 +571,8 @@ create table shadow_score (
     champion_probability double precision not null,
     horizon_days smallint not null,
     scored_at timestamp with time zone not null,
-    constraint shadow_score_pkey PRIMARY KEY (tenant, employee, challenger, month)
+    program uuid,
+    constraint shadow_score_once UNIQUE NULLS NOT DISTINCT (tenant, employee, challenger, program, month)
 );
 CREATE INDEX shadow_score_by_challenger ON public.shadow_score USING btree (tenant, challenger);
 alter table shadow_score enable row level security;

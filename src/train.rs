@@ -257,9 +257,9 @@ pub async fn for_tenant(
             Question::Program(program) => program.model.as_deref(),
         };
         let stays = promotion == Promotion::UnlessOwn && has_own(&models, in_use);
-        if stays && matches!(question, Question::Risk) {
-            challenge(parts, tenant, &artifact.version).await?;
-        } else if !stays && !matches!(trained, Trained::Kept(_)) {
+        if stays {
+            challenge(parts, tenant, question, &artifact.version).await?;
+        } else if !matches!(trained, Trained::Kept(_)) {
             promote(parts, tenant, question, &artifact.version).await?;
         }
     }
@@ -451,19 +451,19 @@ async fn promote(parts: &Parts, tenant: TenantId, question: &Question, version: 
 }
 
 /// Runs a model of the registry beside the one in use.
-async fn challenge(parts: &Parts, tenant: TenantId, version: &str) -> Result<(), Failure> {
-    let command = tenant::Command::Challenge {
-        model: Some(version.to_owned()),
-        on: clock::today(),
+async fn challenge(parts: &Parts, tenant: TenantId, question: &Question, version: &str) -> Result<(), Failure> {
+    let (model, on) = (Some(version.to_owned()), clock::today());
+    let (stream, command) = match question {
+        Question::Risk => (
+            StreamId::new(tenant, Kind::Tenant, tenant),
+            AnyCommand::Tenant(tenant::Command::Challenge { model, on }),
+        ),
+        Question::Program(row) => (
+            StreamId::new(tenant, Kind::Program, row.id),
+            AnyCommand::Program(program::Command::Challenge { model, on }),
+        ),
     };
-    let stream = StreamId::new(tenant, Kind::Tenant, tenant);
-    submit(
-        parts,
-        stream,
-        AnyCommand::Tenant(command),
-        &format!("challenge|{version}"),
-    )
-    .await
+    submit(parts, stream, command, &format!("challenge|{version}")).await
 }
 
 async fn submit(parts: &Parts, stream: StreamId, command: AnyCommand, key: &str) -> Result<(), Failure> {
@@ -660,6 +660,7 @@ mod tests {
             titles_to: vec![to.to_owned()],
             status: readiness::OPEN.to_owned(),
             model: None,
+            challenger: None,
             position: 1,
         };
         let known = program("Supervisor");

@@ -200,7 +200,7 @@ pub const fn for_risk_command(command: &risk::Command) -> Option<Permission> {
 pub const fn for_program_command(command: &program::Command) -> Permission {
     match command {
         program::Command::Define { .. } | program::Command::Close { .. } => Permission::ManagePrograms,
-        program::Command::PromoteModel { .. } => Permission::ManageModels,
+        program::Command::PromoteModel { .. } | program::Command::Challenge { .. } => Permission::ManageModels,
     }
 }
 

@@ -49,6 +49,8 @@ pub enum Command {
     Close { on: Date },
     /// Makes a model of the registry the one whose scores people see.
     PromoteModel { model: String, on: Date },
+    /// Runs a model of the registry beside the one in use, on the same candidates, unseen: none ends that.
+    Challenge { model: Option<String>, on: Date },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,6 +59,7 @@ pub enum Event {
     Defined { name: String, path: Path, on: Date },
     Closed { on: Date },
     ModelPromoted { model: String, on: Date },
+    ChallengerChanged { model: Option<String>, on: Date },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -75,6 +78,8 @@ pub enum Rejection {
     Closed,
     #[error("the model's version must not be empty")]
     NoModel,
+    #[error("the model in use cannot challenge itself")]
+    InUse,
 }
 
 impl Event {
@@ -82,7 +87,10 @@ impl Event {
     #[must_use]
     pub const fn effective_on(&self) -> Date {
         match self {
-            Self::Defined { on, .. } | Self::Closed { on } | Self::ModelPromoted { on, .. } => *on,
+            Self::Defined { on, .. }
+            | Self::Closed { on }
+            | Self::ModelPromoted { on, .. }
+            | Self::ChallengerChanged { on, .. } => *on,
         }
     }
 }
@@ -96,6 +104,8 @@ pub enum Program {
         path: Path,
         /// The version in use. None: no scores yet.
         model: Option<String>,
+        /// The version that runs beside it.
+        challenger: Option<String>,
     },
     Closed,
 }
@@ -116,29 +126,55 @@ impl Aggregate for Program {
                 Self::Open { .. } => Ok(vec![Event::Closed { on }]),
             },
             Command::PromoteModel { model, on } => self.promote_model(model, on),
+            Command::Challenge { model, on } => self.challenge(model, on),
         }
     }
 
     fn evolve(self, event: &Event) -> Self {
         match (self, event) {
             // Another path is another question: what was learnt for the old one does not answer it.
-            (Self::Open { path: known, model, .. }, Event::Defined { name, path, .. }) => Self::Open {
+            (
+                Self::Open {
+                    path: known,
+                    model,
+                    challenger,
+                    ..
+                },
+                Event::Defined { name, path, .. },
+            ) => Self::Open {
                 name: name.clone(),
                 model: model.filter(|_| known == *path),
+                challenger: challenger.filter(|_| known == *path),
                 path: path.clone(),
             },
             (Self::Unknown | Self::Closed, Event::Defined { name, path, .. }) => Self::Open {
                 name: name.clone(),
                 path: path.clone(),
                 model: None,
+                challenger: None,
             },
-            (Self::Open { name, path, .. }, Event::ModelPromoted { model, .. }) => Self::Open {
+            (
+                Self::Open {
+                    name, path, challenger, ..
+                },
+                Event::ModelPromoted { model, .. },
+            ) => Self::Open {
                 name,
                 path,
+                challenger: challenger.filter(|challenger| challenger != model),
                 model: Some(model.clone()),
             },
+            (Self::Open { name, path, model, .. }, Event::ChallengerChanged { model: to, .. }) => Self::Open {
+                name,
+                path,
+                model,
+                challenger: to.clone(),
+            },
             (Self::Open { .. } | Self::Closed, Event::Closed { .. }) => Self::Closed,
-            (state @ (Self::Unknown | Self::Closed), Event::ModelPromoted { .. } | Event::Closed { .. }) => state,
+            (
+                state @ (Self::Unknown | Self::Closed),
+                Event::ModelPromoted { .. } | Event::ChallengerChanged { .. } | Event::Closed { .. },
+            ) => state,
         }
     }
 }
@@ -183,6 +219,19 @@ impl Program {
             Self::Open { .. } => Ok(vec![Event::ModelPromoted { model, on }]),
         }
     }
+
+    fn challenge(&self, model: Option<String>, on: Date) -> Result<Vec<Event>, Rejection> {
+        if model.as_ref().is_some_and(|model| model.trim().is_empty()) {
+            return Err(Rejection::NoModel);
+        }
+        match self {
+            Self::Unknown => Err(Rejection::NotDefined),
+            Self::Closed => Err(Rejection::Closed),
+            Self::Open { model: in_use, .. } if model.is_some() && *in_use == model => Err(Rejection::InUse),
+            Self::Open { challenger, .. } if *challenger == model => Ok(vec![]),
+            Self::Open { .. } => Ok(vec![Event::ChallengerChanged { model, on }]),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -212,6 +261,13 @@ mod tests {
     fn promote(model: &str) -> Command {
         Command::PromoteModel {
             model: model.to_owned(),
+            on: on(),
+        }
+    }
+
+    fn challenge(model: Option<&str>) -> Command {
+        Command::Challenge {
+            model: model.map(str::to_owned),
             on: on(),
         }
     }
@@ -255,6 +311,9 @@ mod tests {
         let closed = after([define("P", good), Command::Close { on: on() }]);
         assert_eq!(closed.decide(promote("m"), on()), Err(Rejection::Closed));
         assert_eq!(closed.decide(promote(" "), on()), Err(Rejection::NoModel));
+        assert_eq!(program.decide(challenge(None), on()), Err(Rejection::NotDefined));
+        assert_eq!(closed.decide(challenge(Some("m")), on()), Err(Rejection::Closed));
+        assert_eq!(closed.decide(challenge(Some(" ")), on()), Err(Rejection::NoModel));
     }
 
     #[test]
@@ -287,5 +346,30 @@ mod tests {
             define("P", good),
         ]);
         assert_eq!(model(again), None);
+    }
+
+    #[test]
+    fn a_challenger_is_another_model_and_is_none_any_more_once_promoted_or_asked_something_else() {
+        let good = path(&["Cashier"], &["Supervisor"]);
+        let challenger = |program: &Program| match program {
+            Program::Open { challenger, .. } => challenger.clone(),
+            Program::Unknown | Program::Closed => panic!("open"),
+        };
+        let begun = || [define("P", good.clone()), promote("m1")];
+        let used = after(begun());
+        assert_eq!(used.decide(challenge(Some("m1")), on()), Err(Rejection::InUse));
+        assert_eq!(used.decide(challenge(None), on()), Ok(vec![]));
+        let after = |more: &[Command]| after(begun().into_iter().chain(more.iter().cloned()));
+        let challenged = after(&[challenge(Some("m2"))]);
+        assert_eq!(challenger(&challenged).as_deref(), Some("m2"));
+        assert_eq!(challenged.decide(challenge(Some("m2")), on()), Ok(vec![]));
+        let other = after(&[challenge(Some("m2")), promote("m3")]);
+        assert_eq!(challenger(&other).as_deref(), Some("m2"));
+        assert_eq!(challenger(&after(&[challenge(Some("m2")), promote("m2")])), None);
+        assert_eq!(challenger(&after(&[challenge(Some("m2")), challenge(None)])), None);
+        let elsewhere = define("P", path(&["Cashier"], &["Lead"]));
+        assert_eq!(challenger(&after(&[challenge(Some("m2")), elsewhere])), None);
+        let renamed = after(&[challenge(Some("m2")), define("Q", good.clone())]);
+        assert_eq!(challenger(&renamed).as_deref(), Some("m2"));
     }
 }

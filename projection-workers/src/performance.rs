@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use chrono::Days;
 use domain::{
     Date,
-    id::{EmployeeId, TenantId},
+    id::{EmployeeId, ProgramId, TenantId},
     risk::{Band, Level},
     tenant::Bands,
 };
@@ -29,10 +29,7 @@ use ml_pipeline::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{
-    audit,
-    scorer::{Ready, Scorer},
-};
+use crate::{audit, scorer::Scorer};
 
 /// How often it is looked whether a report is due.
 const EVERY: Duration = Duration::from_mins(5);
@@ -57,52 +54,69 @@ async fn round(scorer: &Scorer, attributes: &FairnessStore) -> Result<(), Databa
         .transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection)))
         .await?;
     for tenant in tenants {
-        let artifact = scorer.artifact(tenant).await?;
-        if let Some(report) = report_if_due(scorer, attributes, tenant, &Used::Risk(artifact)).await? {
-            announce(tenant, &report);
-        }
-        if let Some(challenger) = scorer.challenger(tenant).await? {
-            report_if_due(scorer, attributes, tenant, &Used::Challenger(challenger)).await?;
-        }
-        for ready in scorer.programs(tenant).await? {
-            let program = ready.program.to_string();
-            if let Some(report) = report_if_due(scorer, attributes, tenant, &Used::Readiness(ready)).await? {
-                announce_readiness(tenant, program, &report);
+        for asked in asked(scorer, tenant).await? {
+            let Some(report) = report_if_due(scorer, attributes, tenant, &asked).await? else {
+                continue;
+            };
+            match asked.program {
+                _ if asked.is_challenger => {} // metrics are about what people see
+                None => announce(tenant, &report),
+                Some(program) => announce_readiness(tenant, program.to_string(), &report),
             }
         }
     }
     Ok(())
 }
 
-/// A model that is asked about people.
-enum Used {
-    Risk(Arc<Artifact>),
-    /// Beside that one: nobody sees its scores.
-    Challenger(Arc<Artifact>),
-    Readiness(Ready),
+/// The models that are asked about a tenant's people.
+async fn asked(scorer: &Scorer, tenant: TenantId) -> Result<Vec<Asked>, DatabaseError> {
+    let of = |program, artifact, is_challenger| Asked {
+        program,
+        artifact,
+        is_challenger,
+    };
+    let mut all = vec![of(None, scorer.artifact(tenant).await?, false)];
+    all.extend(
+        scorer
+            .challenger(tenant)
+            .await?
+            .map(|artifact| of(None, artifact, true)),
+    );
+    for ready in scorer.programs(tenant).await? {
+        all.push(of(Some(ready.program), ready.artifact, false));
+        all.extend(ready.challenger.map(|artifact| of(Some(ready.program), artifact, true)));
+    }
+    Ok(all)
 }
 
-impl Used {
-    fn artifact(&self) -> &Artifact {
-        match self {
-            Self::Risk(artifact) | Self::Challenger(artifact) => artifact,
-            Self::Readiness(ready) => &ready.artifact,
-        }
-    }
+/// A model that is asked about people.
+struct Asked {
+    /// How ready they are for this career program; none: the flight risk.
+    program: Option<ProgramId>,
+    artifact: Arc<Artifact>,
+    /// It runs beside the one in use: nobody sees its scores.
+    is_challenger: bool,
+}
 
+impl Asked {
     /// What its scores are sorted into, lowest first.
     fn bands(&self) -> Vec<&'static str> {
-        match self {
-            Self::Risk(_) | Self::Challenger(_) => Band::ALL.map(Band::name).into(),
-            Self::Readiness(_) => Level::ALL.map(Level::name).into(),
+        match self.program {
+            None => Band::ALL.map(Band::name).into(),
+            Some(_) => Level::ALL.map(Level::name).into(),
         }
     }
 
     /// For readiness, the usual rate that its levels are told by.
     fn usual(&self) -> Option<f64> {
-        match self {
-            Self::Risk(_) | Self::Challenger(_) => None,
-            Self::Readiness(ready) => Some(ready.artifact.card.usual),
+        self.program.map(|_| self.artifact.card.usual)
+    }
+
+    /// Where a probability of its own belongs. Of the flight risk the bands are the usual ones: a challenger is compared as a whole.
+    fn band(&self, probability: f64) -> &'static str {
+        match self.usual() {
+            None => Bands::default().band(probability).name(),
+            Some(usual) => Level::of(probability, usual).name(),
         }
     }
 }
@@ -112,10 +126,10 @@ async fn report_if_due(
     scorer: &Scorer,
     attributes: &FairnessStore,
     tenant: TenantId,
-    used: &Used,
+    asked: &Asked,
 ) -> Result<Option<UseReport>, DatabaseError> {
     let database = scorer.database();
-    let version = used.artifact().version.clone();
+    let version = asked.artifact.version.clone();
     let reported = database
         .transact(Access::Read, &[tenant], move |connection| {
             Box::pin(async move { model_registry::last_report(connection, tenant, &version).await })
@@ -128,7 +142,7 @@ async fn report_if_due(
     if reported.is_some_and(is_fresh) {
         return Ok(None);
     }
-    let report = report(scorer, attributes, tenant, used).await?;
+    let report = report(scorer, attributes, tenant, asked).await?;
     let (model, made_at) = (report.model.clone(), report.made_at);
     let json = serde_json::to_value(&report).map_err(|_| DatabaseError::Corrupt("model report"))?;
     database
@@ -164,10 +178,10 @@ async fn report(
     scorer: &Scorer,
     attributes: &FairnessStore,
     tenant: TenantId,
-    used: &Used,
+    asked: &Asked,
 ) -> Result<UseReport, DatabaseError> {
-    let artifact = used.artifact();
-    let (predictions, champion) = predictions(scorer, tenant, used).await?;
+    let artifact = &asked.artifact;
+    let (predictions, champion) = predictions(scorer, tenant, asked).await?;
     let mut scored: HashMap<Uuid, Vec<Scored>> = HashMap::new();
     for one in &predictions {
         scored.entry(one.employee.into()).or_default().push(one.clone());
@@ -195,7 +209,7 @@ async fn report(
         }
     }
     let outcome = |employee, on| outcomes.get(&(employee, on)).copied();
-    let truth = |scored: &[Scored]| outcomes::truth(scored, &used.bands(), outcome, today);
+    let truth = |scored: &[Scored]| outcomes::truth(scored, &asked.bands(), outcome, today);
     let report = monitor::report(
         &artifact.version,
         clock::now(),
@@ -213,7 +227,7 @@ async fn report(
         ripe: outcomes::ripe(&predictions, outcome, today),
         today,
     };
-    let impact = audit::impact(attributes, scorer.database(), tenant, used.usual(), said).await?;
+    let impact = audit::impact(attributes, scorer.database(), tenant, asked.usual(), said).await?;
     Ok(match impact {
         Some(impact) => report.audited(impact),
         None => report,
@@ -234,49 +248,45 @@ fn add(sample: &mut Sample, artifact: &Artifact, state: &FeatureState, day: Date
 async fn predictions(
     scorer: &Scorer,
     tenant: TenantId,
-    used: &Used,
+    asked: &Asked,
 ) -> Result<(Vec<Scored>, Option<Vec<Scored>>), DatabaseError> {
-    let version = used.artifact().version.clone();
+    let version = asked.artifact.version.clone();
     let database = scorer.database();
-    let rows = match used {
-        Used::Risk(_) => {
-            database
-                .transact(Access::Read, &[tenant], move |connection| {
-                    Box::pin(async move { risk_table::predictions(connection, tenant, &version).await })
-                })
-                .await?
-        }
-        Used::Readiness(ready) => {
-            let program = ready.program;
-            database
-                .transact(Access::Read, &[tenant], move |connection| {
-                    Box::pin(async move { readiness::predictions(connection, tenant, program, &version).await })
-                })
-                .await?
-        }
-        Used::Challenger(_) => {
-            let rows = database
-                .transact(Access::Read, &[tenant], move |connection| {
-                    Box::pin(async move { risk_table::shadows(connection, tenant, &version).await })
-                })
-                .await?;
-            let scored =
-                |probability: fn(&ShadowRow) -> f64| rows.iter().map(|row| shadow(row, probability(row))).collect();
-            let (ours, theirs): (Result<Vec<Scored>, _>, Result<Vec<Scored>, _>) =
-                (scored(|row| row.probability), scored(|row| row.champion_probability));
-            return Ok((ours?, Some(theirs?)));
-        }
-    };
+    let (program, is_challenger) = (asked.program, asked.is_challenger);
+    if is_challenger {
+        let rows = database
+            .transact(Access::Read, &[tenant], move |connection| {
+                Box::pin(async move { risk_table::shadows(connection, tenant, &version, program).await })
+            })
+            .await?;
+        let scored = |probability: fn(&ShadowRow) -> f64| {
+            let rows = rows.iter();
+            rows.map(|row| shadow(asked, row, probability(row))).collect()
+        };
+        let (ours, theirs): (Result<Vec<Scored>, _>, Result<Vec<Scored>, _>) =
+            (scored(|row| row.probability), scored(|row| row.champion_probability));
+        return Ok((ours?, Some(theirs?)));
+    }
+    let rows = database
+        .transact(Access::Read, &[tenant], move |connection| {
+            Box::pin(async move {
+                match program {
+                    None => risk_table::predictions(connection, tenant, &version).await,
+                    Some(program) => readiness::predictions(connection, tenant, program, &version).await,
+                }
+            })
+        })
+        .await?;
     let scored: Result<Vec<Scored>, DatabaseError> = rows.into_iter().map(prediction).collect();
     Ok((scored?, None))
 }
 
-/// A score of a challenger or beside one. The bands are the usual ones: a challenger is compared as a whole.
-fn shadow(row: &ShadowRow, probability: f64) -> Result<Scored, DatabaseError> {
+/// A score of a challenger or beside one.
+fn shadow(asked: &Asked, row: &ShadowRow, probability: f64) -> Result<Scored, DatabaseError> {
     Ok(Scored {
         employee: EmployeeId::from_uuid(row.employee),
         probability,
-        band: Bands::default().band(probability).name().to_owned(),
+        band: asked.band(probability).to_owned(),
         scored_on: row.scored_at.date_naive(),
         horizon_days: u16::try_from(row.horizon_days).map_err(|_| DatabaseError::Corrupt("horizon"))?,
     })

@@ -599,6 +599,7 @@ async fn program_row(
         titles_to: Vec::new(),
         status: readiness::CLOSED.to_owned(),
         model: None,
+        challenger: None,
         position: 0,
     });
     if row.position >= opened.stored.position {
@@ -607,7 +608,7 @@ async fn program_row(
     match event {
         program::Event::Defined { name, path, .. } => {
             if !row.is_open() || row.path() != *path {
-                row.model = None; // as the aggregate has it
+                (row.model, row.challenger) = (None, None); // as the aggregate has it
             }
             name.clone_into(&mut row.name);
             row.titles_from.clone_from(&path.from);
@@ -616,9 +617,13 @@ async fn program_row(
         }
         program::Event::Closed { .. } => {
             readiness::CLOSED.clone_into(&mut row.status);
-            row.model = None;
+            (row.model, row.challenger) = (None, None);
         }
-        program::Event::ModelPromoted { model, .. } => row.model = Some(model.clone()),
+        program::Event::ModelPromoted { model, .. } => {
+            row.challenger = row.challenger.filter(|challenger| challenger != model);
+            row.model = Some(model.clone());
+        }
+        program::Event::ChallengerChanged { model, .. } => row.challenger.clone_from(model),
     }
     row.position = opened.stored.position;
     readiness::upsert_program(connection, &row).await

@@ -104,14 +104,22 @@ struct Scoring {
     ready: Vec<Ready>,
 }
 
-/// A program, its path and the version of its model.
-type Wanted = (Uuid, Path, String);
+/// A career program that has a model, and what it is scored with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Wanted {
+    program: Uuid,
+    path: Path,
+    model: String,
+    challenger: Option<String>,
+}
 
 /// A career program that has a model.
 #[derive(Clone)]
 pub struct Ready {
     pub program: ProgramId,
     pub artifact: Arc<Artifact>,
+    /// The model that runs beside it, if there is one that reads.
+    pub challenger: Option<Arc<Artifact>>,
 }
 
 /// What the scorer remembers of a person, sealed with the person's key.
@@ -178,14 +186,18 @@ impl Scorer {
         };
         let programs = readiness::programs(connection, tenant).await?;
         let mut ready = Vec::new();
-        for program in programs.iter().filter(|program| program.is_open()) {
-            let Some(version) = &program.model else { continue };
-            let path = program.path();
+        let wanted = wanted(&programs);
+        for wanted in &wanted {
+            let answers = |target: &Target| target.is_for(&wanted.path);
             // Of a model that does not read there are no scores: there is no shared one to fall back on.
-            if let Some(artifact) = stored(connection, tenant, version, |target| target.is_for(&path)).await? {
+            if let Some(artifact) = stored(connection, tenant, &wanted.model, answers).await? {
                 ready.push(Ready {
-                    program: ProgramId::from_uuid(program.id),
+                    program: ProgramId::from_uuid(wanted.program),
                     artifact,
+                    challenger: match &wanted.challenger {
+                        Some(version) => stored(connection, tenant, version, answers).await?,
+                        None => None,
+                    },
                 });
             }
         }
@@ -196,7 +208,7 @@ impl Scorer {
             challenger,
             bands,
             has_programs: !programs.is_empty(),
-            wanted: wanted(&programs),
+            wanted,
             ready,
         });
         self.scoring
@@ -433,7 +445,7 @@ impl Projection for Scorer {
                             || used.wanted != wanted
                             || used.challenger_asked != settings.challenger
                     }
-                    None => scored_for != wanted.into_iter().map(|(id, _, model)| (id, model)).collect(),
+                    None => scored_for != wanted.into_iter().map(|one| (one.program, one.model)).collect(),
                 };
                 let whom = if all { Whom::Everybody } else { Whom::Outdated { today } };
                 // People of partitions that came since then were another process's, which may not have got to them.
@@ -551,8 +563,15 @@ impl Scorer {
 /// The programs that people are to be scored for.
 fn wanted(programs: &[ProgramRow]) -> Vec<Wanted> {
     let open = programs.iter().filter(|program| program.is_open());
-    open.filter_map(|program| Some((program.id, program.path(), program.model.clone()?)))
-        .collect()
+    open.filter_map(|program| {
+        Some(Wanted {
+            program: program.id,
+            path: program.path(),
+            model: program.model.clone()?,
+            challenger: program.challenger.clone(),
+        })
+    })
+    .collect()
 }
 
 /// A sealed memory, opened; nothing if its key is gone. One that was folded by other definitions is folded again from the log,
@@ -638,6 +657,29 @@ fn readiness_row(who: &Who<'_>, assessed: &Readiness) -> Option<ReadinessRow> {
     })
 }
 
+/// What a challenger says of a person, beside what the model in use says.
+fn shadow_row(
+    who: &Who<'_>,
+    (champion, challenger): (&Artifact, &Artifact),
+    features: &FeatureState,
+    champion_probability: f64,
+    at: Timestamp,
+) -> ShadowRow {
+    let (on, horizon_days) = (at.date_naive(), champion.card.horizon_days);
+    let seen = challenger.vector(features, on);
+    ShadowRow {
+        tenant: who.tenant.into(),
+        employee: who.employee,
+        challenger: challenger.version.clone(),
+        program: None,
+        probability: challenger.hazard.probability(&seen.values, on, horizon_days),
+        champion: champion.version.clone(),
+        champion_probability,
+        horizon_days: i16::try_from(horizon_days).unwrap_or(i16::MAX),
+        scored_at: at,
+    }
+}
+
 /// Everything that one transaction writes.
 #[derive(Default)]
 struct Round {
@@ -685,17 +727,14 @@ impl Round {
             vector: Some(digest.clone()),
         });
         if let Some(challenger) = &scoring.challenger {
-            let seen = challenger.vector(&memory.features, on);
-            self.shadows.push(ShadowRow {
-                tenant: who.tenant.into(),
-                employee: who.employee,
-                challenger: challenger.version.clone(),
-                probability: challenger.hazard.probability(&seen.values, on, horizon_days),
-                champion: version.clone(),
-                champion_probability: prediction.probability,
-                horizon_days: i16::try_from(horizon_days).unwrap_or(i16::MAX),
-                scored_at: at,
-            });
+            let shadow = shadow_row(
+                who,
+                (&scoring.artifact, challenger),
+                &memory.features,
+                prediction.probability,
+                at,
+            );
+            self.shadows.push(shadow);
         }
         let assessment = Assessment {
             model: version.clone(),
@@ -746,6 +785,19 @@ impl Round {
         let artifact = &ready.artifact;
         let vector = artifact.vector(&memory.features, at.date_naive());
         let prediction = artifact.score(&vector.values, at.date_naive());
+        if let Some(challenger) = &ready.challenger {
+            let shadow = shadow_row(
+                who,
+                (artifact, challenger),
+                &memory.features,
+                prediction.probability,
+                at,
+            );
+            self.shadows.push(ShadowRow {
+                program: Some(ready.program.into()),
+                ..shadow
+            });
+        }
         let assessed = Readiness {
             program: ready.program,
             model: artifact.version.clone(),

@@ -55,7 +55,7 @@ pub async fn model_performance(State(api): State<Arc<Inner>>, headers: HeaderMap
     let programs: Vec<_> = programs
         .into_iter()
         .map(
-            |program| json!({"id": program.id, "name": program.name, "status": program.status, "inUse": program.model}),
+            |program| json!({"id": program.id, "name": program.name, "status": program.status, "inUse": program.model, "challenger": program.challenger}),
         )
         .collect();
     let answer = json!({"inUse": in_use, "challenger": challenger, "programs": programs, "models": models});

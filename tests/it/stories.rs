@@ -396,7 +396,7 @@ const PROGRAM: &str = "7d9f3c1e-2f4b-4c7a-9e55-0d1b2c3a4f5e";
 /// A career program with its candidates, if it is as wanted.
 async fn program(tenure: &Tenure, is: impl Fn(&Value) -> bool) -> Result<Value, Value> {
     let query = format!(
-        "{{ program(id: \"{PROGRAM}\") {{ name model status levels {{ early developing ready }} candidates(first: 100) {{ nodes {{
+        "{{ program(id: \"{PROGRAM}\") {{ name model challenger status levels {{ early developing ready }} candidates(first: 100) {{ nodes {{
              level probability factors {{ label }} employee {{ jobTitle readiness {{ level }} }} }} }} }} }}"
     );
     let found = tenure.query("hr_manager", &query).await["program"].clone();
@@ -536,12 +536,22 @@ async fn candidates_of_a_career_program_are_told_how_ready_they_are() {
         "nobody promoted it"
     );
     assert_ne!(challenger, chosen);
+    let of_program = program(&tenure, |program| program["challenger"].is_string()).await;
+    let of_program = of_program.expect("the program's own challenger");
+    assert_eq!(of_program["model"], version, "nobody promoted that one either");
     eventually("what both say of everybody", || async {
-        let shadows = sql(&data.0, "select count(*) from shadow_score");
-        if shadows == sql(&data.0, "select count(*) from risk") {
+        let shadows = sql(
+            &data.0,
+            "select count(*) filter (where program is null), count(program) from shadow_score",
+        );
+        let said = sql(
+            &data.0,
+            "select (select count(*) from risk), (select count(*) from readiness)",
+        );
+        if shadows == said {
             Ok(())
         } else {
-            Err(json!(shadows))
+            Err(json!([shadows, said]))
         }
     })
     .await;
@@ -555,7 +565,7 @@ async fn candidates_of_a_career_program_are_told_how_ready_they_are() {
         program(&tenure, |program| program["model"].is_string())
     })
     .await;
-    assert_eq!(again, scored);
+    assert_eq!(again, of_program);
 
     let close = format!("{path}/close");
     let (status, _) = tenure

@@ -224,8 +224,9 @@ async fn in_registry(
     }
 }
 
-/// Defines, changes or closes a career program: `define` (`name`, `path` with the job titles `from` and `to`), `close`, or
-/// `promote-model`. The id is yours to choose: a UUID.
+/// Defines, changes or closes a career program: `define` (`name`, `path` with the job titles `from` and `to`), `close`,
+/// `promote-model`, or `challenge` (a model that runs beside the one in use, unseen; null ends that). The id is yours to
+/// choose: a UUID.
 #[utoipa::path(
     post, path = "/v1/programs/{id}/{command}",
     params(
@@ -258,7 +259,9 @@ pub async fn program_command(
         return Err(unknown_command(&name));
     };
     require(&actor, policy::for_program_command(wanted))?;
-    if let domain::program::Command::PromoteModel { model, .. } = wanted {
+    if let domain::program::Command::PromoteModel { model, .. }
+    | domain::program::Command::Challenge { model: Some(model), .. } = wanted
+    {
         in_registry(&service, actor.tenant, model, Some(program)).await?;
     }
     let stream = StreamId::new(actor.tenant, Kind::Program, program);

@@ -32,6 +32,8 @@ pub struct ProgramRow {
     pub status: String,
     /// The version of the model in use; none: no scores yet.
     pub model: Option<String>,
+    /// The version that runs beside it, unseen.
+    pub challenger: Option<String>,
     pub position: i64,
 }
 
@@ -82,9 +84,9 @@ pub async fn load_program(
 /// When the database fails.
 pub async fn upsert_program(connection: &mut Connection, row: &ProgramRow) -> Result<(), DatabaseError> {
     sqlx::query(
-        "insert into program (tenant, id, name, titles_from, titles_to, status, model, position) values ($1, $2, $3, $4, $5, $6, $7, $8)
+        "insert into program (tenant, id, name, titles_from, titles_to, status, model, challenger, position) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
          on conflict (tenant, id) do update set name = excluded.name, titles_from = excluded.titles_from, titles_to = excluded.titles_to,
-            status = excluded.status, model = excluded.model, position = excluded.position",
+            status = excluded.status, model = excluded.model, challenger = excluded.challenger, position = excluded.position",
     )
     .bind(row.tenant)
     .bind(row.id)
@@ -93,6 +95,7 @@ pub async fn upsert_program(connection: &mut Connection, row: &ProgramRow) -> Re
     .bind(&row.titles_to)
     .bind(&row.status)
     .bind(&row.model)
+    .bind(&row.challenger)
     .bind(row.position)
     .execute(connection)
     .await

@@ -1,6 +1,10 @@
 //! `risk`, `risk_history` and the scorer's own `feature_state`.
 
-use domain::{Timestamp, id::TenantId, risk::Factor};
+use domain::{
+    Timestamp,
+    id::{ProgramId, TenantId},
+    risk::Factor,
+};
 use sqlx::types::Json;
 use uuid::Uuid;
 
@@ -301,6 +305,8 @@ pub struct ShadowRow {
     pub tenant: Uuid,
     pub employee: Uuid,
     pub challenger: String,
+    /// The career program; none: the flight risk.
+    pub program: Option<Uuid>,
     pub probability: f64,
     pub champion: String,
     pub champion_probability: f64,
@@ -317,15 +323,16 @@ pub async fn add_shadows(connection: &mut Connection, rows: &[ShadowRow]) -> Res
         return Ok(());
     }
     sqlx::query(
-        "insert into shadow_score (tenant, employee, challenger, month, probability, champion, champion_probability, horizon_days, scored_at)
-         select tenant, employee, challenger, date_trunc('month', scored_at at time zone 'utc')::date, probability, champion, champion_probability, horizon_days, scored_at
-           from unnest($1::uuid[], $2::uuid[], $3::text[], $4::double precision[], $5::text[], $6::double precision[], $7::smallint[], $8::timestamptz[])
-                as u(tenant, employee, challenger, probability, champion, champion_probability, horizon_days, scored_at)
+        "insert into shadow_score (tenant, employee, challenger, program, month, probability, champion, champion_probability, horizon_days, scored_at)
+         select tenant, employee, challenger, program, date_trunc('month', scored_at at time zone 'utc')::date, probability, champion, champion_probability, horizon_days, scored_at
+           from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::double precision[], $6::text[], $7::double precision[], $8::smallint[], $9::timestamptz[])
+                as u(tenant, employee, challenger, program, probability, champion, champion_probability, horizon_days, scored_at)
          on conflict do nothing",
     )
     .bind(rows.iter().map(|r| r.tenant).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.employee).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.challenger.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.program).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.probability).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.champion.as_str()).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.champion_probability).collect::<Vec<_>>())
@@ -337,7 +344,7 @@ pub async fn add_shadows(connection: &mut Connection, rows: &[ShadowRow]) -> Res
     .map(drop)
 }
 
-/// What a challenger and the models in use beside it have said, oldest first.
+/// What a challenger and the models in use beside it have said of a career program (none: of the flight risk), oldest first.
 ///
 /// # Errors
 /// When the database fails.
@@ -345,13 +352,15 @@ pub async fn shadows(
     connection: &mut Connection,
     tenant: TenantId,
     challenger: &str,
+    program: Option<ProgramId>,
 ) -> Result<Vec<ShadowRow>, DatabaseError> {
     sqlx::query_as(
-        "select tenant, employee, challenger, probability, champion, champion_probability, horizon_days, scored_at
-           from shadow_score where tenant = $1 and challenger = $2 order by scored_at, employee",
+        "select tenant, employee, challenger, program, probability, champion, champion_probability, horizon_days, scored_at
+           from shadow_score where tenant = $1 and challenger = $2 and program is not distinct from $3 order by scored_at, employee",
     )
     .bind(Uuid::from(tenant))
     .bind(challenger)
+    .bind(program.map(Uuid::from))
     .fetch_all(connection)
     .await
     .doing("read shadow scores")

@@ -121,9 +121,14 @@ pub async fn models(ctx: &Context<'_>) -> Result<Vec<Model>, ApiError> {
         })
         .await?;
     let (used, challenger) = settings.map_or((None, None), |settings| (settings.model, settings.challenger));
-    let for_programs: BTreeSet<String> = programs.into_iter().filter_map(|program| program.model).collect();
+    let beside: BTreeSet<&str> = programs
+        .iter()
+        .filter_map(|program| program.challenger.as_deref())
+        .chain(challenger.as_deref())
+        .collect();
+    let for_programs: BTreeSet<&str> = programs.iter().filter_map(|program| program.model.as_deref()).collect();
     let in_use = |row: &ModelRow| {
-        for_programs.contains(&row.version)
+        for_programs.contains(row.version.as_str())
             || match &used {
                 Some(version) => *version == row.version,
                 // The shared prior is in no tenant's registry: it is known by its report alone.
@@ -134,7 +139,7 @@ pub async fn models(ctx: &Context<'_>) -> Result<Vec<Model>, ApiError> {
         .into_iter()
         .map(|row| Model {
             in_use: in_use(&row),
-            is_challenger: challenger.as_ref() == Some(&row.version),
+            is_challenger: beside.contains(row.version.as_str()),
             row,
         })
         .collect())

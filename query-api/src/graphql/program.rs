@@ -89,6 +89,11 @@ impl Program {
         self.0.model.as_deref()
     }
 
+    /// The version that runs beside it on the same candidates, unseen.
+    async fn challenger(&self) -> Option<&str> {
+        self.0.challenger.as_deref()
+    }
+
     /// How many candidates are at each level. Null: there are none, or too few for the viewer to see figures of.
     async fn levels(&self, ctx: &Context<'_>) -> Result<Option<LevelCounts>, ApiError> {
         let viewer = Viewer::of(ctx)?;

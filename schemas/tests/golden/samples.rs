@@ -349,7 +349,11 @@ fn next_program(event: Option<&program::Event>) -> Option<program::Event> {
             on: day(2),
         }),
         Some(ModelPromoted { .. }) => Some(Closed { on: day(3) }),
-        Some(Closed { .. }) => None,
+        Some(Closed { .. }) => Some(ChallengerChanged {
+            model: Some("boosted-2026-04".into()),
+            on: day(4),
+        }),
+        Some(ChallengerChanged { .. }) => None,
     }
 }
 
