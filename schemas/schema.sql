@@ -74,6 +74,20 @@ $function$
 ;
 grant execute on function risk_at(uuid,uuid,date,timestamp with time zone) to public;
 
+CREATE OR REPLACE FUNCTION public.tenure_forget_kept_generation()
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+begin
+    if to_regnamespace('read_models_kept') is not null then
+        drop schema read_models_kept cascade;
+    end if;
+end $function$
+;
+grant execute on function tenure_forget_kept_generation() to tenure_app;
+
 CREATE OR REPLACE PROCEDURE public.tenure_guard_partition(IN partition regclass)
  LANGUAGE plpgsql
 AS $procedure$

@@ -11,6 +11,7 @@ pub mod evaluate;
 pub mod explain;
 pub mod health;
 pub mod parked;
+pub mod rebuild;
 pub mod replay;
 pub mod report;
 pub mod roles;

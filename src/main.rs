@@ -4,7 +4,9 @@ use std::{io::Write, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use infra::telemetry::{self, LogFormat};
-use tenure::{config::Settings, dataset, evaluate, explain, parked, replay, report, roles, synth, train, up, verify};
+use tenure::{
+    config::Settings, dataset, evaluate, explain, parked, rebuild, replay, report, roles, synth, train, up, verify,
+};
 
 /// Event-sourced people intelligence.
 #[derive(Parser)]
@@ -51,6 +53,8 @@ enum Role {
     Dataset(dataset::Arguments),
     /// The history again, in order, as CloudEvents.
     Replay(replay::Arguments),
+    /// Makes the read models again from the log, beside the live ones, compares, and puts them in place.
+    Rebuild(rebuild::Arguments),
     /// Proves the log and what is made of it; fails with the first difference.
     Verify(verify::Arguments),
     /// Compares the models: on each tenant's own history, or on a flat table (CSV) without anything else running.
@@ -83,6 +87,7 @@ fn main() -> ExitCode {
             Role::Report(arguments) => report::run(arguments).await,
             Role::Parked(arguments) => parked::run(arguments).await,
             Role::Replay(arguments) => replay::run(arguments).await,
+            Role::Rebuild(arguments) => rebuild::run(arguments).await,
             Role::Verify(arguments) => verify::run(arguments).await,
             Role::Dataset(arguments) => dataset::run(arguments).await,
             Role::Evaluate(arguments) => evaluate::run(*arguments).await,

@@ -11,6 +11,7 @@ mod page;
 mod past;
 mod product;
 mod projection;
+mod replay;
 mod report;
 mod scoring;
 mod stage;
@@ -18,7 +19,16 @@ mod stage;
 use report::{Row, tell};
 use stage::Stage;
 
-const NAMES: [&str; 7] = ["log", "intake", "projection", "page", "past", "scoring", "product"];
+const NAMES: [&str; 8] = [
+    "log",
+    "intake",
+    "projection",
+    "page",
+    "past",
+    "replay",
+    "scoring",
+    "product",
+];
 
 struct Arguments {
     names: Vec<String>,
@@ -59,7 +69,7 @@ fn main() -> std::io::Result<()> {
 async fn measure(arguments: &Arguments) -> Vec<Row> {
     tell(&format!("load before: {}", load()));
     let mut rows = Vec::new();
-    if NAMES[..6].iter().any(|name| arguments.wants(name)) {
+    if NAMES[..7].iter().any(|name| arguments.wants(name)) {
         let stage = Stage::start(arguments.real_kafka).await;
         if arguments.wants("log") {
             rows.extend(appends::run(&stage).await);
@@ -82,6 +92,11 @@ async fn measure(arguments: &Arguments) -> Vec<Row> {
         if arguments.wants("past") {
             let site = stage.site("bench_past").await;
             rows.extend(past::run(&site).await);
+            site.end().await;
+        }
+        if arguments.wants("replay") {
+            let site = stage.site("bench_replay").await;
+            rows.extend(replay::run(&site).await);
             site.end().await;
         }
         if arguments.wants("scoring") {

@@ -115,13 +115,7 @@ impl<T> Doing<T> for Result<T, sqlx::Error> {
 /// # Errors
 /// When the database cannot be reached, the role may not create roles, or a migration fails.
 pub async fn migrate(owner_url: &SecretString, master: &MasterKey) -> Result<(), DatabaseError> {
-    let options = PgConnectOptions::from_str(owner_url.expose_secret()).doing("read the database's address")?;
-    let pool = PgPoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(Duration::from_secs(10))
-        .connect_with(options)
-        .await
-        .doing("connect to the database as its owner")?;
+    let pool = owner_pool(owner_url).await?;
     for role in [APP_ROLE, RELAY_ROLE, FAIRNESS_ROLE] {
         let password = role_password(master, role);
         // Names and password are our own, and the password is hexadecimal: nothing here comes from outside.
@@ -150,6 +144,17 @@ pub async fn migrate(owner_url: &SecretString, master: &MasterKey) -> Result<(),
     Ok(())
 }
 
+/// A few connections of the owner, for what changes tables.
+pub(crate) async fn owner_pool(owner_url: &SecretString) -> Result<PgPool, DatabaseError> {
+    let options = PgConnectOptions::from_str(owner_url.expose_secret()).doing("read the database's address")?;
+    PgPoolOptions::new()
+        .max_connections(3)
+        .acquire_timeout(Duration::from_secs(10))
+        .connect_with(options)
+        .await
+        .doing("connect to the database as its owner")
+}
+
 /// The roles' passwords follow from the master key, so that every process of an installation knows them.
 fn role_password(master: &MasterKey, role: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(master.bytes())
@@ -172,14 +177,18 @@ pub enum Access {
     Write,
 }
 
-/// Connections of one role, made when they are first used.
-fn pool(owner_url: &SecretString, master: &MasterKey, role: &str, connections: u32) -> Result<PgPool, DatabaseError> {
-    let options = PgConnectOptions::from_str(owner_url.expose_secret())
+/// How a role connects.
+fn options(owner_url: &SecretString, master: &MasterKey, role: &str) -> Result<PgConnectOptions, DatabaseError> {
+    Ok(PgConnectOptions::from_str(owner_url.expose_secret())
         .doing("read the database's address")?
         .username(role)
         .password(&role_password(master, role))
-        .application_name(role);
-    Ok(PgPoolOptions::new()
+        .application_name(role))
+}
+
+/// Connections of one role, made when they are first used.
+fn pool(options: PgConnectOptions, connections: u32) -> PgPool {
+    PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
@@ -191,7 +200,7 @@ fn pool(owner_url: &SecretString, master: &MasterKey, role: &str, connections: u
                 Ok(sqlx::Connection::ping(connection).await.is_ok())
             })
         })
-        .connect_lazy_with(options))
+        .connect_lazy_with(options)
 }
 
 /// The application's database. Cheap to clone.
@@ -208,15 +217,30 @@ impl Database {
     /// When the address does not read.
     pub fn new(owner_url: &SecretString, master: &MasterKey) -> Result<Self, DatabaseError> {
         Ok(Self {
-            app: pool(owner_url, master, APP_ROLE, APP_CONNECTIONS_MAX)?,
-            relay: pool(owner_url, master, RELAY_ROLE, RELAY_CONNECTIONS_MAX)?,
+            app: pool(options(owner_url, master, APP_ROLE)?, APP_CONNECTIONS_MAX),
+            relay: pool(options(owner_url, master, RELAY_ROLE)?, RELAY_CONNECTIONS_MAX),
+        })
+    }
+
+    /// The same database, in which the tables of `schema` come before those of the same names that everybody else sees. What is
+    /// written is as safe as the next transaction that waits for the disk, which is enough for what can be made again.
+    pub(crate) fn in_schema(
+        owner_url: &SecretString,
+        master: &MasterKey,
+        schema: &'static str,
+    ) -> Result<Self, DatabaseError> {
+        let search_path = format!("{schema},public");
+        let own = [("search_path", search_path.as_str()), ("synchronous_commit", "off")];
+        Ok(Self {
+            app: pool(options(owner_url, master, APP_ROLE)?.options(own), APP_CONNECTIONS_MAX),
+            relay: pool(options(owner_url, master, RELAY_ROLE)?, RELAY_CONNECTIONS_MAX),
         })
     }
 
     /// The same database with the one role that may open the fairness store: for [`crate::fairness::FairnessStore`] only. It
     /// has no right to scores, features, the log or keys, and what is asked of it as the relay is refused.
     pub(crate) fn of_fairness(owner_url: &SecretString, master: &MasterKey) -> Result<Self, DatabaseError> {
-        let pool = pool(owner_url, master, FAIRNESS_ROLE, FAIRNESS_CONNECTIONS_MAX)?;
+        let pool = pool(options(owner_url, master, FAIRNESS_ROLE)?, FAIRNESS_CONNECTIONS_MAX);
         Ok(Self {
             app: pool.clone(),
             relay: pool,
@@ -265,12 +289,53 @@ impl Database {
         T: Send + 'static,
         W: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, DatabaseError>> + Send + 'static,
     {
-        let begin =
+        self.on_copies(tenants, tables, "rollback", work).await
+    }
+
+    /// As [`Self::transact_in_shadow`], but what `work` does to `public.…` stays. Nobody else writes to the shadowed tables
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// As [`Self::transact`].
+    pub async fn transact_in_place<T, W>(
+        &self,
+        tenants: &[TenantId],
+        tables: &[&'static str],
+        work: W,
+    ) -> Result<T, DatabaseError>
+    where
+        T: Send + 'static,
+        W: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, DatabaseError>> + Send + 'static,
+    {
+        self.on_copies(tenants, tables, "select 1; commit", work).await
+    }
+
+    async fn on_copies<T, W>(
+        &self,
+        tenants: &[TenantId],
+        tables: &[&'static str],
+        end: &'static str,
+        work: W,
+    ) -> Result<T, DatabaseError>
+    where
+        T: Send + 'static,
+        W: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, DatabaseError>> + Send + 'static,
+    {
+        let mut statement =
             begin_statement(Access::Write, tenants).replacen("begin", "begin isolation level repeatable read", 1);
-        let copies = tables
-            .iter()
-            .map(|table| format!("; create temp table {table} (like public.{table} including all) on commit drop"));
-        let statement: String = std::iter::once(begin).chain(copies).collect();
+        if end != "rollback" {
+            // Before the first look at any row: what is seen is then all that there is until the end.
+            let names: Vec<String> = tables.iter().map(|table| format!("public.{table}")).collect();
+            statement.push_str(&format!(
+                "; lock table {} in share row exclusive mode",
+                names.join(", ")
+            ));
+        }
+        for table in tables {
+            statement.push_str(&format!(
+                "; create temp table {table} (like public.{table} including all) on commit drop"
+            ));
+        }
         let pool = self.app.clone();
         let task = tokio::spawn(async move {
             let mut connection = pool.acquire().await.doing("get a database connection")?;
@@ -283,7 +348,12 @@ impl Database {
                 .execute(&mut *connection)
                 .await
                 .doing("make empty copies of tables")?;
-            work(&mut connection).await
+            let answer = work(&mut connection).await?;
+            sqlx::raw_sql(end)
+                .execute(&mut *connection)
+                .await
+                .doing("end a transaction")?;
+            Ok(answer)
         });
         task.await.map_err(|_| DatabaseError::CutOff)?
     }

@@ -10,6 +10,7 @@ pub mod database;
 pub mod embedded;
 pub mod event_log;
 pub mod fairness;
+pub mod generation;
 pub mod model_registry;
 pub mod outbox;
 pub mod outcome;

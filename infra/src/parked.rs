@@ -221,6 +221,34 @@ pub async fn stop_retry(connection: &mut Connection, consumer: &str, stream: Str
     .map(drop)
 }
 
+/// The log positions of everything that is parked for `consumer`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn positions(connection: &mut Connection, consumer: &str) -> Result<Vec<i64>, DatabaseError> {
+    sqlx::query_scalar("select position from parked where consumer = $1 and position > 0")
+        .bind(consumer)
+        .fetch_all(connection)
+        .await
+        .doing("list parked events")
+}
+
+/// Removes the events that are parked for `consumer`, but those at `unread`: all others went through. Tells how many.
+///
+/// # Errors
+/// When the database fails.
+pub async fn resolve_but(connection: &mut Connection, consumer: &str, unread: &[i64]) -> Result<u64, DatabaseError> {
+    Ok(
+        sqlx::query("delete from parked where consumer = $1 and position > 0 and position <> all ($2)")
+            .bind(consumer)
+            .bind(unread)
+            .execute(connection)
+            .await
+            .doing("remove parked events")?
+            .rows_affected(),
+    )
+}
+
 /// Removes records that went through.
 ///
 /// # Errors

@@ -8,6 +8,7 @@ pub mod outbox;
 pub mod performance;
 pub mod proof;
 pub mod read_models;
+pub mod rebuild;
 pub mod relay;
 pub mod runner;
 pub mod scorer;

@@ -48,17 +48,30 @@ pub async fn rows(database: &Database, keyring: &Keyring, tenant: TenantId) -> R
     let (models, keyring) = (ReadModels::new(database.clone()), keyring.clone());
     database
         .transact_in_shadow(&[tenant], &tables, move |connection| {
-            Box::pin(async move { compared(connection, &models, &keyring, tenant).await })
+            Box::pin(async move {
+                let made = make_again(connection, &models, &keyring, tenant, None).await?;
+                compared(connection, tenant, made).await
+            })
         })
         .await
 }
 
-async fn compared(
+/// Rows that were made again.
+pub(crate) struct Made {
+    pub events: usize,
+    /// The streams with parked events, whose rows were not made.
+    pub waiting: Vec<Uuid>,
+}
+
+/// Makes the rows of a tenant, or of one employee, again in the tables that shadow the live ones, up to where each partition is
+/// projected.
+pub(crate) async fn make_again(
     connection: &mut Connection,
     models: &ReadModels,
     keyring: &Keyring,
     tenant: TenantId,
-) -> Result<Rows, DatabaseError> {
+    employee: Option<Uuid>,
+) -> Result<Made, DatabaseError> {
     let positions = checkpoint::positions(connection, ReadModels::NAME, topics::EVENTS).await?;
     let positions: BTreeMap<i32, i64> = positions
         .into_iter()
@@ -66,24 +79,40 @@ async fn compared(
         .collect();
     let partitions = i32::try_from(positions.len()).unwrap_or(i32::MAX).max(1);
     let waiting = parked::waiting(connection, tenant, ReadModels::NAME).await?;
-    let mut rows = Rows {
-        waiting: waiting.len(),
-        ..Rows::default()
-    };
     let is_projected = |event: &StoredEvent| {
         let partition = topics::partition(topics::key(&event.stream).as_bytes(), partitions);
         positions.get(&partition).is_some_and(|at| event.position <= *at) && !waiting.contains(&event.stream.id)
     };
-    let mut after = 0;
+    let (mut after, mut count) = (0, 0);
+    if let Some(employee) = employee {
+        let streams = [Kind::Employee, Kind::Risk].map(|kind| StreamId::new(tenant, kind, employee));
+        let mut events = event_log::read_streams(connection, &streams).await?;
+        events.retain(is_projected);
+        events.sort_unstable_by_key(|event| event.position);
+        let opened = open_all(keyring, events).await?;
+        models.apply(connection, &opened).await?;
+        let events = opened.len();
+        return Ok(Made { events, waiting });
+    }
     loop {
         let page = event_log::read_tenant_after(connection, tenant, after, BATCH_EVENTS_MAX as i64).await?;
         let Some(last) = page.last() else { break };
         after = last.position;
         let events: Vec<StoredEvent> = page.into_iter().filter(is_projected).collect();
         let opened = open_all(keyring, events).await?;
-        rows.events += opened.len();
+        count += opened.len();
         models.apply(connection, &opened).await?;
     }
+    Ok(Made { events: count, waiting })
+}
+
+async fn compared(connection: &mut Connection, tenant: TenantId, made: Made) -> Result<Rows, DatabaseError> {
+    let waiting = made.waiting;
+    let mut rows = Rows {
+        events: made.events,
+        waiting: waiting.len(),
+        ..Rows::default()
+    };
     for table in shadow::TABLES {
         if table.2.is_none() && table.0.ends_with("_stats") && !waiting.is_empty() {
             continue;

@@ -13,6 +13,7 @@ use futures_util::future::BoxFuture;
 use infra::{
     clock,
     database::{Access, Connection, Database, DatabaseError},
+    generation,
     read_model::{
         self,
         employee::{self as employee_table, EmployeeRow, Status},
@@ -126,6 +127,7 @@ impl Projection for ReadModels {
             if !erased.is_empty() {
                 risk_table::clear_history(connection, &erased).await?;
                 readiness::clear_history(connection, &erased).await?;
+                generation::forget_kept(connection).await?;
             }
             Ok(())
         })
@@ -523,6 +525,22 @@ fn count(changes: &mut Changes, row: &EmployeeRow, sign: i64) {
             .or_default()
             .add(counts, sign);
     }
+}
+
+/// Takes the live row of a person out of the counts of heads (-1), or into them (1), where another table of employees shadows it.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) async fn count_live(
+    connection: &mut Connection,
+    (tenant, employee): (TenantId, Uuid),
+    sign: i64,
+) -> Result<(), DatabaseError> {
+    let mut changes = Changes::default();
+    if let Some(row) = employee_table::load_live(connection, tenant, employee).await? {
+        count(&mut changes, &row, sign);
+    }
+    stats::apply(connection, &changes).await
 }
 
 fn timeline_row(opened: &Opened) -> TimelineRow {

@@ -10,6 +10,7 @@ mod faults;
 mod harness;
 mod journal;
 mod outages;
+mod rebuild;
 mod replay;
 mod stories;
 mod verify;

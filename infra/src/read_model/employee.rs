@@ -129,6 +129,23 @@ pub async fn due(connection: &mut Connection, today: Date, limit: i64) -> Result
         .doing("find employees whose day has come")
 }
 
+/// The live row of one employee, also where another table of employees shadows it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn load_live(
+    connection: &mut Connection,
+    tenant: TenantId,
+    employee: Uuid,
+) -> Result<Option<EmployeeRow>, DatabaseError> {
+    sqlx::query_as("select * from public.employee where tenant = $1 and id = $2")
+        .bind(Uuid::from(tenant))
+        .bind(employee)
+        .fetch_optional(connection)
+        .await
+        .doing("load a live employee")
+}
+
 /// Writes rows as they are now.
 ///
 /// # Errors

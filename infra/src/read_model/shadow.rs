@@ -35,6 +35,52 @@ pub struct Difference {
     pub is_live: bool,
 }
 
+/// Counts of nobody are not compared: a row of them is left where somebody was counted for a moment, which depends on the batches.
+fn counted(table: &str) -> &'static str {
+    if table.ends_with("_stats") {
+        " and (headcount, on_leave, on_notice, departed) <> (0, 0, 0, 0)"
+    } else {
+        ""
+    }
+}
+
+/// Replaces the rows of a live table by those that were made again: a tenant's, or one employee's. What is about `waiting` stays.
+/// Tells how many rows were put.
+///
+/// # Errors
+/// When the database fails.
+pub async fn put_in_place(
+    connection: &mut Connection,
+    tenant: TenantId,
+    table: &'static str,
+    (employee, waiting): (Option<Uuid>, &[Uuid]),
+) -> Result<u64, DatabaseError> {
+    let about = TABLES
+        .iter()
+        .find(|(name, ..)| *name == table)
+        .and_then(|(.., about)| *about);
+    let which = about.map_or_else(
+        || "true".to_owned(),
+        |column| format!("({column} = $2 or $2::uuid is null) and {column} <> all ($3::uuid[])"),
+    );
+    // Both parameters are named also where they say nothing: a statement has to know their types.
+    let rows = format!("where tenant = $1 and {which} and ($2::uuid is null or $3::uuid[] is not null)");
+    let removed = format!("delete from public.{table} {rows}");
+    let added = format!("insert into public.{table} select * from pg_temp.{table} {rows}");
+    let mut put = 0;
+    for statement in [removed, added] {
+        put = sqlx::query(AssertSqlSafe(statement))
+            .bind(Uuid::from(tenant))
+            .bind(employee)
+            .bind(waiting)
+            .execute(&mut *connection)
+            .await
+            .doing("put rows in place")?
+            .rows_affected();
+    }
+    Ok(put)
+}
+
 /// How many rows a tenant has in a live table, and the first that differs. What is about `excepted` is not compared.
 ///
 /// # Errors
@@ -48,7 +94,10 @@ pub async fn compare(
     let about = about.map_or_else(|| "true".to_owned(), |column| format!("{column} <> all ($2)"));
     // All of it is ours: names of tables and columns.
     let rows = |schema: &str| {
-        format!("select t::text as whole, {name} as name from {schema}.{table} t where tenant = $1 and {about}")
+        format!(
+            "select t::text as whole, {name} as name from {schema}.{table} t where tenant = $1 and {about}{}",
+            counted(table)
+        )
     };
     let (live, again) = (rows("public"), rows("pg_temp"));
     let statement = format!(
@@ -68,6 +117,67 @@ pub async fn compare(
         .zip(is_live)
         .map(|(row, is_live)| Difference { table, row, is_live });
     Ok((count, difference))
+}
+
+/// Two sets of rows of one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Comparison {
+    pub live: i64,
+    pub again: i64,
+    /// Some of the rows that only one of them has; nothing when both are the same.
+    pub differing: Vec<Difference>,
+}
+
+/// Holds a table of one schema (the live one) against its namesake in another: numbers and checksums of rows, and where these
+/// differ, up to `shown` rows of each that the other has not.
+///
+/// # Errors
+/// When the database fails.
+pub async fn compare_schemas(
+    connection: &mut Connection,
+    (table, name): (&'static str, &str),
+    (live, again): (&str, &str),
+    shown: i64,
+) -> Result<Comparison, DatabaseError> {
+    // All of it is ours: names of schemas, tables and columns.
+    let counted = counted(table);
+    let sum = |schema: &str| {
+        format!(
+            "select count(*) as rows, sum(hashtextextended(t::text, 0)::numeric) as sum from {schema}.{table} t where true{counted}"
+        )
+    };
+    let statement = format!(
+        "select l.rows, a.rows, l.sum is not distinct from a.sum from ({}) l, ({}) a",
+        sum(live),
+        sum(again)
+    );
+    let (live_rows, again_rows, is_same): (i64, i64, bool) = sqlx::query_as(AssertSqlSafe(statement))
+        .fetch_one(&mut *connection)
+        .await
+        .doing("compare the checksums of a table")?;
+    let mut comparison = Comparison {
+        live: live_rows,
+        again: again_rows,
+        differing: Vec::new(),
+    };
+    if is_same && live_rows == again_rows {
+        return Ok(comparison);
+    }
+    for (one, other, is_live) in [(live, again, true), (again, live, false)] {
+        let statement = format!(
+            "select {name} from {one}.{table} t where t::text in
+                    (select t::text from {one}.{table} t where true{counted} except all select t::text from {other}.{table} t where true{counted})
+              order by 1 limit $1"
+        );
+        let rows: Vec<String> = sqlx::query_scalar(AssertSqlSafe(statement))
+            .bind(shown)
+            .fetch_all(&mut *connection)
+            .await
+            .doing("look for rows that differ")?;
+        let differing = rows.into_iter().map(|row| Difference { table, row, is_live });
+        comparison.differing.extend(differing);
+    }
+    Ok(comparison)
 }
 
 /// Some of a tenant's current scores, spread evenly over the people: at most `limit`.

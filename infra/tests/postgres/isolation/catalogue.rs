@@ -57,7 +57,7 @@ const RULES: &[(&str, &str)] = &[
         "runs with its owner's rights",
         "select oid::regprocedure::text from pg_proc where pronamespace in ('public'::regnamespace, 'fairness'::regnamespace) and prosecdef
             -- They take no name and answer nothing.
-            and oid::regprocedure::text not in ('tenure_prepare_log(bigint)', 'tenure_refresh_statistics()')",
+            and oid::regprocedure::text not in ('tenure_prepare_log(bigint)', 'tenure_refresh_statistics()', 'tenure_forget_kept_generation()')",
     ),
     (
         "may be run by everyone though it runs with its owner's rights",

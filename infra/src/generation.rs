@@ -1,0 +1,447 @@
+//! Generations of read models: a second set of the tables that people query is filled beside the live one, and takes its place in
+//! one transaction.
+//!
+//! The new tables are in a schema of their own, [`BUILDING`], under the same names: whatever writes read models writes them
+//! there, on connections that look into that schema first. Taking their place is a change of schema, which moves no row; the
+//! tables before are kept in [`KEPT`] until the next generation, or until somebody is erased.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
+
+use secrecy::SecretString;
+use sqlx::{AssertSqlSafe, PgPool, Postgres, pool::PoolConnection};
+
+use crate::{
+    checkpoint,
+    database::{Connection, Database, DatabaseError, Doing, owner_pool},
+    parked,
+    read_model::shadow::{self, Comparison, TABLES},
+    route,
+    sealing::MasterKey,
+};
+
+/// The schema of a generation that is being filled.
+pub const BUILDING: &str = "read_models_building";
+/// The schema of the generation before the live one.
+pub const KEPT: &str = "read_models_kept";
+
+/// How long a lock is waited for before those who queue behind are let through: less than the second after which Postgres looks
+/// for a deadlock and takes a victim.
+const LOCK_TIMEOUT: &str = "300ms";
+/// How often a lock is tried, with [`LOCK_PAUSE`] between.
+const LOCK_TRIES: u32 = 300;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
+/// Rows that are shown of a table that came out otherwise.
+const SHOWN: i64 = 3;
+
+#[derive(Debug, thiserror::Error)]
+pub enum GenerationError {
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    #[error("another `tenure rebuild` is at work on this database: wait for its end, or end it")]
+    Busy,
+    #[error(
+        "no generation is kept: there was no rebuild yet, or somebody was erased since, whose rows it would have kept. `tenure rebuild` makes a new one"
+    )]
+    NothingKept,
+    #[error("the kept generation is from before an upgrade that changed {0}: `tenure rebuild` makes a new one")]
+    Outdated(String),
+    #[error("the tables are never free of readers for long enough: try again when fewer people are at work")]
+    NeverFree,
+    #[error(
+        "the event at position {0} does not read with this version of Tenure, though it was read before: nothing was changed"
+    )]
+    Unreadable(i64),
+}
+
+/// Whether a begun generation was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begun {
+    Anew,
+    /// One that was left half-way.
+    Again,
+}
+
+/// What held one table against its new generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compared {
+    pub table: &'static str,
+    pub comparison: Comparison,
+}
+
+/// The one who may make generations, on connections of the database's owner. Only one works on a database at a time.
+pub struct Workshop {
+    owner: PgPool,
+    /// Holds the seat.
+    _seat: PoolConnection<Postgres>,
+    /// The application, with the generation in place of the live tables.
+    pub inside: Database,
+}
+
+impl Workshop {
+    /// # Errors
+    /// When another one is at work, or the database cannot be reached.
+    pub async fn open(owner_url: &SecretString, master: &MasterKey) -> Result<Self, GenerationError> {
+        let owner = owner_pool(owner_url).await?;
+        let mut seat = owner.acquire().await.doing("connect as the owner")?;
+        seat.close_on_drop();
+        let taken: bool = sqlx::query_scalar("select pg_try_advisory_lock(7467)")
+            .fetch_one(&mut *seat)
+            .await
+            .doing("take the seat of the rebuild")?;
+        if !taken {
+            return Err(GenerationError::Busy);
+        }
+        Ok(Self {
+            owner,
+            _seat: seat,
+            inside: Database::in_schema(owner_url, master, BUILDING)?,
+        })
+    }
+
+    /// Makes the empty tables of a generation of which `partitions` are filled one by one, or finds those of one that was left
+    /// half-way and still fits.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn begin(&self, partitions: i32) -> Result<Begun, GenerationError> {
+        if self.exists(BUILDING).await?
+            && self.changed_columns(BUILDING).await?.is_none()
+            && self
+                .progress()
+                .await
+                .is_ok_and(|known| known.len() as i64 == i64::from(partitions))
+        {
+            return Ok(Begun::Again);
+        }
+        self.abandon().await?;
+        let mut statements = vec![format!("create schema {BUILDING}")];
+        for (table, ..) in TABLES {
+            statements.extend(self.like(table).await?);
+        }
+        let rows = format!("select shard, 0 from generate_series(0, {partitions} - 1) as shard");
+        statements.push(progress_table(BUILDING, &rows));
+        // All or none: several statements in one message are one transaction.
+        self.run(&statements.join(";\n"), "make a generation's tables").await?;
+        Ok(Begun::Anew)
+    }
+
+    /// Takes up the kept generation again, as it was when it was put away.
+    ///
+    /// # Errors
+    /// When there is none that fits.
+    pub async fn begin_with_kept(&self) -> Result<(), GenerationError> {
+        if !self.exists(KEPT).await? {
+            return Err(GenerationError::NothingKept);
+        }
+        if let Some(changed) = self.changed_columns(KEPT).await? {
+            return Err(GenerationError::Outdated(changed));
+        }
+        self.abandon().await?;
+        let statement =
+            format!("alter schema {KEPT} rename to {BUILDING}; grant usage on schema {BUILDING} to tenure_app");
+        self.run(&statement, "take up the kept generation").await
+    }
+
+    /// Removes a generation that is not live.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn abandon(&self) -> Result<(), GenerationError> {
+        self.run(
+            &format!("drop schema if exists {BUILDING} cascade"),
+            "remove a half-made generation",
+        )
+        .await
+    }
+
+    /// Removes the kept generation. Tells whether there was one.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget(&self) -> Result<bool, GenerationError> {
+        let was_there = self.exists(KEPT).await?;
+        self.run(
+            &format!("drop schema if exists {KEPT} cascade"),
+            "remove the kept generation",
+        )
+        .await?;
+        Ok(was_there)
+    }
+
+    /// Up to which position each partition's events are in the generation.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn progress(&self) -> Result<BTreeMap<i32, i64>, DatabaseError> {
+        let rows: Vec<(i32, i64)> = sqlx::query_as(AssertSqlSafe(format!(
+            "select shard, position from {BUILDING}.generation_progress"
+        )))
+        .fetch_all(&self.owner)
+        .await
+        .doing("read how far a generation is")?;
+        Ok(rows.into_iter().collect())
+    }
+
+    /// Keeps the projection out of the live tables; readers go on. What it holds ends with [`Standstill::flip`] or
+    /// [`Standstill::leave`].
+    ///
+    /// # Errors
+    /// When there is never a moment without a writer.
+    pub async fn stand_still(&self) -> Result<Standstill, GenerationError> {
+        for _ in 0..LOCK_TRIES {
+            let mut connection = self.owner.acquire().await.doing("connect as the owner")?;
+            connection.close_on_drop();
+            let tenants = route::tenants(&mut connection).await?;
+            let tenants: Vec<String> = tenants.iter().map(ToString::to_string).collect();
+            let statement = format!(
+                "begin; set local lock_timeout = '{LOCK_TIMEOUT}'; set local app.tenants = '{{{}}}'; {}",
+                tenants.join(","),
+                lock_statement("public", "share row exclusive")
+            );
+            match sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *connection).await {
+                Ok(_) => return Ok(Standstill { connection }),
+                Err(error) if is_lock_timeout(&error) => tokio::time::sleep(LOCK_PAUSE).await,
+                Err(cause) => {
+                    let doing = "keep the projection out";
+                    return Err(DatabaseError::Failed { doing, cause }.into());
+                }
+            }
+        }
+        Err(GenerationError::NeverFree)
+    }
+
+    async fn exists(&self, schema: &str) -> Result<bool, DatabaseError> {
+        sqlx::query_scalar("select to_regnamespace($1) is not null")
+            .bind(schema)
+            .fetch_one(&self.owner)
+            .await
+            .doing("look for a generation")
+    }
+
+    async fn run(&self, statement: &str, doing: &'static str) -> Result<(), GenerationError> {
+        sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
+            .execute(&self.owner)
+            .await
+            .doing(doing)?;
+        Ok(())
+    }
+
+    /// The first table of a generation whose columns are not those of the live one.
+    async fn changed_columns(&self, schema: &str) -> Result<Option<String>, DatabaseError> {
+        let tables: Vec<&str> = TABLES.iter().map(|(table, ..)| *table).collect();
+        sqlx::query_scalar(
+            "with described as (
+                 select n.nspname = 'public' as is_live, c.relname::text as name,
+                        string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull, ', ' order by a.attnum) as columns
+                   from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_attribute a on a.attrelid = c.oid
+                  where n.nspname in ('public', $1) and c.relkind = 'r' and c.relname = any ($2) and a.attnum > 0 and not a.attisdropped
+                  group by 1, 2)
+             select l.name from described l left join described g on g.name = l.name and not g.is_live
+              where l.is_live and g.columns is distinct from l.columns order by 1 limit 1",
+        )
+        .bind(schema)
+        .bind(tables)
+        .fetch_optional(&self.owner)
+        .await
+        .doing("compare the columns of generations")
+    }
+
+    /// The statements that make an empty table like a live one in [`BUILDING`]: with the same names of constraints and indexes,
+    /// which migrations go by, the same rights and the same isolation of tenants.
+    async fn like(&self, table: &str) -> Result<Vec<String>, DatabaseError> {
+        let statements: Vec<String> = sqlx::query_scalar(
+            "with t as (select oid, relname, relacl, relowner, reloptions from pg_class where oid = ('public.' || $1)::regclass)
+             select statement from (
+                 select 1 as step, '' as name, format('create table %I.%I (like public.%I including defaults including storage including comments)', $2, relname, relname) as statement from t
+                 union all
+                 select 2, '', format('alter table %I.%I set (%s)', $2, relname, array_to_string(reloptions, ', ')) from t where reloptions is not null
+                 union all
+                 select 3, conname::text, format('alter table %I.%I add constraint %I %s', $2, relname, conname, pg_get_constraintdef(c.oid))
+                   from t join pg_constraint c on c.conrelid = t.oid where contype in ('p', 'u', 'c', 'x')
+                 union all
+                 select 4, i.indexrelid::regclass::text, replace(pg_get_indexdef(i.indexrelid), format(' ON public.%I ', relname), format(' ON %I.%I ', $2, relname))
+                   from t join pg_index i on i.indrelid = t.oid where not exists (select from pg_constraint c where c.conindid = i.indexrelid)
+                 union all
+                 select 5, r.rolname || privilege_type, format('grant %s on %I.%I to %I', privilege_type, $2, relname, r.rolname)
+                   from t cross join lateral aclexplode(relacl) a join pg_roles r on r.oid = a.grantee where a.grantee <> relowner
+                 union all
+                 select 6, r.rolname || a.attname || privilege_type, format('grant %s (%I) on %I.%I to %I', privilege_type, a.attname, $2, relname, r.rolname)
+                   from t join pg_attribute a on a.attrelid = t.oid cross join lateral aclexplode(a.attacl) g join pg_roles r on r.oid = g.grantee
+                 union all
+                 select 7, '', format('call public.tenure_isolate(''%I.%I'')', $2, relname) from t) s
+              order by step, name",
+        )
+        .bind(table)
+        .bind(BUILDING)
+        .fetch_all(&self.owner)
+        .await
+        .doing("describe a live table")?;
+        Ok(statements)
+    }
+}
+
+fn progress_table(schema: &str, rows: &str) -> String {
+    format!(
+        "create table {schema}.generation_progress (shard integer primary key, position bigint not null);\n\
+         insert into {schema}.generation_progress {rows};\n\
+         grant usage on schema {schema} to tenure_app;\n\
+         grant select, update on {schema}.generation_progress to tenure_app"
+    )
+}
+
+fn lock_statement(schema: &str, mode: &str) -> String {
+    let tables: Vec<String> = TABLES.iter().map(|(table, ..)| format!("{schema}.{table}")).collect();
+    format!("lock table {} in {mode} mode", tables.join(", "))
+}
+
+fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .and_then(|error| error.code())
+        .is_some_and(|code| ["55P03", "40P01"].contains(&code.as_ref()))
+}
+
+/// Notes, in the transaction that wrote the rows, how far these partitions are.
+///
+/// # Errors
+/// When the database fails.
+pub async fn advance(connection: &mut Connection, progress: &[(i32, i64)]) -> Result<(), DatabaseError> {
+    let (shards, positions): (Vec<i32>, Vec<i64>) = progress.iter().copied().unzip();
+    sqlx::query(
+        "update generation_progress p set position = u.position from unnest($1::integer[], $2::bigint[]) as u(shard, position)
+          where p.shard = u.shard",
+    )
+    .bind(shards)
+    .bind(positions)
+    .execute(connection)
+    .await
+    .doing("note how far a generation is")
+    .map(drop)
+}
+
+/// Removes the kept generation in the caller's transaction: somebody in it is erased.
+///
+/// # Errors
+/// When the database fails.
+pub async fn forget_kept(connection: &mut Connection) -> Result<(), DatabaseError> {
+    sqlx::query("select tenure_forget_kept_generation()")
+        .execute(connection)
+        .await
+        .doing("remove the kept generation")
+        .map(drop)
+}
+
+/// A moment in which nothing is projected.
+pub struct Standstill {
+    connection: PoolConnection<Postgres>,
+}
+
+impl Standstill {
+    /// How far the live tables are, by partition.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn live(&mut self, consumer: &str, topic: &str) -> Result<BTreeMap<i32, i64>, DatabaseError> {
+        let positions = checkpoint::positions(&mut self.connection, consumer, topic).await?;
+        Ok(positions
+            .into_iter()
+            .map(|(partition, at, _)| (partition, at))
+            .collect())
+    }
+
+    /// Holds every table against its new generation.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn compare(&mut self) -> Result<Vec<Compared>, DatabaseError> {
+        let mut all = Vec::with_capacity(TABLES.len());
+        for (table, name, _) in TABLES {
+            let comparison =
+                shadow::compare_schemas(&mut self.connection, (table, name), ("public", BUILDING), SHOWN).await?;
+            all.push(Compared { table, comparison });
+        }
+        Ok(all)
+    }
+
+    /// Puts the new generation in the place of the live one, and keeps that. What `consumer` had parked and the new generation
+    /// has read is done; `unread` are the positions that the new one could not read either.
+    ///
+    /// # Errors
+    /// [`GenerationError::Unreadable`] when the live generation has read one of `unread`; [`GenerationError::NeverFree`]. Then
+    /// nothing was changed.
+    pub async fn flip(
+        mut self,
+        consumer: &str,
+        live: &BTreeMap<i32, i64>,
+        unread: &[i64],
+    ) -> Result<u64, GenerationError> {
+        let parked: HashSet<i64> = parked::positions(&mut self.connection, consumer)
+            .await?
+            .into_iter()
+            .collect();
+        if let Some(position) = unread.iter().find(|position| !parked.contains(position)) {
+            return Err(GenerationError::Unreadable(*position));
+        }
+        let read = parked::resolve_but(&mut self.connection, consumer, unread).await?;
+        self.lock_out_readers().await?;
+        let mut statements = vec![
+            format!("drop schema if exists {KEPT} cascade"),
+            format!("create schema {KEPT}"),
+        ];
+        for (table, ..) in TABLES {
+            statements.push(format!("alter table public.{table} set schema {KEPT}"));
+            statements.push(format!("alter table {BUILDING}.{table} set schema public"));
+        }
+        let rows: Vec<String> = live
+            .iter()
+            .map(|(shard, position)| format!("({shard}, {position})"))
+            .collect();
+        statements.push(progress_table(KEPT, &format!("values {}", rows.join(", "))));
+        statements.push(format!("drop schema {BUILDING} cascade"));
+        statements.push("commit".to_owned());
+        sqlx::raw_sql(AssertSqlSafe(statements.join(";\n")))
+            .execute(&mut *self.connection)
+            .await
+            .doing("put a generation in place")?;
+        Ok(read)
+    }
+
+    async fn lock_out_readers(&mut self) -> Result<(), GenerationError> {
+        for _ in 0..LOCK_TRIES {
+            let statement = format!("savepoint alone; {}", lock_statement("public", "access exclusive"));
+            match sqlx::raw_sql(AssertSqlSafe(statement))
+                .execute(&mut *self.connection)
+                .await
+            {
+                Ok(_) => return Ok(()),
+                Err(error) if is_lock_timeout(&error) => {
+                    sqlx::raw_sql("rollback to savepoint alone")
+                        .execute(&mut *self.connection)
+                        .await
+                        .doing("let readers through")?;
+                    tokio::time::sleep(LOCK_PAUSE).await;
+                }
+                Err(cause) => {
+                    let doing = "keep readers out";
+                    return Err(DatabaseError::Failed { doing, cause }.into());
+                }
+            }
+        }
+        Err(GenerationError::NeverFree)
+    }
+
+    /// Lets the projection go on with the live tables.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn leave(mut self) -> Result<(), DatabaseError> {
+        sqlx::raw_sql("rollback")
+            .execute(&mut *self.connection)
+            .await
+            .doing("let the projection go on")
+            .map(drop)
+    }
+}

@@ -1,0 +1,376 @@
+//! Makes read models again from the log, beside the live ones, and puts them in their place.
+//!
+//! A generation follows the live projection, never ahead of it: of each partition it has what is projected there. Both can then be
+//! compared row by row in a moment in which nothing is projected, and change places in it. Rows go with the note of how far they
+//! are in one transaction, so that a rebuild that was killed goes on where it was.
+//!
+//! Only rows are made: a projection's other doings (commands, notifications, metrics of what people wait for) are not its `apply`.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use domain::{StreamId, id::TenantId};
+use infra::{
+    checkpoint,
+    database::{Access, Database, DatabaseError},
+    event_log,
+    generation::{self, Begun, Compared, GenerationError, Standstill, Workshop},
+    read_model::shadow,
+    sealing::Keyring,
+};
+use schemas::{envelope::StoredEvent, topics};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use crate::{
+    proof,
+    read_models::{self, ReadModels},
+    runner::{self, BATCH_EVENTS_MAX, Opened, Projection},
+    scorer::unavailable,
+};
+
+/// Events that the log is read by.
+const PAGE_EVENTS_MAX: i64 = 2 * BATCH_EVENTS_MAX as i64;
+/// How often a batch is tried whose rows somebody else held.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(50);
+/// A generation that is behind by fewer events is brought up in the standstill.
+const CLOSE_ENOUGH: i64 = 500;
+/// Rounds of catching up before the standstill ends them in any case.
+const ROUNDS_MAX: usize = 20;
+
+/// The tables with rows of one person.
+const PERSONAL: [&str; 5] = [
+    "employee",
+    "employee_version",
+    "timeline_entry",
+    "risk_history",
+    "readiness_history",
+];
+
+/// What a rebuild came to.
+#[derive(Debug)]
+pub struct Outcome {
+    pub begun: Begun,
+    /// Events that rows were made of in this run.
+    pub events: u64,
+    pub tables: Vec<Compared>,
+    /// Events that cannot be read, now as before, with those that wait behind them.
+    pub unread: usize,
+    /// Parked events that went through. None: nothing was put in place.
+    pub resolved: Option<u64>,
+}
+
+/// What is to become of the new generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aim {
+    /// It takes the place of the live one.
+    Flip,
+    /// It is compared, and removed.
+    Compare,
+    /// The kept generation is brought up to date and takes the place of the live one.
+    Back,
+}
+
+/// Rebuilds the read models, and tells `show` how many events are done of how many.
+pub struct Rebuild<'r> {
+    pub database: Database,
+    pub keyring: Keyring,
+    pub workshop: Workshop,
+    /// Transactions at once.
+    pub workers: usize,
+    pub show: &'r (dyn Fn(u64, u64) + Sync),
+}
+
+/// Events that cannot be read, and the streams that wait behind them.
+#[derive(Debug, Default)]
+struct Unread {
+    streams: HashSet<StreamId>,
+    positions: Vec<i64>,
+}
+
+impl Rebuild<'_> {
+    /// # Errors
+    /// When the database or a key fails, or the new generation may not take the live one's place: that is then unchanged.
+    pub async fn run(&self, aim: Aim) -> Result<Outcome, GenerationError> {
+        let live = self.live().await?;
+        let partitions = i32::try_from(live.len()).unwrap_or(i32::MAX).max(1);
+        let mut begun = match aim {
+            Aim::Back => {
+                self.workshop.begin_with_kept().await?;
+                Begun::Again
+            }
+            Aim::Flip | Aim::Compare => self.workshop.begin(partitions).await?,
+        };
+        let unread = Mutex::default();
+        let mut events = 0;
+        // What waits behind an unreadable event is known by having read from the beginning.
+        if begun == Begun::Again && aim != Aim::Back && self.has_parked().await? {
+            self.workshop.abandon().await?;
+            begun = self.workshop.begin(partitions).await?;
+        }
+        for _ in 0..ROUNDS_MAX {
+            let live = self.live().await?;
+            let behind = self.behind(&live).await?;
+            events += self.catch_up(&live, &unread).await?;
+            if behind < CLOSE_ENOUGH {
+                break;
+            }
+        }
+        let mut still = self.workshop.stand_still().await?;
+        let finished = self.finish(&mut still, &unread).await;
+        let (live, more, tables) = match finished {
+            Ok(finished) => finished,
+            Err(error) => {
+                still.leave().await?;
+                return Err(error.into());
+            }
+        };
+        let unread = unread.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let resolved = match aim {
+            Aim::Flip | Aim::Back => Some(still.flip(ReadModels::NAME, &live, &unread.positions).await?),
+            Aim::Compare => {
+                still.leave().await?;
+                self.workshop.abandon().await?;
+                None
+            }
+        };
+        Ok(Outcome {
+            begun,
+            events: events + more,
+            tables,
+            unread: unread.positions.len(),
+            resolved,
+        })
+    }
+
+    async fn finish(
+        &self,
+        still: &mut Standstill,
+        unread: &Mutex<Unread>,
+    ) -> Result<(BTreeMap<i32, i64>, u64, Vec<Compared>), DatabaseError> {
+        let live = still.live(ReadModels::NAME, topics::EVENTS).await?;
+        let events = self.catch_up(&live, unread).await?;
+        Ok((live, events, still.compare().await?))
+    }
+
+    /// How far the live tables are.
+    async fn live(&self) -> Result<BTreeMap<i32, i64>, DatabaseError> {
+        let positions = self
+            .database
+            .transact(Access::Read, &[], |connection| {
+                Box::pin(checkpoint::positions(connection, ReadModels::NAME, topics::EVENTS))
+            })
+            .await?;
+        Ok(positions
+            .into_iter()
+            .map(|(partition, at, _)| (partition, at))
+            .collect())
+    }
+
+    async fn has_parked(&self) -> Result<bool, DatabaseError> {
+        let database = &self.database;
+        let tenants = database
+            .transact(Access::Read, &[], |connection| {
+                Box::pin(infra::route::tenants(connection))
+            })
+            .await?;
+        let parked = database
+            .transact(Access::Read, &tenants, |connection| {
+                Box::pin(infra::parked::positions(connection, ReadModels::NAME))
+            })
+            .await?;
+        Ok(!parked.is_empty())
+    }
+
+    async fn behind(&self, live: &BTreeMap<i32, i64>) -> Result<i64, DatabaseError> {
+        let done = self.workshop.progress().await?;
+        let behind = live
+            .iter()
+            .map(|(partition, at)| at - done.get(partition).copied().unwrap_or(0));
+        Ok(behind.max().unwrap_or(0))
+    }
+
+    /// Applies what is projected and not yet in the generation. Tells how many events that were.
+    async fn catch_up(&self, live: &BTreeMap<i32, i64>, unread: &Mutex<Unread>) -> Result<u64, DatabaseError> {
+        let done = self.workshop.progress().await?;
+        let at = |partition: i32| done.get(&partition).copied().unwrap_or(0);
+        let open: BTreeMap<i32, (i64, i64)> = live
+            .iter()
+            .map(|(partition, upto)| (*partition, (at(*partition), *upto)))
+            .filter(|(_, (from, upto))| from < upto)
+            .collect();
+        let Some(first) = open.values().map(|(from, _)| *from).min() else {
+            return Ok(0);
+        };
+        let last = open.values().map(|(_, upto)| *upto).max().unwrap_or(first);
+        let partitions = i32::try_from(live.len()).unwrap_or(i32::MAX).max(1);
+        let wanted = |event: &StoredEvent| {
+            let partition = topics::partition(topics::key(&event.stream).as_bytes(), partitions);
+            let (from, upto) = open.get(&partition)?;
+            (*from < event.position && event.position <= *upto).then_some(partition)
+        };
+        let models = ReadModels::new(self.workshop.inside.clone());
+        let (mut after, mut events) = (first, 0);
+        let mut page = self.page(after, last).await?;
+        while let Some(end) = page.last().map(|event| event.position) {
+            let mut by_worker: BTreeMap<usize, Vec<StoredEvent>> = BTreeMap::new();
+            for event in page {
+                if let Some(partition) = wanted(&event) {
+                    let worker = usize::try_from(partition).unwrap_or(0) % self.workers;
+                    by_worker.entry(worker).or_default().push(event);
+                }
+            }
+            // What has come so far is in the generation, whether or not it had anything for a partition.
+            let mut progress: BTreeMap<usize, Vec<(i32, i64)>> = BTreeMap::new();
+            for (partition, (from, upto)) in &open {
+                let worker = usize::try_from(*partition).unwrap_or(0) % self.workers;
+                let at = (*upto).min(end).max(*from);
+                progress.entry(worker).or_default().push((*partition, at));
+            }
+            let mut writing = JoinSet::new();
+            for (worker, progress) in progress {
+                let mine = by_worker.remove(&worker).unwrap_or_default();
+                let opened = self.open(mine, unread).await?;
+                events += opened.len() as u64;
+                let (inside, models) = (self.workshop.inside.clone(), models.clone());
+                writing.spawn(write(inside, models, Arc::new(opened), Arc::new(progress)));
+            }
+            after = end;
+            page = self.page(after, last).await?; // read while the one before is written
+            while let Some(written) = writing.join_next().await {
+                written.map_err(|_| DatabaseError::CutOff)??;
+            }
+            fail::fail_point!("mid-rebuild");
+            (self.show)(
+                u64::try_from(after - first).unwrap_or(0),
+                u64::try_from(last - first).unwrap_or(0),
+            );
+        }
+        Ok(events)
+    }
+
+    async fn page(&self, after: i64, last: i64) -> Result<Vec<StoredEvent>, DatabaseError> {
+        let limit = PAGE_EVENTS_MAX.min(last - after);
+        if limit <= 0 {
+            return Ok(Vec::new());
+        }
+        self.database
+            .transact_as_relay(move |connection| Box::pin(event_log::read_after(connection, after, limit)))
+            .await
+    }
+
+    async fn open(&self, events: Vec<StoredEvent>, unread: &Mutex<Unread>) -> Result<Vec<Opened>, DatabaseError> {
+        let mut subjects: Vec<_> = events
+            .iter()
+            .map(|event| (event.stream.tenant, event.stream.id))
+            .collect();
+        subjects.sort_unstable();
+        subjects.dedup();
+        let keys: HashMap<_, _> = self.keyring.subjects(&subjects).await.map_err(unavailable)?;
+        let mut unread = unread.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = Vec::with_capacity(events.len());
+        for event in events {
+            let opened = match runner::open(&event, keys.get(&(event.stream.tenant, event.stream.id))) {
+                Ok(opened) if !unread.streams.contains(&event.stream) => opened,
+                Ok(_) | Err(_) => {
+                    unread.streams.insert(event.stream);
+                    unread.positions.push(event.position);
+                    continue;
+                }
+            };
+            all.push(Opened {
+                stored: Arc::new(event),
+                event: opened,
+            });
+        }
+        Ok(all)
+    }
+}
+
+/// One transaction: rows, and how far they are.
+async fn write(
+    inside: Database,
+    models: ReadModels,
+    events: Arc<Vec<Opened>>,
+    progress: Arc<Vec<(i32, i64)>>,
+) -> Result<(), DatabaseError> {
+    let tenants = event_log::tenants_of(events.iter().map(|opened| opened.stored.stream.tenant));
+    let mut tries = 0;
+    loop {
+        let (models, events, progress) = (models.clone(), Arc::clone(&events), Arc::clone(&progress));
+        let written = inside
+            .transact(Access::Write, &tenants, move |connection| {
+                Box::pin(async move {
+                    models.apply(connection, &events).await?;
+                    generation::advance(connection, &progress).await
+                })
+            })
+            .await;
+        match written {
+            Err(error) if error.is_transient() && tries < TRIES => tries += 1,
+            other => return other,
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// What was made again in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Made {
+    pub events: usize,
+    pub rows: u64,
+}
+
+/// Makes the rows of one tenant, or of one of its employees, again and puts them in the place of those that there are, in one
+/// transaction: nothing is projected meanwhile, and readers see the rows before until it ends.
+///
+/// # Errors
+/// When the database or a key fails; nothing was changed then.
+pub async fn in_place(
+    database: &Database,
+    keyring: &Keyring,
+    tenant: TenantId,
+    employee: Option<Uuid>,
+) -> Result<Made, DatabaseError> {
+    let all = shadow::TABLES.iter();
+    let tables: Vec<&'static str> = match employee {
+        None => all.map(|(table, ..)| *table).collect(),
+        // Counts of heads are of more people than one: they move by the difference.
+        Some(_) => PERSONAL.to_vec(),
+    };
+    let mut tries = 0;
+    loop {
+        let (models, keyring, shadowed) = (ReadModels::new(database.clone()), keyring.clone(), tables.clone());
+        let made = database
+            .transact_in_place(&[tenant], &tables, move |connection| {
+                Box::pin(async move {
+                    if let Some(employee) = employee {
+                        read_models::count_live(connection, (tenant, employee), -1).await?;
+                    }
+                    let rows = proof::make_again(connection, &models, &keyring, tenant, employee).await?;
+                    let stays = |id: &&Uuid| employee.is_none_or(|employee| employee == **id);
+                    for waiting in rows.waiting.iter().filter(stays) {
+                        read_models::count_live(connection, (tenant, *waiting), 1).await?; // whose row stays
+                    }
+                    let mut put = 0;
+                    for table in shadowed {
+                        put += shadow::put_in_place(connection, tenant, table, (employee, &rows.waiting)).await?;
+                    }
+                    Ok(Made {
+                        events: rows.events,
+                        rows: put,
+                    })
+                })
+            })
+            .await;
+        match made {
+            Err(error) if error.is_transient() && tries < TRIES => tries += 1,
+            other => return other,
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
