@@ -3,12 +3,14 @@
 use std::{fs::File, io::Write, path::PathBuf};
 
 use domain::{
+    Date, Timestamp,
     access::{self, Question},
     id::TenantId,
 };
 use infra::{clock, database::Access, outbox, route};
 use ml_pipeline::{
     dataset::{Dataset, Target, Window},
+    files::{Format, TableError, Writer},
     frame,
 };
 
@@ -47,23 +49,16 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Some(name) => train::target(&parts, tenant, name).await?,
         None => Target::Notice,
     };
-    let question = Question {
-        on: clock::today(),
-        about: "dataset".to_owned(),
-        as_of: None,
-        known_at: None,
-        purpose: arguments.purpose.into(),
-    };
-    let actor = format!("cli:{}", std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned()));
-    outbox::record_question(&parts.database, &parts.keyring, (tenant, &actor), question).await?;
+    record(&parts, tenant, ("dataset", None, None), &arguments.purpose).await?;
     let (histories, position) = train::histories(&parts, tenant).await?;
     let file = File::create(&arguments.out)
         .map_err(|cause| format!("{} cannot be written: {cause}", arguments.out.display()))?;
     let dataset = tokio::task::spawn_blocking(move || {
         let dataset = Dataset::of(target, &histories, clock::today(), &mut |_| {});
-        let mut frame = frame::frame(&dataset)?;
-        frame::write_parquet(&mut frame, file)?;
-        Ok::<_, frame::FrameError>(dataset)
+        let mut writer = Writer::begin(Format::Parquet, file, &frame::table(&dataset, 0..0))?;
+        writer.write(&frame::table(&dataset, 0..dataset.rows.len()))?;
+        writer.finish()?;
+        Ok::<_, TableError>(dataset)
     });
     let dataset = dataset.await??;
     writeln!(
@@ -77,7 +72,30 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn purpose(text: &str) -> Result<String, String> {
+/// Records, as an event of its own, that somebody at the command line asks for history: what about, as of which day and known
+/// when, and what for.
+///
+/// # Errors
+/// When it cannot be recorded; then nothing is told.
+pub(crate) async fn record(
+    parts: &Parts,
+    tenant: TenantId,
+    (about, as_of, known_at): (&str, Option<Date>, Option<Timestamp>),
+    purpose: &str,
+) -> Result<(), Failure> {
+    let question = Question {
+        on: clock::today(),
+        about: about.to_owned(),
+        as_of,
+        known_at,
+        purpose: purpose.to_owned().into(),
+    };
+    let actor = format!("cli:{}", std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned()));
+    outbox::record_question(&parts.database, &parts.keyring, (tenant, &actor), question).await?;
+    Ok(())
+}
+
+pub(crate) fn purpose(text: &str) -> Result<String, String> {
     if access::is_purpose(text) {
         Ok(text.to_owned())
     } else {

@@ -9,6 +9,7 @@ pub mod dataset;
 pub mod demo;
 pub mod evaluate;
 pub mod explain;
+pub mod export;
 pub mod health;
 pub mod parked;
 pub mod rebuild;

@@ -5,7 +5,8 @@ use std::{io::Write, process::ExitCode};
 use clap::{Parser, Subcommand};
 use infra::telemetry::{self, LogFormat};
 use tenure::{
-    config::Settings, dataset, evaluate, explain, parked, rebuild, replay, report, roles, synth, train, up, verify,
+    config::Settings, dataset, evaluate, explain, export, parked, rebuild, replay, report, roles, synth, train, up,
+    verify,
 };
 
 /// Event-sourced people intelligence.
@@ -51,6 +52,8 @@ enum Role {
     Synth(synth::Arguments),
     /// Writes what models learn from as a Parquet file.
     Dataset(dataset::Arguments),
+    /// Writes events, people on a day, scores or training rows as a file for other programs.
+    Export(export::Arguments),
     /// The history again, in order, as CloudEvents.
     Replay(replay::Arguments),
     /// Makes the read models again from the log, beside the live ones, compares, and puts them in place.
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
             Role::Explain(arguments) => explain::run(arguments).await,
             Role::Report(arguments) => report::run(arguments).await,
             Role::Parked(arguments) => parked::run(arguments).await,
+            Role::Export(arguments) => export::run(arguments).await,
             Role::Replay(arguments) => replay::run(arguments).await,
             Role::Rebuild(arguments) => rebuild::run(arguments).await,
             Role::Verify(arguments) => verify::run(arguments).await,

@@ -44,13 +44,13 @@ pub struct Arguments {
 
 /// A day or a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Time {
+pub(crate) enum Time {
     Day(Date),
     Moment(Timestamp),
 }
 
 impl Time {
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let day = text.parse().map(Self::Day).ok();
         let moment = || {
             chrono::DateTime::parse_from_rfc3339(text)
@@ -61,7 +61,7 @@ impl Time {
             .ok_or_else(|| "a day is written as 2026-01-31, a moment as 2026-01-31T09:30:00Z".to_owned())
     }
 
-    fn begins(self) -> Timestamp {
+    pub(crate) fn begins(self) -> Timestamp {
         match self {
             Self::Day(day) => day.and_time(chrono::NaiveTime::MIN).and_utc(),
             Self::Moment(at) => at,
@@ -69,7 +69,7 @@ impl Time {
     }
 
     /// The first moment after it.
-    fn ends(self) -> Timestamp {
+    pub(crate) fn ends(self) -> Timestamp {
         match self {
             Self::Day(day) => Self::Day(day.succ_opt().unwrap_or(day)).begins(),
             Self::Moment(at) => at + chrono::TimeDelta::microseconds(1),
@@ -191,21 +191,7 @@ impl Sink {
 /// When there is nothing in the range, the log cannot be read, or the target does not take it.
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let parts = arguments.settings.parts()?;
-    let (head, _) = parts
-        .database
-        .transact_as_relay(|connection| Box::pin(query::log_head(connection)))
-        .await?;
-    let first = match arguments.from {
-        Some(from) => first_since(&parts, head, from.begins()).await?,
-        None => 1,
-    };
-    let end = match arguments.to {
-        Some(to) => first_since(&parts, head, to.ends()).await?,
-        None => head + 1,
-    };
-    if first >= end {
-        return Err(nothing(&parts, head).await?.into());
-    }
+    let (first, end) = range(&parts, arguments.from, arguments.to).await?;
     let mut sink = Sink::open(&parts, &arguments.into, arguments.settings.kafka_replication).await?;
     let mut pace = Pace::new(arguments.speed);
     let (began, mut count, mut position) = (Instant::now(), 0_usize, first - 1);
@@ -239,7 +225,31 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn is_of(event: &StoredEvent, kind: &str) -> bool {
+/// The first position of what was recorded in a range of time, and the first one after it.
+///
+/// # Errors
+/// When there is nothing in it.
+pub(crate) async fn range(parts: &Parts, from: Option<Time>, to: Option<Time>) -> Result<(i64, i64), Failure> {
+    let (head, _) = parts
+        .database
+        .transact_as_relay(|connection| Box::pin(query::log_head(connection)))
+        .await?;
+    let first = match from {
+        Some(from) => first_since(parts, head, from.begins()).await?,
+        None => 1,
+    };
+    let end = match to {
+        Some(to) => first_since(parts, head, to.ends()).await?,
+        None => head + 1,
+    };
+    if first >= end {
+        return Err(nothing(parts, head).await?.into());
+    }
+    Ok((first, end))
+}
+
+/// Whether an event is of a type, or of one that begins so.
+pub(crate) fn is_of(event: &StoredEvent, kind: &str) -> bool {
     let rest = event.event_type.strip_prefix(kind);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }

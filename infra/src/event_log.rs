@@ -808,6 +808,28 @@ pub async fn read_streams(
     rows.into_iter().map(EventRow::event).collect()
 }
 
+/// Streams of the transaction's tenants after `after`, in the order of tenant, kind and id, each with its number of events.
+///
+/// # Errors
+/// When the database fails.
+pub async fn streams_after(
+    connection: &mut Connection,
+    after: Option<(Uuid, String, Uuid)>,
+    limit: i64,
+) -> Result<Vec<(Uuid, String, Uuid, i64)>, DatabaseError> {
+    let (tenant, kind, id) = after.map_or((Uuid::nil(), String::new(), Uuid::nil()), |after| after);
+    sqlx::query_as(
+        "select tenant, kind, id, revision from stream where (tenant, kind, id) > ($1, $2, $3) order by tenant, kind, id limit $4",
+    )
+    .bind(tenant)
+    .bind(kind)
+    .bind(id)
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+    .doing("list streams")
+}
+
 /// One tenant's events of all kinds after `position`, in order: at most `limit`.
 ///
 /// # Errors

@@ -12,6 +12,7 @@ use std::{
 
 use secrecy::SecretString;
 use sqlx::{AssertSqlSafe, PgPool, Postgres, pool::PoolConnection};
+use uuid::Uuid;
 
 use crate::{
     checkpoint,
@@ -54,6 +55,18 @@ pub enum GenerationError {
         "the event at position {0} does not read with this version of Tenure, though it was read before: nothing was changed"
     )]
     Unreadable(i64),
+}
+
+/// A stream as the table of streams is sorted: tenant, kind and id.
+pub type StreamKey = (Uuid, String, Uuid);
+
+/// A generation that is filled stream by stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filling {
+    /// Up to which position, by partition.
+    pub targets: BTreeMap<i32, i64>,
+    /// The last stream that is in it.
+    pub after: Option<StreamKey>,
 }
 
 /// Whether a begun generation was found.
@@ -101,18 +114,15 @@ impl Workshop {
         })
     }
 
-    /// Makes the empty tables of a generation of which `partitions` are filled one by one, or finds those of one that was left
-    /// half-way and still fits.
+    /// Makes the empty tables of a generation that is first filled as far as the `live` one is, by partition; or finds those of one
+    /// that was left half-way and still fits.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn begin(&self, partitions: i32) -> Result<Begun, GenerationError> {
+    pub async fn begin(&self, live: &BTreeMap<i32, i64>) -> Result<Begun, GenerationError> {
         if self.exists(BUILDING).await?
             && self.changed_columns(BUILDING).await?.is_none()
-            && self
-                .progress()
-                .await
-                .is_ok_and(|known| known.len() as i64 == i64::from(partitions))
+            && self.progress().await.is_ok_and(|known| known.keys().eq(live.keys()))
         {
             return Ok(Begun::Again);
         }
@@ -121,8 +131,8 @@ impl Workshop {
         for (table, ..) in TABLES {
             statements.extend(self.like(table).await?);
         }
-        let rows = format!("select shard, 0 from generate_series(0, {partitions} - 1) as shard");
-        statements.push(progress_table(BUILDING, &rows));
+        let rows = live.iter().map(|(shard, target)| format!("({shard}, 0, {target})"));
+        statements.push(progress_table(BUILDING, rows));
         // All or none: several statements in one message are one transaction.
         self.run(&statements.join(";\n"), "make a generation's tables").await?;
         Ok(Begun::Anew)
@@ -142,14 +152,15 @@ impl Workshop {
         self.abandon().await?;
         let statement =
             format!("alter schema {KEPT} rename to {BUILDING}; grant usage on schema {BUILDING} to tenure_app");
-        self.run(&statement, "take up the kept generation").await
+        self.run(&statement, "take up the kept generation").await?;
+        Ok(())
     }
 
     /// Removes a generation that is not live.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn abandon(&self) -> Result<(), GenerationError> {
+    pub async fn abandon(&self) -> Result<(), DatabaseError> {
         self.run(
             &format!("drop schema if exists {BUILDING} cascade"),
             "remove a half-made generation",
@@ -161,7 +172,7 @@ impl Workshop {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn forget(&self) -> Result<bool, GenerationError> {
+    pub async fn forget(&self) -> Result<bool, DatabaseError> {
         let was_there = self.exists(KEPT).await?;
         self.run(
             &format!("drop schema if exists {KEPT} cascade"),
@@ -183,6 +194,56 @@ impl Workshop {
         .await
         .doing("read how far a generation is")?;
         Ok(rows.into_iter().collect())
+    }
+
+    /// What is left of the first filling, stream by stream. None: it is done.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn filling(&self) -> Result<Option<Filling>, DatabaseError> {
+        type Place = (Option<Uuid>, Option<String>, Option<Uuid>);
+        let of = |columns: &str, table: &str| AssertSqlSafe(format!("select {columns} from {BUILDING}.{table}"));
+        let targets: Vec<(i32, i64)> = sqlx::query_as(of("shard, target", "generation_progress"))
+            .fetch_all(&self.owner)
+            .await
+            .doing("read how far a generation is to be filled")?;
+        let after: Option<Place> = sqlx::query_as(of("tenant, kind, id", "generation_filling"))
+            .fetch_optional(&self.owner)
+            .await
+            .doing("read how far a generation is filled")?;
+        Ok(after.map(|(tenant, kind, id)| Filling {
+            targets: targets.into_iter().collect(),
+            after: tenant.zip(kind).zip(id).map(|((tenant, kind), id)| (tenant, kind, id)),
+        }))
+    }
+
+    /// Notes up to which stream the generation is filled.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn filled_to(&self, (tenant, kind, id): &StreamKey) -> Result<(), DatabaseError> {
+        sqlx::query(AssertSqlSafe(format!(
+            "update {BUILDING}.generation_filling set tenant = $1, kind = $2, id = $3"
+        )))
+        .bind(tenant)
+        .bind(kind)
+        .bind(id)
+        .execute(&self.owner)
+        .await
+        .doing("note how far a generation is filled")
+        .map(drop)
+    }
+
+    /// Notes that all streams are in it, up to the targets.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn filled(&self) -> Result<(), DatabaseError> {
+        let statement = format!(
+            "update {BUILDING}.generation_progress set position = target; delete from {BUILDING}.generation_filling; analyze {}",
+            TABLES.map(|(table, ..)| format!("{BUILDING}.{table}")).join(", ")
+        );
+        self.run(&statement, "note that a generation is filled").await
     }
 
     /// Keeps the projection out of the live tables; readers go on. What it holds ends with [`Standstill::flip`] or
@@ -221,12 +282,12 @@ impl Workshop {
             .doing("look for a generation")
     }
 
-    async fn run(&self, statement: &str, doing: &'static str) -> Result<(), GenerationError> {
+    async fn run(&self, statement: &str, doing: &'static str) -> Result<(), DatabaseError> {
         sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
             .execute(&self.owner)
             .await
-            .doing(doing)?;
-        Ok(())
+            .doing(doing)
+            .map(drop)
     }
 
     /// The first table of a generation whose columns are not those of the live one.
@@ -283,12 +344,17 @@ impl Workshop {
     }
 }
 
-fn progress_table(schema: &str, rows: &str) -> String {
+/// What a schema says of its generation: how far each partition is, and, while there is a row, that it is being filled.
+fn progress_table(schema: &str, rows: impl Iterator<Item = String>) -> String {
+    let rows: Vec<String> = rows.collect();
     format!(
-        "create table {schema}.generation_progress (shard integer primary key, position bigint not null);\n\
-         insert into {schema}.generation_progress {rows};\n\
-         grant usage on schema {schema} to tenure_app;\n\
-         grant select, update on {schema}.generation_progress to tenure_app"
+        "create table {schema}.generation_progress (shard integer primary key, position bigint not null, target bigint not null);
+         insert into {schema}.generation_progress values {};
+         create table {schema}.generation_filling (tenant uuid, kind text, id uuid);
+         insert into {schema}.generation_filling select null::uuid where exists (select from {schema}.generation_progress where position < target);
+         grant usage on schema {schema} to tenure_app;
+         grant select, update on {schema}.generation_progress to tenure_app",
+        rows.join(", ")
     )
 }
 
@@ -395,11 +461,10 @@ impl Standstill {
             statements.push(format!("alter table public.{table} set schema {KEPT}"));
             statements.push(format!("alter table {BUILDING}.{table} set schema public"));
         }
-        let rows: Vec<String> = live
+        let rows = live
             .iter()
-            .map(|(shard, position)| format!("({shard}, {position})"))
-            .collect();
-        statements.push(progress_table(KEPT, &format!("values {}", rows.join(", "))));
+            .map(|(shard, position)| format!("({shard}, {position}, {position})"));
+        statements.push(progress_table(KEPT, rows));
         statements.push(format!("drop schema {BUILDING} cascade"));
         statements.push("commit".to_owned());
         sqlx::raw_sql(AssertSqlSafe(statements.join(";\n")))

@@ -3,6 +3,7 @@
 //! A row is also the query result: GraphQL types wrap rows, nothing copies them.
 
 pub mod employee;
+pub mod export;
 pub mod query;
 pub mod readiness;
 pub mod risk;

@@ -1,29 +1,15 @@
-//! Training rows as a polars frame and a Parquet file: a row per person and month, as it was known then.
+//! Training rows as a table: a row per person and month, as it was known then.
 
-use std::io::Write;
-
-use chrono::Datelike;
-use polars::prelude::{Column, DataFrame, DataType, IntoColumn, NamedFrom, ParquetWriter, PolarsError, Series};
+use std::ops::Range;
 
 use crate::{
     dataset::{Dataset, Target, Window},
     features::FEATURES,
+    files::{Table, Values},
     train::HORIZONS_DAYS,
 };
 
-/// Days between the first day of the common era's first year and the first of 1970, from which Parquet counts dates.
-const EPOCH_DAYS: i32 = 719_163;
-
-/// Why no frame or file came out.
-#[derive(Debug, thiserror::Error)]
-pub enum FrameError {
-    #[error("the rows do not make a frame")]
-    Frame(#[source] PolarsError),
-    #[error("the Parquet file cannot be written")]
-    Write(#[source] PolarsError),
-}
-
-/// The rows as a frame. Columns, in this order:
+/// Some of the rows. Columns, in this order:
 ///
 /// - `employee`: the id, which is a pseudonym; `cutoff`: the date as of which everything was known;
 /// - every feature of [`FEATURES`] by its name, as a floating-point number; null where it is missing;
@@ -31,28 +17,22 @@ pub enum FrameError {
 ///   that time; null where that is not known (yet), because the window is open or the person went for another reason. Of rows
 ///   about a career program `promoted_within_…`: whether the person moved up.
 ///
-/// # Errors
-/// When polars fails.
-pub fn frame(dataset: &Dataset) -> Result<DataFrame, FrameError> {
-    let rows = &dataset.rows;
-    let employees: Vec<String> = rows.iter().map(|row| row.employee.to_string()).collect();
-    let days: Vec<i32> = rows
-        .iter()
-        .map(|row| row.cutoff.num_days_from_ce() - EPOCH_DAYS)
-        .collect();
-    let cutoffs = Series::new("cutoff".into(), days)
-        .cast(&DataType::Date)
-        .map_err(FrameError::Frame)?;
-    let mut columns: Vec<Column> = vec![
-        Series::new("employee".into(), employees).into_column(),
-        cutoffs.into_column(),
+/// # Panics
+/// When there are no such rows.
+#[must_use]
+pub fn table(dataset: &Dataset, rows: Range<usize>) -> Table {
+    let rows = &dataset.rows[rows];
+    let employees = rows.iter().map(|row| Some(row.employee.to_string())).collect();
+    let cutoffs = rows.iter().map(|row| Some(row.cutoff)).collect();
+    let mut columns = vec![
+        ("employee".to_owned(), Values::Text(employees)),
+        ("cutoff".to_owned(), Values::Day(cutoffs)),
     ];
     for (index, feature) in FEATURES.iter().enumerate() {
-        let values: Vec<Option<f64>> = rows
+        let values = rows
             .iter()
-            .map(|row| Some(row.x[index]).filter(|value| value.is_finite()))
-            .collect();
-        columns.push(Series::new(feature.name.into(), values).into_column());
+            .map(|row| Some(row.x[index]).filter(|value| value.is_finite()));
+        columns.push((feature.name.to_owned(), Values::Number(values.collect())));
     }
     let what = match dataset.target {
         Target::Notice => "left",
@@ -61,36 +41,34 @@ pub fn frame(dataset: &Dataset) -> Result<DataFrame, FrameError> {
     let mut windows = vec![(format!("{what}_within_month"), Window::Month)];
     windows.extend(HORIZONS_DAYS.map(|days| (format!("{what}_within_{days}_days"), Window::Days(days))));
     for (name, window) in windows {
-        let outcomes: Vec<Option<bool>> = rows.iter().map(|row| dataset.outcome(row, window)).collect();
-        columns.push(Series::new(name.into(), outcomes).into_column());
+        let outcomes = rows.iter().map(|row| dataset.outcome(row, window)).collect();
+        columns.push((name, Values::Flag(outcomes)));
     }
-    DataFrame::new(rows.len(), columns).map_err(FrameError::Frame)
-}
-
-/// Writes a frame as a Parquet file.
-///
-/// # Errors
-/// When polars or the writer fails.
-pub fn write_parquet(frame: &mut DataFrame, out: impl Write) -> Result<(), FrameError> {
-    ParquetWriter::new(out)
-        .finish(frame)
-        .map(drop)
-        .map_err(FrameError::Write)
+    Table(columns)
 }
 
 #[cfg(test)]
 mod tests {
+    use chrono::Datelike;
     use polars::prelude::{ParquetReader, SerReader};
 
     use super::*;
-    use crate::prior;
+    use crate::{
+        files::{EPOCH_DAYS, Format, Writer},
+        prior,
+    };
 
     #[test]
     fn a_file_reads_back_as_the_rows_that_were_written() {
         let company = prior::company(5, 40);
         let dataset = Dataset::build(&company.histories(), company.ends_on(), &mut |_| {});
         let mut bytes = Vec::new();
-        write_parquet(&mut frame(&dataset).expect("a frame"), &mut bytes).expect("a file");
+        let mut writer = Writer::begin(Format::Parquet, &mut bytes, &table(&dataset, 0..0)).expect("begun");
+        let half = dataset.rows.len() / 2;
+        for rows in [0..half, half..dataset.rows.len()] {
+            writer.write(&table(&dataset, rows)).expect("written");
+        }
+        writer.finish().expect("a file");
         let read = ParquetReader::new(std::io::Cursor::new(bytes))
             .finish()
             .expect("a Parquet file");

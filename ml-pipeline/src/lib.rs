@@ -4,6 +4,7 @@
 pub mod features;
 
 pub mod dataset;
+pub mod files;
 pub mod frame;
 pub mod metrics;
 pub mod model;

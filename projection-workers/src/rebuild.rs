@@ -17,7 +17,7 @@ use infra::{
     checkpoint,
     database::{Access, Database, DatabaseError},
     event_log,
-    generation::{self, Begun, Compared, GenerationError, Standstill, Workshop},
+    generation::{self, Begun, Compared, Filling, GenerationError, Standstill, Workshop},
     read_model::shadow,
     sealing::Keyring,
 };
@@ -34,6 +34,8 @@ use crate::{
 
 /// Events that the log is read by.
 const PAGE_EVENTS_MAX: i64 = 2 * BATCH_EVENTS_MAX as i64;
+/// Streams that are written at once, if they have no more than [`PAGE_EVENTS_MAX`] events.
+const STREAMS_MAX: i64 = 2_000;
 /// How often a batch is tried whose rows somebody else held.
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(50);
@@ -97,21 +99,20 @@ impl Rebuild<'_> {
     /// When the database or a key fails, or the new generation may not take the live one's place: that is then unchanged.
     pub async fn run(&self, aim: Aim) -> Result<Outcome, GenerationError> {
         let live = self.live().await?;
-        let partitions = i32::try_from(live.len()).unwrap_or(i32::MAX).max(1);
         let mut begun = match aim {
             Aim::Back => {
                 self.workshop.begin_with_kept().await?;
                 Begun::Again
             }
-            Aim::Flip | Aim::Compare => self.workshop.begin(partitions).await?,
+            Aim::Flip | Aim::Compare => self.workshop.begin(&live).await?,
         };
-        let unread = Mutex::default();
-        let mut events = 0;
+        let unread = Arc::default();
         // What waits behind an unreadable event is known by having read from the beginning.
         if begun == Begun::Again && aim != Aim::Back && self.has_parked().await? {
             self.workshop.abandon().await?;
-            begun = self.workshop.begin(partitions).await?;
+            begun = self.workshop.begin(&live).await?;
         }
+        let mut events = self.fill(&unread).await?;
         for _ in 0..ROUNDS_MAX {
             let live = self.live().await?;
             let behind = self.behind(&live).await?;
@@ -129,7 +130,7 @@ impl Rebuild<'_> {
                 return Err(error.into());
             }
         };
-        let unread = unread.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let unread = std::mem::take(&mut *unread.lock().unwrap_or_else(PoisonError::into_inner));
         let resolved = match aim {
             Aim::Flip | Aim::Back => Some(still.flip(ReadModels::NAME, &live, &unread.positions).await?),
             Aim::Compare => {
@@ -147,10 +148,73 @@ impl Rebuild<'_> {
         })
     }
 
+    /// Fills an empty generation person by person, up to its targets: each row is then written once, however much has happened.
+    /// Rows know the events that they have seen, so that a piece that was cut off can be written again.
+    async fn fill(&self, unread: &Arc<Mutex<Unread>>) -> Result<u64, DatabaseError> {
+        let Some(Filling { targets, mut after }) = self.workshop.filling().await? else {
+            return Ok(0);
+        };
+        let all = targets.values().copied().max().unwrap_or(0);
+        let targets = Arc::new(targets);
+        let tenants = self.tenants().await?;
+        let models = ReadModels::new(self.workshop.inside.clone());
+        let mut events = 0;
+        loop {
+            let from = after.clone();
+            let mut streams = self
+                .database
+                .transact(Access::Read, &tenants, move |connection| {
+                    Box::pin(event_log::streams_after(connection, from, STREAMS_MAX))
+                })
+                .await?;
+            let mut count = 0;
+            let many = streams.iter().position(|(.., revision)| {
+                count += revision;
+                count > PAGE_EVENTS_MAX
+            });
+            streams.truncate(many.map_or(STREAMS_MAX as usize, |many| many.max(1)));
+            let Some((tenant, kind, id, _)) = streams.last().cloned() else {
+                break;
+            };
+            let mut writing = JoinSet::new();
+            for mine in streams.chunks(streams.len().div_ceil(self.workers)) {
+                let mine: Result<Vec<StreamId>, DatabaseError> = mine.iter().map(stream).collect();
+                let (mine, targets, unread) = (mine?, Arc::clone(&targets), Arc::clone(unread));
+                let (database, keyring) = (self.database.clone(), self.keyring.clone());
+                let (inside, models) = (self.workshop.inside.clone(), models.clone());
+                writing.spawn(async move {
+                    let events = whole(&database, mine, &targets).await?;
+                    let opened = open(&keyring, events, &unread).await?;
+                    let count = opened.len() as u64;
+                    write(inside, models, Arc::new(opened), Arc::default()).await?;
+                    Ok::<u64, DatabaseError>(count)
+                });
+            }
+            while let Some(written) = writing.join_next().await {
+                events += written.map_err(|_| DatabaseError::CutOff)??;
+            }
+            let reached = (tenant, kind, id);
+            self.workshop.filled_to(&reached).await?;
+            after = Some(reached);
+            fail::fail_point!("mid-rebuild");
+            (self.show)(events, u64::try_from(all).unwrap_or(0));
+        }
+        self.workshop.filled().await?;
+        Ok(events)
+    }
+
+    async fn tenants(&self) -> Result<Vec<TenantId>, DatabaseError> {
+        self.database
+            .transact(Access::Read, &[], |connection| {
+                Box::pin(infra::route::tenants(connection))
+            })
+            .await
+    }
+
     async fn finish(
         &self,
         still: &mut Standstill,
-        unread: &Mutex<Unread>,
+        unread: &Arc<Mutex<Unread>>,
     ) -> Result<(BTreeMap<i32, i64>, u64, Vec<Compared>), DatabaseError> {
         let live = still.live(ReadModels::NAME, topics::EVENTS).await?;
         let events = self.catch_up(&live, unread).await?;
@@ -173,11 +237,7 @@ impl Rebuild<'_> {
 
     async fn has_parked(&self) -> Result<bool, DatabaseError> {
         let database = &self.database;
-        let tenants = database
-            .transact(Access::Read, &[], |connection| {
-                Box::pin(infra::route::tenants(connection))
-            })
-            .await?;
+        let tenants = self.tenants().await?;
         let parked = database
             .transact(Access::Read, &tenants, |connection| {
                 Box::pin(infra::parked::positions(connection, ReadModels::NAME))
@@ -195,22 +255,22 @@ impl Rebuild<'_> {
     }
 
     /// Applies what is projected and not yet in the generation. Tells how many events that were.
-    async fn catch_up(&self, live: &BTreeMap<i32, i64>, unread: &Mutex<Unread>) -> Result<u64, DatabaseError> {
+    async fn catch_up(&self, live: &BTreeMap<i32, i64>, unread: &Arc<Mutex<Unread>>) -> Result<u64, DatabaseError> {
         let done = self.workshop.progress().await?;
         let at = |partition: i32| done.get(&partition).copied().unwrap_or(0);
-        let open: BTreeMap<i32, (i64, i64)> = live
+        let due: BTreeMap<i32, (i64, i64)> = live
             .iter()
             .map(|(partition, upto)| (*partition, (at(*partition), *upto)))
             .filter(|(_, (from, upto))| from < upto)
             .collect();
-        let Some(first) = open.values().map(|(from, _)| *from).min() else {
+        let Some(first) = due.values().map(|(from, _)| *from).min() else {
             return Ok(0);
         };
-        let last = open.values().map(|(_, upto)| *upto).max().unwrap_or(first);
+        let last = due.values().map(|(_, upto)| *upto).max().unwrap_or(first);
         let partitions = i32::try_from(live.len()).unwrap_or(i32::MAX).max(1);
         let wanted = |event: &StoredEvent| {
             let partition = topics::partition(topics::key(&event.stream).as_bytes(), partitions);
-            let (from, upto) = open.get(&partition)?;
+            let (from, upto) = due.get(&partition)?;
             (*from < event.position && event.position <= *upto).then_some(partition)
         };
         let models = ReadModels::new(self.workshop.inside.clone());
@@ -226,7 +286,7 @@ impl Rebuild<'_> {
             }
             // What has come so far is in the generation, whether or not it had anything for a partition.
             let mut progress: BTreeMap<usize, Vec<(i32, i64)>> = BTreeMap::new();
-            for (partition, (from, upto)) in &open {
+            for (partition, (from, upto)) in &due {
                 let worker = usize::try_from(*partition).unwrap_or(0) % self.workers;
                 let at = (*upto).min(end).max(*from);
                 progress.entry(worker).or_default().push((*partition, at));
@@ -234,7 +294,7 @@ impl Rebuild<'_> {
             let mut writing = JoinSet::new();
             for (worker, progress) in progress {
                 let mine = by_worker.remove(&worker).unwrap_or_default();
-                let opened = self.open(mine, unread).await?;
+                let opened = open(&self.keyring, mine, unread).await?;
                 events += opened.len() as u64;
                 let (inside, models) = (self.workshop.inside.clone(), models.clone());
                 writing.spawn(write(inside, models, Arc::new(opened), Arc::new(progress)));
@@ -262,33 +322,62 @@ impl Rebuild<'_> {
             .transact_as_relay(move |connection| Box::pin(event_log::read_after(connection, after, limit)))
             .await
     }
+}
 
-    async fn open(&self, events: Vec<StoredEvent>, unread: &Mutex<Unread>) -> Result<Vec<Opened>, DatabaseError> {
-        let mut subjects: Vec<_> = events
-            .iter()
-            .map(|event| (event.stream.tenant, event.stream.id))
-            .collect();
-        subjects.sort_unstable();
-        subjects.dedup();
-        let keys: HashMap<_, _> = self.keyring.subjects(&subjects).await.map_err(unavailable)?;
+fn stream((tenant, kind, id, _): &(Uuid, String, Uuid, i64)) -> Result<StreamId, DatabaseError> {
+    let kind = kind.parse().map_err(|_| DatabaseError::Corrupt("kind of stream"))?;
+    Ok(StreamId::new(TenantId::from_uuid(*tenant), kind, *id))
+}
+
+/// The events of streams up to where their partitions are to be filled.
+async fn whole(
+    database: &Database,
+    streams: Vec<StreamId>,
+    targets: &BTreeMap<i32, i64>,
+) -> Result<Vec<StoredEvent>, DatabaseError> {
+    let tenants = event_log::tenants_of(streams.iter().map(|stream| stream.tenant));
+    let mut events = database
+        .transact(Access::LookUp, &tenants, move |connection| {
+            Box::pin(async move { event_log::read_streams(connection, &streams).await })
+        })
+        .await?;
+    let partitions = i32::try_from(targets.len()).unwrap_or(i32::MAX).max(1);
+    events.retain(|event| {
+        let partition = topics::partition(topics::key(&event.stream).as_bytes(), partitions);
+        targets.get(&partition).is_some_and(|target| event.position <= *target)
+    });
+    Ok(events)
+}
+
+/// Opens events; what cannot be read, and what follows it on its stream, is put to the `unread`.
+async fn open(
+    keyring: &Keyring,
+    events: Vec<StoredEvent>,
+    unread: &Mutex<Unread>,
+) -> Result<Vec<Opened>, DatabaseError> {
+    let mut subjects: Vec<_> = events
+        .iter()
+        .map(|event| (event.stream.tenant, event.stream.id))
+        .collect();
+    subjects.sort_unstable();
+    subjects.dedup();
+    let keys: HashMap<_, _> = keyring.subjects(&subjects).await.map_err(unavailable)?;
+    let mut all = Vec::with_capacity(events.len());
+    for event in events {
+        let opened = runner::open(&event, keys.get(&(event.stream.tenant, event.stream.id)));
         let mut unread = unread.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut all = Vec::with_capacity(events.len());
-        for event in events {
-            let opened = match runner::open(&event, keys.get(&(event.stream.tenant, event.stream.id))) {
-                Ok(opened) if !unread.streams.contains(&event.stream) => opened,
-                Ok(_) | Err(_) => {
-                    unread.streams.insert(event.stream);
-                    unread.positions.push(event.position);
-                    continue;
-                }
-            };
-            all.push(Opened {
+        match opened {
+            Ok(opened) if !unread.streams.contains(&event.stream) => all.push(Opened {
                 stored: Arc::new(event),
                 event: opened,
-            });
+            }),
+            Ok(_) | Err(_) => {
+                unread.streams.insert(event.stream);
+                unread.positions.push(event.position);
+            }
         }
-        Ok(all)
     }
+    Ok(all)
 }
 
 /// One transaction: rows, and how far they are.
@@ -306,6 +395,9 @@ async fn write(
             .transact(Access::Write, &tenants, move |connection| {
                 Box::pin(async move {
                     models.apply(connection, &events).await?;
+                    if progress.is_empty() {
+                        return Ok(());
+                    }
                     generation::advance(connection, &progress).await
                 })
             })

@@ -6,6 +6,7 @@
 )]
 
 mod crash;
+mod export;
 mod faults;
 mod harness;
 mod journal;

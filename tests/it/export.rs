@@ -1,0 +1,182 @@
+//! `tenure export` on a running installation, and the notebook of the documentation on what it writes.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use serde_json::Value;
+
+use crate::{
+    faults::{settled, sql},
+    harness::{DataDir, Tenure, Vendor, today},
+};
+
+const PURPOSE: &str = "turnover by department, for the works council";
+
+/// What `tenure export` writes to standard output; what it complains of otherwise.
+fn export(data_dir: &Path, arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_tenure"))
+        .arg("export")
+        .args(arguments)
+        .arg("--data-dir")
+        .arg(data_dir)
+        .current_dir(data_dir)
+        .env_remove("DATABASE_URL")
+        .env_remove("KAFKA_BROKERS")
+        .env_remove("TENURE_MASTER_KEY")
+        .output()
+        .expect("the binary");
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+fn lines(data_dir: &Path, arguments: &[&str]) -> Vec<Value> {
+    let arguments = [arguments, &["--format", "jsonl", "--out", "-", "--purpose", PURPOSE]].concat();
+    let text = export(data_dir, &arguments).expect("exported");
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_exported_is_what_there_is_without_names() {
+    let data = DataDir::new();
+    let vendor = Vendor::start(15, 150).await;
+    let tenure = Tenure::start(&data.0);
+    tenure.connect(&vendor).await;
+    settled(&tenure).await;
+
+    // The log, as it lies there.
+    let head: i64 = sql(&data.0, "select position from log_head").parse().expect("a number");
+    let events = lines(&data.0, &["events"]);
+    let positions: Vec<i64> = events.iter().filter_map(|event| event["position"].as_i64()).collect();
+    assert!(positions.len() as i64 >= head);
+    assert!(
+        positions
+            .iter()
+            .zip(1..)
+            .all(|(position, expected)| *position == expected)
+    );
+    let hires = lines(&data.0, &["events", "--kinds", "employee.hired"]);
+    let count = sql(
+        &data.0,
+        "select count(*) from event where event_type = 'employee.hired'",
+    );
+    assert_eq!(hires.len().to_string(), count);
+
+    // Everybody today, with scores; small groups cannot be told by their department.
+    let people = lines(&data.0, &["employees"]);
+    let known = sql(
+        &data.0,
+        "select id, status, coalesce(department, '') from employee order by id",
+    );
+    let known: Vec<Vec<&str>> = known.lines().map(|line| line.split('|').collect()).collect();
+    assert_eq!(people.len(), known.len());
+    let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();
+    for row in &known {
+        *sizes.entry(row[2]).or_default() += 1;
+    }
+    assert!(
+        sizes.values().any(|size| *size < 5) && sizes.values().any(|size| *size >= 5),
+        "{sizes:?}"
+    );
+    for (person, row) in people.iter().zip(&known) {
+        assert_eq!(
+            (person["employee"].as_str(), person["status"].as_str()),
+            (Some(row[0]), Some(row[1]))
+        );
+        let department = person["department"].as_str().unwrap_or_default();
+        assert_eq!(department, if sizes[row[2]] < 5 { "" } else { row[2] });
+    }
+    let scored = people.iter().filter(|person| person["risk"].is_number()).count();
+    assert_eq!(scored.to_string(), sql(&data.0, "select count(*) from risk"));
+    let all = serde_json::to_string(&people).expect("text");
+    for name in sql(
+        &data.0,
+        "select display_name from employee where display_name is not null",
+    )
+    .lines()
+    {
+        assert!(!all.contains(name), "{name}");
+    }
+    let year_ago = (today() - chrono::Days::new(365)).to_string();
+    let then = lines(&data.0, &["employees", "--as-of", &year_ago]);
+    assert!(then.len() < people.len() && !then.is_empty(), "{} then", then.len());
+    assert!(
+        then.iter().all(|person| person["risk"].is_null()),
+        "nobody had a score a year ago"
+    );
+
+    let scores = lines(&data.0, &["risk"]);
+    assert_eq!(
+        scores.len().to_string(),
+        sql(&data.0, "select count(*) from risk_history")
+    );
+    let frame = lines(&data.0, &["frame"]);
+    assert!(
+        frame.len() > people.len() && frame[0]["left_within_90_days"].is_boolean(),
+        "{}",
+        frame[0]
+    );
+
+    // Files of every kind; the notebook opens them.
+    for what in ["events", "employees", "risk", "frame"] {
+        for format in ["parquet", "arrow", "csv", "jsonl"] {
+            export(&data.0, &[what, "--format", format, "--purpose", PURPOSE]).expect("exported");
+            assert!(data.0.join(format!("{what}.{format}")).is_file());
+        }
+    }
+    notebook(&data.0);
+
+    // Whoever asked, and what for, is history too.
+    settled(&tenure).await;
+    let asked = sql(
+        &data.0,
+        "select count(*) from event where event_type = 'access.history-asked-for'",
+    );
+    assert_eq!(asked, (6 + 16).to_string());
+
+    // Mistakes.
+    let refused = |arguments: &[&str], told: &str| {
+        let purpose = ["--purpose", PURPOSE, "--out", "refused"];
+        let problem = export(&data.0, &[arguments, &purpose].concat()).expect_err(told);
+        assert!(problem.contains(told), "{problem}");
+        assert!(!data.0.join("refused").exists() && !data.0.join("refused.part").exists());
+    };
+    let tomorrow = (today() + chrono::Days::new(2)).to_string();
+    refused(&["employees", "--as-of", &tomorrow], "has not come yet");
+    refused(&["employees", "--known-at", &tomorrow], "in the future");
+    refused(&["employees", "--as-of", "1900-01-01"], "nothing of what is asked for");
+    refused(
+        &["events", "--as-of", &year_ago],
+        "--as-of is for employees, not for events",
+    );
+    refused(&["events", "--to", "1990-01-01"], "the log has events from");
+    refused(&["frame", "--program", "No Such"], "No Such");
+    let problem = export(&data.0, &["events"]).expect_err("no purpose");
+    assert!(problem.contains("--purpose"), "{problem}");
+}
+
+/// Runs the notebook's cells on the exported files, where Python and its packages may be fetched (in CI).
+fn notebook(folder: &Path) {
+    if std::env::var_os("TENURE_TEST_NOTEBOOK").is_none() {
+        eprintln!("export: the notebook is not run (TENURE_TEST_NOTEBOOK is not set)");
+        return;
+    }
+    let ran = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/notebook/run"))
+        .arg(folder)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the script");
+    assert!(
+        ran.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&ran.stdout),
+        String::from_utf8_lossy(&ran.stderr)
+    );
+}
