@@ -1,12 +1,17 @@
 //! The history read again: raw, and into a new generation of read models, beside the same rows by COPY.
 
-use std::time::Instant;
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
 use infra::{event_log, generation::Workshop};
 use projection_workers::{
     read_models::ReadModels,
     rebuild::{Aim, Rebuild},
 };
+use secrecy::ExposeSecret;
 use sqlx::AssertSqlSafe;
 
 use crate::{
@@ -20,6 +25,9 @@ const EVENTS: usize = 180_000;
 /// Events that are read at once.
 const PAGE: i64 = 5_000;
 const RAW_TARGET: f64 = 300_000.0;
+const REPLAY_TARGET: f64 = 60_000.0;
+const EXPORT_TARGET: f64 = 150_000.0;
+const EXPORT_MEGABYTES_MAX: f64 = 300.0;
 /// A million events in 40 seconds.
 const REBUILD_TARGET: f64 = 25_000.0;
 
@@ -37,15 +45,70 @@ pub async fn run(site: &Site) -> Vec<Row> {
     let rebuilt = rebuild(site).await;
     tell("replay: the same rows by COPY");
     let copied = copy(site).await;
+    tell("replay: to Kafka, and to files");
+    let (to_kafka, _) = tool(site, &["replay", "--into", "kafka:bench.replayed"]);
+    let mut exports = Vec::new();
+    for (format, name) in [
+        ("parquet", "export of events, Parquet"),
+        ("arrow", "export of events, Arrow"),
+        ("csv", "export of events, CSV"),
+        ("jsonl", "export of events, JSON lines"),
+    ] {
+        let (rate, megabytes) = tool(
+            site,
+            &["export", "events", "--format", format, "--purpose", "to measure it"],
+        );
+        exports.push(Row::new(name, rate, "rows/s").at_least(EXPORT_TARGET));
+        exports.push(Row::new(format!("{name}: peak memory"), megabytes, "MB").at_most(EXPORT_MEGABYTES_MAX));
+    }
     let head = site.head().await as f64;
-    vec![
+    let mut rows = vec![
         Row::new("read models, live", live, "events/s"),
         Row::new("reading the log", raw, "events/s").at_least(RAW_TARGET),
         Row::new("rebuilding the read models", head / rebuilt, "events/s").at_least(REBUILD_TARGET),
         Row::new("rebuilding the read models, beside COPY", head / rebuilt, "events/s")
             .beside("COPY of the same rows", head / copied)
             .at_least_times_the_peer(0.5),
-    ]
+        Row::new("replay into Kafka", to_kafka, "events/s").at_least(REPLAY_TARGET),
+    ];
+    rows.extend(exports);
+    rows
+}
+
+/// Runs a subcommand of the product on the site; the rate that it tells, and the most memory that it had, in megabytes.
+fn tool(site: &Site, arguments: &[&str]) -> (f64, f64) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut process = Command::new(env!("CARGO_BIN_EXE_tenure"))
+        .args(arguments)
+        .arg("--data-dir")
+        .arg(&site.folder)
+        .current_dir(folder.path())
+        .env("DATABASE_URL", site.url.expose_secret())
+        .env("KAFKA_BROKERS", &site.parts.brokers.addresses)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary");
+    let status = format!("/proc/{}/status", process.id());
+    let mut peak: f64 = 0.0;
+    while process.try_wait().expect("a process").is_none() {
+        peak = peak.max(peak_megabytes(Path::new(&status)));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let output = process.wait_with_output().expect("an end");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {told}");
+    let (_, rate) = told.rsplit_once('(').expect("a rate");
+    let rate = rate.split_whitespace().next().and_then(|rate| rate.parse().ok());
+    (rate.expect("a rate"), peak)
+}
+
+fn peak_megabytes(status: &Path) -> f64 {
+    let status = std::fs::read_to_string(status).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+    kilobytes.map_or(0.0, |kilobytes: f64| kilobytes / 1024.0)
 }
 
 /// Everything as `tenure replay` and a rebuild read it, without opening it.

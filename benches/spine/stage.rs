@@ -171,6 +171,7 @@ impl Stage {
             parts,
             tenant,
             url,
+            folder: self.folder.path().to_owned(),
         }
     }
 
@@ -188,6 +189,8 @@ pub struct Site {
     /// As the owner, past row-level security: to look at progress.
     pub owner: PgPool,
     pub url: SecretString,
+    /// Where the master key is.
+    pub folder: PathBuf,
     pub real_kafka: bool,
 }
 
