@@ -31,6 +31,7 @@ use crate::{
     faults::{Postgres, PrivateKafka, imported, lasting_address, psql, random, seed, settled, signal, sql},
     harness::{Connected, DataDir, Tenure, Vendor, eventually, today},
     journal::{Journal, Outcome},
+    rebuild::compare,
     verify::verify,
 };
 
@@ -748,6 +749,11 @@ async fn rebuilt_rows_equal_live_rows(tenure: Tenure, start: impl FnOnce() -> Te
     );
     check_invariants(&data);
     let proof = verify(&data).unwrap_or_else(|found| panic!("{found}"));
+    let compared = compare(&data).unwrap_or_else(|found| panic!("{found}"));
+    assert!(
+        !compared.contains("differ"),
+        "a rebuild comes out otherwise: {compared}"
+    );
     eprintln!("crash: {}", proof.lines().next().unwrap_or_default());
 }
 

@@ -42,6 +42,11 @@ fn rebuild(data_dir: &Path, arguments: &[&str]) -> Result<String, String> {
     }
 }
 
+/// What comes out when the read models are made again beside the live ones; nothing is put in place.
+pub fn compare(data_dir: &Path) -> Result<String, String> {
+    rebuild(data_dir, &["--compare"])
+}
+
 /// Everything about the tables but their rows: columns, constraints, indexes, rights, isolation.
 fn described(data_dir: &Path) -> String {
     sql(
