@@ -81,8 +81,12 @@ CREATE OR REPLACE FUNCTION public.tenure_forget_kept_generation()
  SET search_path TO 'public', 'pg_temp'
 AS $function$
 begin
+    perform pg_advisory_xact_lock(7468); -- two partitions may erase at once
     if to_regnamespace('read_models_kept') is not null then
         drop schema read_models_kept cascade;
+    end if;
+    if to_regnamespace('read_models_building') is not null and pg_try_advisory_xact_lock(7467) then
+        drop schema read_models_building cascade;
     end if;
 end $function$
 ;

@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{BufWriter, Write},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
@@ -200,13 +201,28 @@ impl Arguments {
     }
 }
 
+/// Where bytes go. Writers of columnar formats keep it to themselves and do not flush it: whoever began the file does, and hears
+/// of a full disk.
+#[derive(Clone)]
+struct Out(Arc<Mutex<Box<dyn Write + Send>>>);
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).flush()
+    }
+}
+
 /// A file that is there when it is whole.
 struct Sink {
     /// None: standard output.
     file: Option<(PathBuf, PathBuf)>,
-    out: Option<Box<dyn Write + Send>>,
+    out: Out,
     format: Format,
-    writer: Option<Writer<Box<dyn Write + Send>>>,
+    writer: Option<Writer<Out>>,
     waiting: Option<Table>,
     rows: usize,
 }
@@ -226,7 +242,7 @@ impl Sink {
         };
         Ok(Self {
             file,
-            out: Some(out),
+            out: Out(Arc::new(Mutex::new(out))),
             format: arguments.format.format(),
             writer: None,
             waiting: None,
@@ -253,13 +269,11 @@ impl Sink {
 
     fn write(&mut self) -> Result<(), Failure> {
         let Some(rows) = self.waiting.take() else { return Ok(()) };
-        if let Some(out) = self.out.take() {
-            self.writer = Some(Writer::begin(self.format, out, &rows)?);
-        }
-        if let Some(writer) = &mut self.writer {
-            writer.write(&rows)?;
-        }
-        Ok(())
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            none @ None => none.insert(Writer::begin(self.format, self.out.clone(), &rows)?),
+        };
+        Ok(writer.write(&rows)?)
     }
 
     /// Ends the file and gives it its name. Tells where it is.
@@ -268,11 +282,16 @@ impl Sink {
         if let Some(writer) = self.writer.take() {
             writer.finish()?;
         }
-        let Some((part, path)) = self.file.take() else {
+        self.out
+            .flush()
+            .map_err(|cause| format!("the end cannot be written: {cause}"))?;
+        let Some((part, path)) = &self.file else {
             return Ok("standard output".to_owned());
         };
-        std::fs::rename(&part, &path).map_err(|cause| format!("{} cannot be written: {cause}", path.display()))?;
-        Ok(path.display().to_string())
+        std::fs::rename(part, path).map_err(|cause| format!("{} cannot be written: {cause}", path.display()))?;
+        let place = path.display().to_string();
+        self.file = None;
+        Ok(place)
     }
 }
 

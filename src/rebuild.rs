@@ -44,6 +44,9 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     if let Some(tenant) = arguments.tenant {
         let whom = arguments.employee.map(EmployeeId::uuid);
         let made = rebuild::in_place(&parts.database, &parts.keyring, tenant, whom).await?;
+        if made.events == 0 {
+            return Err("the log has no event of whom is asked for: is the id right?".into());
+        }
         writeln!(
             out,
             "{} events of {tenant} made again, {} rows put in place",
@@ -51,7 +54,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         )?;
         return Ok(());
     }
-    let workshop = Workshop::open(&settings.database_url()?, &settings.master()?).await?;
+    let workshop = Workshop::open(&settings.database_url()?, &settings.master()?, build()?).await?;
     if arguments.forget {
         let told = if workshop.forget().await? {
             "the kept generation is gone"
@@ -86,6 +89,14 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     bar.finish_and_clear();
     tell(&mut out, &outcome, started.elapsed().as_secs_f64())?;
     Ok(())
+}
+
+/// What tells this build of the product from others of the same version: size and time of the binary.
+fn build() -> Result<String, Failure> {
+    let binary = std::fs::metadata(std::env::current_exe()?)?;
+    let since = binary.modified()?.duration_since(std::time::UNIX_EPOCH)?;
+    let version = env!("CARGO_PKG_VERSION");
+    Ok(format!("{version}-{}-{}", binary.len(), since.as_nanos()))
 }
 
 fn tell(out: &mut impl Write, outcome: &Outcome, seconds: f64) -> std::io::Result<()> {

@@ -131,7 +131,9 @@ async fn raw_reading(site: &Site) -> f64 {
 /// Seconds from the empty generation to the live one.
 async fn rebuild(site: &Site) -> f64 {
     let begun = Instant::now();
-    let workshop = Workshop::open(&site.url, &site.parts.master).await.expect("a workshop");
+    let workshop = Workshop::open(&site.url, &site.parts.master, "bench".to_owned())
+        .await
+        .expect("a workshop");
     let rebuild = Rebuild {
         database: site.parts.database.clone(),
         keyring: site.parts.keyring.clone(),

@@ -47,6 +47,10 @@ pub enum GenerationError {
         "no generation is kept: there was no rebuild yet, or somebody was erased since, whose rows it would have kept. `tenure rebuild` makes a new one"
     )]
     NothingKept,
+    #[error(
+        "the kept generation waits for events that could not be read when they came: `tenure rebuild` makes a new one"
+    )]
+    KeptIncomplete,
     #[error("the kept generation is from before an upgrade that changed {0}: `tenure rebuild` makes a new one")]
     Outdated(String),
     #[error("nothing has been projected yet: there are no read models to make again")]
@@ -89,6 +93,8 @@ pub struct Compared {
 /// The one who may make generations, on connections of the database's owner. Only one works on a database at a time.
 pub struct Workshop {
     owner: PgPool,
+    /// The build of the product: what another one began, with other code, is not gone on with.
+    build: String,
     /// Holds the seat.
     _seat: PoolConnection<Postgres>,
     /// The application, with the generation in place of the live tables.
@@ -98,7 +104,7 @@ pub struct Workshop {
 impl Workshop {
     /// # Errors
     /// When another one is at work, or the database cannot be reached.
-    pub async fn open(owner_url: &SecretString, master: &MasterKey) -> Result<Self, GenerationError> {
+    pub async fn open(owner_url: &SecretString, master: &MasterKey, build: String) -> Result<Self, GenerationError> {
         let owner = owner_pool(owner_url).await?;
         let mut seat = owner.acquire().await.doing("connect as the owner")?;
         seat.close_on_drop();
@@ -111,6 +117,7 @@ impl Workshop {
         }
         Ok(Self {
             owner,
+            build,
             _seat: seat,
             inside: Database::in_schema(owner_url, master, BUILDING)?,
         })
@@ -122,11 +129,12 @@ impl Workshop {
     /// # Errors
     /// When the database fails.
     pub async fn begin(&self, live: &BTreeMap<i32, i64>) -> Result<Begun, GenerationError> {
-        if self.exists(BUILDING).await?
-            && self.changed_columns(BUILDING).await?.is_none()
-            && self.progress().await.is_ok_and(|known| known.keys().eq(live.keys()))
-        {
-            return Ok(Begun::Again);
+        if self.exists(BUILDING).await? {
+            let is_ours = self.origin().await? == Origin::Log(self.build.clone());
+            if is_ours && self.fits(live).await? {
+                return Ok(Begun::Again);
+            }
+            self.put_away().await?;
         }
         if live.is_empty() {
             return Err(GenerationError::NothingLive);
@@ -137,7 +145,7 @@ impl Workshop {
             statements.extend(self.like(table, Part::Table).await?);
         }
         let rows = live.iter().map(|(shard, target)| format!("({shard}, 0, {target})"));
-        statements.push(progress_table(BUILDING, rows, true));
+        statements.push(notes(BUILDING, &Origin::Log(self.build.clone()), rows, &[]));
         // All or none: several statements in one message are one transaction.
         self.run(&statements.join(";\n"), "make a generation's tables").await?;
         Ok(Begun::Anew)
@@ -147,18 +155,62 @@ impl Workshop {
     ///
     /// # Errors
     /// When there is none that fits.
-    pub async fn begin_with_kept(&self) -> Result<(), GenerationError> {
+    pub async fn begin_with_kept(&self, live: &BTreeMap<i32, i64>) -> Result<(), GenerationError> {
+        if self.exists(BUILDING).await? {
+            if self.origin().await? == Origin::Kept && self.fits(live).await? {
+                return Ok(()); // a way back that was left half-way
+            }
+            self.put_away().await?;
+        }
         if !self.exists(KEPT).await? {
             return Err(GenerationError::NothingKept);
         }
         if let Some(changed) = self.changed_columns(KEPT).await? {
             return Err(GenerationError::Outdated(changed));
         }
-        self.abandon().await?;
+        if self.has_unread(KEPT).await? {
+            return Err(GenerationError::KeptIncomplete);
+        }
         let statement =
             format!("alter schema {KEPT} rename to {BUILDING}; grant usage on schema {BUILDING} to tenure_app");
         self.run(&statement, "take up the kept generation").await?;
         Ok(())
+    }
+
+    /// Where the generation comes from.
+    async fn origin(&self) -> Result<Origin, DatabaseError> {
+        let build: Option<String> =
+            sqlx::query_scalar(AssertSqlSafe(format!("select build from {BUILDING}.generation_origin")))
+                .fetch_one(&self.owner)
+                .await
+                .doing("read where a generation comes from")?;
+        Ok(build.map_or(Origin::Kept, Origin::Log))
+    }
+
+    /// Whether the generation can be gone on with: no upgrade changed its tables, and nothing waits in it behind events that could
+    /// not be read.
+    async fn fits(&self, live: &BTreeMap<i32, i64>) -> Result<bool, DatabaseError> {
+        Ok(self.changed_columns(BUILDING).await?.is_none()
+            && self.progress().await?.keys().eq(live.keys())
+            && !self.has_unread(BUILDING).await?)
+    }
+
+    async fn has_unread(&self, schema: &str) -> Result<bool, DatabaseError> {
+        sqlx::query_scalar(AssertSqlSafe(format!(
+            "select exists (select from {schema}.generation_unread)"
+        )))
+        .fetch_one(&self.owner)
+        .await
+        .doing("look for events that could not be read")
+    }
+
+    /// Makes room for another generation: a kept one stays kept, a half-made one goes.
+    async fn put_away(&self) -> Result<(), DatabaseError> {
+        if self.origin().await? == Origin::Kept {
+            let statement = format!("drop schema if exists {KEPT} cascade; alter schema {BUILDING} rename to {KEPT}");
+            return self.run(&statement, "keep a generation").await;
+        }
+        self.abandon().await
     }
 
     /// Removes a generation that is not live.
@@ -173,12 +225,13 @@ impl Workshop {
         .await
     }
 
-    /// Removes the kept generation. Tells whether there was one.
+    /// Removes the kept generation, and what a killed rebuild left. Tells whether there was one.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn forget(&self) -> Result<bool, DatabaseError> {
-        let was_there = self.exists(KEPT).await?;
+        let was_there = self.exists(KEPT).await? || self.exists(BUILDING).await?;
+        self.abandon().await?;
         self.run(
             &format!("drop schema if exists {KEPT} cascade"),
             "remove the kept generation",
@@ -324,8 +377,8 @@ impl Workshop {
         .doing("compare the columns of generations")
     }
 
-    /// The statements that make an empty table like a live one in [`BUILDING`], or its indexes later: with the same names of constraints and indexes,
-    /// which migrations go by, the same rights and the same isolation of tenants.
+    /// The statements that make an empty table like a live one in [`BUILDING`], or its indexes later: with the same names of
+    /// constraints and indexes, which migrations go by, the same rights and the same isolation of tenants.
     async fn like(&self, table: &str, part: Part) -> Result<Vec<String>, DatabaseError> {
         let statements: Vec<String> = sqlx::query_scalar(
             "with t as (select oid, relname, relacl, relowner, reloptions from pg_class where oid = ('public.' || $1)::regclass)
@@ -368,16 +421,38 @@ enum Part {
     Indexes,
 }
 
-/// What a schema says of its generation: how far each partition is, and, while there is a row, that it is being filled.
-fn progress_table(schema: &str, rows: impl Iterator<Item = String>, is_empty: bool) -> String {
+/// Where the rows of a generation come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Origin {
+    /// From the log, by the code of this build.
+    Log(String),
+    /// They were live before.
+    Kept,
+}
+
+/// What a schema says of its generation: where it comes from, how far each partition is, while there is a row that it is being
+/// filled, and the positions of events that could not be read.
+fn notes(schema: &str, origin: &Origin, rows: impl Iterator<Item = String>, unread: &[i64]) -> String {
     let rows: Vec<String> = rows.collect();
+    let unread: Vec<String> = unread.iter().map(ToString::to_string).collect();
+    let (build, is_empty) = match origin {
+        // A version, numbers and dots of our own making: no quotes.
+        Origin::Log(build) => (format!("'{build}'"), true),
+        Origin::Kept => ("null".to_owned(), false),
+    };
     format!(
-        "create table {schema}.generation_progress (shard integer primary key, position bigint not null, target bigint not null);
+        "create table {schema}.generation_origin (build text);
+         insert into {schema}.generation_origin values ({build});
+         create table {schema}.generation_unread (position bigint not null);
+         insert into {schema}.generation_unread select * from unnest('{{{}}}'::bigint[]);
+         create table {schema}.generation_progress (shard integer primary key, position bigint not null, target bigint not null);
          insert into {schema}.generation_progress values {};
          create table {schema}.generation_filling (tenant uuid, kind text, id uuid);
          insert into {schema}.generation_filling select null::uuid where {is_empty};
          grant usage on schema {schema} to tenure_app;
-         grant select, update on {schema}.generation_progress to tenure_app",
+         grant select, update on {schema}.generation_progress to tenure_app;
+         grant insert on {schema}.generation_unread to tenure_app",
+        unread.join(","),
         rows.join(", ")
     )
 }
@@ -410,6 +485,19 @@ pub async fn advance(connection: &mut Connection, progress: &[(i32, i64)]) -> Re
     .await
     .doing("note how far a generation is")
     .map(drop)
+}
+
+/// Notes, in the transaction that wrote the rows around them, the events that could not be read.
+///
+/// # Errors
+/// When the database fails.
+pub async fn skipped(connection: &mut Connection, positions: &[i64]) -> Result<(), DatabaseError> {
+    sqlx::query("insert into generation_unread select * from unnest($1::bigint[])")
+        .bind(positions)
+        .execute(connection)
+        .await
+        .doing("note what could not be read")
+        .map(drop)
 }
 
 /// Removes the kept generation in the caller's transaction: somebody in it is erased.
@@ -488,7 +576,8 @@ impl Standstill {
         let rows = live
             .iter()
             .map(|(shard, position)| format!("({shard}, {position}, {position})"));
-        statements.push(progress_table(KEPT, rows, false));
+        let waiting: Vec<i64> = parked.into_iter().collect();
+        statements.push(notes(KEPT, &Origin::Kept, rows, &waiting));
         statements.push(format!("drop schema {BUILDING} cascade"));
         statements.push("commit".to_owned());
         sqlx::raw_sql(AssertSqlSafe(statements.join(";\n")))

@@ -137,7 +137,7 @@ async fn open_all(keyring: &Keyring, events: Vec<StoredEvent>) -> Result<Vec<Ope
     Ok(events.into_iter().filter_map(open).collect())
 }
 
-async fn keys(
+pub(crate) async fn keys(
     keyring: &Keyring,
     events: &[StoredEvent],
 ) -> Result<HashMap<(TenantId, Uuid), SubjectKey>, DatabaseError> {

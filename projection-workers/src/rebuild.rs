@@ -7,7 +7,7 @@
 //! Only rows are made: a projection's other doings (commands, notifications, metrics of what people wait for) are not its `apply`.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -29,7 +29,6 @@ use crate::{
     proof,
     read_models::{self, ReadModels},
     runner::{self, BATCH_EVENTS_MAX, Opened, Projection},
-    scorer::unavailable,
 };
 
 /// Events that the log is read by.
@@ -99,19 +98,14 @@ impl Rebuild<'_> {
     /// When the database or a key fails, or the new generation may not take the live one's place: that is then unchanged.
     pub async fn run(&self, aim: Aim) -> Result<Outcome, GenerationError> {
         let live = self.live().await?;
-        let mut begun = match aim {
+        let begun = match aim {
             Aim::Back => {
-                self.workshop.begin_with_kept().await?;
+                self.workshop.begin_with_kept(&live).await?;
                 Begun::Again
             }
             Aim::Flip | Aim::Compare => self.workshop.begin(&live).await?,
         };
         let unread = Arc::default();
-        // What waits behind an unreadable event is known by having read from the beginning.
-        if begun == Begun::Again && aim != Aim::Back && self.has_parked().await? {
-            self.workshop.abandon().await?;
-            begun = self.workshop.begin(&live).await?;
-        }
         let mut events = self.fill(&unread).await?;
         for _ in 0..ROUNDS_MAX {
             let live = self.live().await?;
@@ -121,6 +115,7 @@ impl Rebuild<'_> {
                 break;
             }
         }
+        fail::fail_point!("before-flip");
         let mut still = self.workshop.stand_still().await?;
         let finished = self.finish(&mut still, &unread).await;
         let (live, more, tables) = match finished {
@@ -184,9 +179,9 @@ impl Rebuild<'_> {
                 let (inside, models) = (self.workshop.inside.clone(), models.clone());
                 writing.spawn(async move {
                     let events = whole(&database, mine, &targets).await?;
-                    let opened = open(&keyring, events, &unread).await?;
-                    let count = opened.len() as u64;
-                    write(inside, models, Arc::new(opened), Arc::default()).await?;
+                    let piece = open(&keyring, events, &unread).await?;
+                    let count = piece.events.len() as u64;
+                    write(inside, models, piece).await?;
                     Ok::<u64, DatabaseError>(count)
                 });
             }
@@ -233,17 +228,6 @@ impl Rebuild<'_> {
             .into_iter()
             .map(|(partition, at, _)| (partition, at))
             .collect())
-    }
-
-    async fn has_parked(&self) -> Result<bool, DatabaseError> {
-        let database = &self.database;
-        let tenants = self.tenants().await?;
-        let parked = database
-            .transact(Access::Read, &tenants, |connection| {
-                Box::pin(infra::parked::positions(connection, ReadModels::NAME))
-            })
-            .await?;
-        Ok(!parked.is_empty())
     }
 
     async fn behind(&self, live: &BTreeMap<i32, i64>) -> Result<i64, DatabaseError> {
@@ -294,10 +278,10 @@ impl Rebuild<'_> {
             let mut writing = JoinSet::new();
             for (worker, progress) in progress {
                 let mine = by_worker.remove(&worker).unwrap_or_default();
-                let opened = open(&self.keyring, mine, unread).await?;
-                events += opened.len() as u64;
+                let piece = open(&self.keyring, mine, unread).await?;
+                events += piece.events.len() as u64;
                 let (inside, models) = (self.workshop.inside.clone(), models.clone());
-                writing.spawn(write(inside, models, Arc::new(opened), Arc::new(progress)));
+                writing.spawn(write(inside, models, Piece { progress, ..piece }));
             }
             after = end;
             page = self.page(after, last).await?; // read while the one before is written
@@ -349,56 +333,56 @@ async fn whole(
     Ok(events)
 }
 
+/// What one transaction writes.
+#[derive(Default)]
+struct Piece {
+    events: Vec<Opened>,
+    /// The positions of events between them that are not written: they cannot be read, or wait behind one that cannot.
+    unread: Vec<i64>,
+    /// How far each of these partitions is with it.
+    progress: Vec<(i32, i64)>,
+}
+
 /// Opens events; what cannot be read, and what follows it on its stream, is put to the `unread`.
-async fn open(
-    keyring: &Keyring,
-    events: Vec<StoredEvent>,
-    unread: &Mutex<Unread>,
-) -> Result<Vec<Opened>, DatabaseError> {
-    let mut subjects: Vec<_> = events
-        .iter()
-        .map(|event| (event.stream.tenant, event.stream.id))
-        .collect();
-    subjects.sort_unstable();
-    subjects.dedup();
-    let keys: HashMap<_, _> = keyring.subjects(&subjects).await.map_err(unavailable)?;
-    let mut all = Vec::with_capacity(events.len());
+async fn open(keyring: &Keyring, events: Vec<StoredEvent>, unread: &Mutex<Unread>) -> Result<Piece, DatabaseError> {
+    let keys = proof::keys(keyring, &events).await?;
+    let mut piece = Piece::default();
     for event in events {
         let opened = runner::open(&event, keys.get(&(event.stream.tenant, event.stream.id)));
         let mut unread = unread.lock().unwrap_or_else(PoisonError::into_inner);
         match opened {
-            Ok(opened) if !unread.streams.contains(&event.stream) => all.push(Opened {
+            Ok(opened) if !unread.streams.contains(&event.stream) => piece.events.push(Opened {
                 stored: Arc::new(event),
                 event: opened,
             }),
             Ok(_) | Err(_) => {
                 unread.streams.insert(event.stream);
                 unread.positions.push(event.position);
+                piece.unread.push(event.position);
             }
         }
     }
-    Ok(all)
+    Ok(piece)
 }
 
-/// One transaction: rows, and how far they are.
-async fn write(
-    inside: Database,
-    models: ReadModels,
-    events: Arc<Vec<Opened>>,
-    progress: Arc<Vec<(i32, i64)>>,
-) -> Result<(), DatabaseError> {
-    let tenants = event_log::tenants_of(events.iter().map(|opened| opened.stored.stream.tenant));
+/// One transaction: rows, how far they are, and what is missing in them.
+async fn write(inside: Database, models: ReadModels, piece: Piece) -> Result<(), DatabaseError> {
+    let tenants = event_log::tenants_of(piece.events.iter().map(|opened| opened.stored.stream.tenant));
+    let piece = Arc::new(piece);
     let mut tries = 0;
     loop {
-        let (models, events, progress) = (models.clone(), Arc::clone(&events), Arc::clone(&progress));
+        let (models, piece) = (models.clone(), Arc::clone(&piece));
         let written = inside
             .transact(Access::Write, &tenants, move |connection| {
                 Box::pin(async move {
-                    models.apply(connection, &events).await?;
-                    if progress.is_empty() {
-                        return Ok(());
+                    models.apply(connection, &piece.events).await?;
+                    if !piece.unread.is_empty() {
+                        generation::skipped(connection, &piece.unread).await?;
                     }
-                    generation::advance(connection, &progress).await
+                    if !piece.progress.is_empty() {
+                        generation::advance(connection, &piece.progress).await?;
+                    }
+                    Ok(())
                 })
             })
             .await;

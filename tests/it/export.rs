@@ -158,6 +158,34 @@ async fn what_is_exported_is_what_there_is_without_names() {
     );
     refused(&["events", "--to", "1990-01-01"], "the log has events from");
     refused(&["frame", "--program", "No Such"], "No Such");
+    // A full disk: whoever reads a file must not take a piece of one for the whole.
+    for format in ["parquet", "arrow", "csv", "jsonl"] {
+        let full = std::fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .expect("a full disk");
+        let status = Command::new(env!("CARGO_BIN_EXE_tenure"))
+            .args([
+                "export",
+                "risk",
+                "--out",
+                "-",
+                "--format",
+                format,
+                "--purpose",
+                PURPOSE,
+                "--data-dir",
+            ])
+            .arg(&data.0)
+            .env_remove("DATABASE_URL")
+            .env_remove("KAFKA_BROKERS")
+            .env_remove("TENURE_MASTER_KEY")
+            .stdout(full)
+            .stderr(Stdio::null())
+            .status()
+            .expect("the binary");
+        assert!(!status.success(), "{format}");
+    }
     let problem = export(&data.0, &["events"]).expect_err("no purpose");
     assert!(problem.contains("--purpose"), "{problem}");
 }

@@ -134,9 +134,40 @@ async fn read_models_are_made_again_beside_the_live_ones() {
     assert!(other.contains("timeline_entry") || fools() == "0", "{other}");
     sql(&data.0, "update department_stats set headcount = headcount + 1");
     rebuild(&data.0, &["--tenant", &tenant]).expect("one tenant");
+    let nobody = infra::clock::new_id().to_string();
+    rebuild(&data.0, &["--tenant", &tenant, "--employee", &nobody]).expect_err("nobody");
     verify(&data.0).expect("mended");
 
-    // Whoever is erased is not kept either.
+    // A way back that was killed is no half-made generation: a rebuild does not take it for one, and the way stays.
+    sql(&data.0, damage);
+    rebuild(&data.0, &[]).expect("rebuilt");
+    let crash = [("TENURE_CRASH_ON_FAILPOINT", "1"), ("FAILPOINTS", "before-flip=panic")];
+    assert!(!command(&data.0, &["--back"], &crash).status.success());
+    let told = rebuild(&data.0, &["--compare"]).expect("compared");
+    assert!(!told.contains("went on") && !told.contains("differ"), "{told}");
+    rebuild(&data.0, &["--back"]).expect("back");
+    assert_eq!(fools(), "1");
+    rebuild(&data.0, &[]).expect("rebuilt");
+    verify(&data.0).expect("mended");
+
+    // What is parked and reads is done with a rebuild; what waits behind unreadable events is not gone back to.
+    sql(
+        &data.0,
+        "insert into parked (id, tenant, consumer, kind, stream_id, topic, \"partition\", \"offset\", position, cause, headers, value, parked_at)
+         select gen_random_uuid(), tenant, 'read-models', kind, stream_id, 'tenure.events', 0, 0, position, 'a test', '{}', '', now()
+           from event where event_type = 'employee.note-written' limit 1",
+    );
+    let told = rebuild(&data.0, &[]).expect("rebuilt");
+    assert!(told.contains("1 events that were parked went through"), "{told}");
+    let told = rebuild(&data.0, &["--back"]).expect_err("incomplete");
+    assert!(told.contains("waits for events"), "{told}");
+
+    // Whoever is erased is not kept either, nor what a killed rebuild left of them.
+    assert!(!command(&data.0, &[], &crash).status.success());
+    assert_eq!(
+        sql(&data.0, "select to_regnamespace('read_models_building') is not null"),
+        "t"
+    );
     let erase = json!({"on": today(), "basis": "asked for"});
     let path = format!("/v1/employees/{somebody}/erase");
     let (status, answer) = tenure
@@ -144,6 +175,10 @@ async fn read_models_are_made_again_beside_the_live_ones() {
         .await;
     assert_eq!(status, 200, "{answer:#}");
     settled(&tenure).await;
+    assert_eq!(
+        sql(&data.0, "select to_regnamespace('read_models_building') is null"),
+        "t"
+    );
     let told = rebuild(&data.0, &["--back"]).expect_err("nothing is kept");
     assert!(told.contains("somebody was erased"), "{told}");
     rebuild(&data.0, &[]).expect("rebuilt");

@@ -62,7 +62,7 @@ pub async fn people(
     .doing("read people")
 }
 
-/// Departments, divisions, locations and job titles of so few people that each of them could be told by it.
+/// Departments, divisions, locations, job titles and managers of so few people that each of them could be told by it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rare(BTreeMap<String, BTreeSet<String>>);
 
@@ -78,6 +78,10 @@ impl Rare {
             let is_rare = |value: &String| self.0.get(what).is_some_and(|rare| rare.contains(value));
             *value = value.take().filter(|value| !is_rare(value));
         }
+        let managers = self.0.get("manager");
+        row.manager = row
+            .manager
+            .filter(|manager| !managers.is_some_and(|rare| rare.contains(&manager.to_string())));
     }
 }
 
@@ -87,10 +91,11 @@ impl Rare {
 /// When the database fails.
 pub async fn rare(connection: &mut Connection, tenant: TenantId, at: Moment) -> Result<Rare, DatabaseError> {
     let rows: Vec<(String, String)> = sqlx::query_as(
-        "with e as materialized (select department, division, location, job_title from employee_at($2, $3) where tenant = $1)
+        "with e as materialized (select department, division, location, job_title, manager::text from employee_at($2, $3) where tenant = $1)
          select what, value from (
              select 'department' as what, department as value from e union all select 'division', division from e
-             union all select 'location', location from e union all select 'job_title', job_title from e) v
+             union all select 'location', location from e union all select 'job_title', job_title from e
+             union all select 'manager', manager from e) v
           where value is not null group by what, value having count(*) < $4",
     )
     .bind(Uuid::from(tenant))
