@@ -10,29 +10,14 @@ use serde_json::Value;
 
 use crate::{
     faults::{settled, sql},
-    harness::{DataDir, Tenure, Vendor, today},
+    harness::{DataDir, Tenure, Vendor, today, told, tool},
 };
 
 const PURPOSE: &str = "turnover by department, for the works council";
 
 /// What `tenure export` writes to standard output; what it complains of otherwise.
 fn export(data_dir: &Path, arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new(env!("CARGO_BIN_EXE_tenure"))
-        .arg("export")
-        .args(arguments)
-        .arg("--data-dir")
-        .arg(data_dir)
-        .current_dir(data_dir)
-        .env_remove("DATABASE_URL")
-        .env_remove("KAFKA_BROKERS")
-        .env_remove("TENURE_MASTER_KEY")
-        .output()
-        .expect("the binary");
-    if output.status.success() {
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    } else {
-        Err(String::from_utf8_lossy(&output.stderr).into_owned())
-    }
+    told(tool(data_dir, &[&["export"], arguments].concat()).current_dir(data_dir))
 }
 
 fn lines(data_dir: &Path, arguments: &[&str]) -> Vec<Value> {
@@ -164,26 +149,9 @@ async fn what_is_exported_is_what_there_is_without_names() {
             .write(true)
             .open("/dev/full")
             .expect("a full disk");
-        let status = Command::new(env!("CARGO_BIN_EXE_tenure"))
-            .args([
-                "export",
-                "risk",
-                "--out",
-                "-",
-                "--format",
-                format,
-                "--purpose",
-                PURPOSE,
-                "--data-dir",
-            ])
-            .arg(&data.0)
-            .env_remove("DATABASE_URL")
-            .env_remove("KAFKA_BROKERS")
-            .env_remove("TENURE_MASTER_KEY")
-            .stdout(full)
-            .stderr(Stdio::null())
-            .status()
-            .expect("the binary");
+        let arguments = ["export", "risk", "--out", "-", "--format", format, "--purpose", PURPOSE];
+        let mut command = tool(&data.0, &arguments);
+        let status = command.stdout(full).stderr(Stdio::null()).status().expect("the binary");
         assert!(!status.success(), "{format}");
     }
     let problem = export(&data.0, &["events"]).expect_err("no purpose");

@@ -315,6 +315,26 @@ pub fn parts(data_dir: &Path) -> Parts {
     settings.parts().expect("the installation's parts")
 }
 
+/// A subcommand of the product on an installation's folder, whose addresses are in it, whatever the environment says.
+pub fn tool(data_dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
+    command.args(arguments).arg("--data-dir").arg(data_dir);
+    for name in ["DATABASE_URL", "KAFKA_BROKERS", "TENURE_MASTER_KEY"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// What a command prints; what it complains of otherwise.
+pub fn told(command: &mut Command) -> Result<String, String> {
+    let output = command.output().expect("the binary");
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
 pub fn today() -> NaiveDate {
     infra::clock::today()
 }

@@ -1,16 +1,13 @@
 //! `tenure rebuild` beside a running installation.
 
-use std::{
-    path::Path,
-    process::{Command, Output},
-};
+use std::{path::Path, process::Command};
 
 use serde_json::json;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     faults::{random, seed, settled, sql},
-    harness::{DataDir, Tenure, Vendor, today},
+    harness::{DataDir, Tenure, Vendor, today, told, tool},
     verify::verify,
 };
 use rand::Rng as _;
@@ -18,28 +15,25 @@ use rand::Rng as _;
 /// The tables of the read models.
 const TABLES: &str = "('employee', 'employee_version', 'department_stats', 'team_stats', 'timeline_entry', 'risk_history', 'readiness_history', 'program', 'tenant_settings', 'connection')";
 
-fn command(data_dir: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_tenure"))
-        .arg("rebuild")
-        .args(arguments)
-        .arg("--data-dir")
-        .arg(data_dir)
-        .env_remove("DATABASE_URL")
-        .env_remove("TENURE_MASTER_KEY")
-        .env("KAFKA_BROKERS", "127.0.0.1:1") // rows need no Kafka
-        .envs(environment.iter().copied())
+fn command(data_dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = tool(data_dir, &[&["rebuild"], arguments].concat());
+    command.env("KAFKA_BROKERS", "127.0.0.1:1"); // rows need no Kafka
+    command
+}
+
+/// A rebuild that dies at a fail point.
+fn killed(data_dir: &Path, arguments: &[&str], fail_point: &str) {
+    let dies = command(data_dir, arguments)
+        .env("TENURE_CRASH_ON_FAILPOINT", "1")
+        .env("FAILPOINTS", format!("{fail_point}=panic"))
         .output()
-        .expect("the binary")
+        .expect("the binary");
+    assert!(!dies.status.success(), "{fail_point} was not met");
 }
 
 /// What `tenure rebuild` tells; what it complains of otherwise.
 fn rebuild(data_dir: &Path, arguments: &[&str]) -> Result<String, String> {
-    let output = command(data_dir, arguments, &[]);
-    if output.status.success() {
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    } else {
-        Err(String::from_utf8_lossy(&output.stderr).into_owned())
-    }
+    told(&mut command(data_dir, arguments))
 }
 
 /// What comes out when the read models are made again beside the live ones; nothing is put in place.
@@ -141,8 +135,7 @@ async fn read_models_are_made_again_beside_the_live_ones() {
     // A way back that was killed is no half-made generation: a rebuild does not take it for one, and the way stays.
     sql(&data.0, damage);
     rebuild(&data.0, &[]).expect("rebuilt");
-    let crash = [("TENURE_CRASH_ON_FAILPOINT", "1"), ("FAILPOINTS", "before-flip=panic")];
-    assert!(!command(&data.0, &["--back"], &crash).status.success());
+    killed(&data.0, &["--back"], "before-flip");
     let told = rebuild(&data.0, &["--compare"]).expect("compared");
     assert!(!told.contains("went on") && !told.contains("differ"), "{told}");
     rebuild(&data.0, &["--back"]).expect("back");
@@ -163,7 +156,7 @@ async fn read_models_are_made_again_beside_the_live_ones() {
     assert!(told.contains("waits for events"), "{told}");
 
     // Whoever is erased is not kept either, nor what a killed rebuild left of them.
-    assert!(!command(&data.0, &[], &crash).status.success());
+    killed(&data.0, &[], "before-flip");
     assert_eq!(
         sql(&data.0, "select to_regnamespace('read_models_building') is not null"),
         "t"
@@ -246,11 +239,9 @@ async fn a_rebuild_under_load_loses_and_doubles_nothing() {
             read
         }
     });
-    for round in 0..ROUNDS {
+    for _ in 0..ROUNDS {
         // Killed after its rows were written, before anything changed places: the next one goes on there.
-        let crash = [("TENURE_CRASH_ON_FAILPOINT", "1"), ("FAILPOINTS", "mid-rebuild=panic")];
-        let killed = tokio::task::block_in_place(|| command(&data.0, &[], &crash));
-        assert!(!killed.status.success(), "round {round}");
+        tokio::task::block_in_place(|| killed(&data.0, &[], "mid-rebuild"));
         let told = tokio::task::block_in_place(|| rebuild(&data.0, &[])).expect("rebuilt");
         assert!(told.contains("went on where"), "{told}");
         assert!(

@@ -1,31 +1,17 @@
 //! `tenure replay` on a running installation.
 
-use std::{path::Path, process::Command};
+use std::path::Path;
 
 use serde_json::Value;
 
 use crate::{
     faults::{settled, sql},
-    harness::{DataDir, Tenure, Vendor, parts, today},
+    harness::{DataDir, Tenure, Vendor, parts, today, told, tool},
 };
 
 /// What `tenure replay` writes, a CloudEvent on each line; what it complains of otherwise.
 fn replay(data_dir: &Path, arguments: &[&str]) -> Result<Vec<u8>, String> {
-    let output = Command::new(env!("CARGO_BIN_EXE_tenure"))
-        .arg("replay")
-        .args(arguments)
-        .arg("--data-dir")
-        .arg(data_dir)
-        .env_remove("DATABASE_URL")
-        .env_remove("KAFKA_BROKERS")
-        .env_remove("TENURE_MASTER_KEY")
-        .output()
-        .expect("the binary");
-    if output.status.success() {
-        Ok(output.stdout)
-    } else {
-        Err(String::from_utf8_lossy(&output.stderr).into_owned())
-    }
+    told(&mut tool(data_dir, &[&["replay"], arguments].concat())).map(String::into_bytes)
 }
 
 fn events(lines: &[u8]) -> Vec<Value> {
@@ -105,17 +91,13 @@ async fn history_is_told_again_in_order_and_the_same_twice() {
     // So is taking data out.
     let out = data.0.join("dataset.parquet");
     let take = |arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
+        let mut command = tool(&data.0, &["dataset"]);
         command
-            .args(["dataset", "--out"])
+            .arg("--out")
             .arg(&out)
-            .arg("--data-dir")
-            .arg(&data.0)
-            .args(arguments);
-        for given in ["DATABASE_URL", "KAFKA_BROKERS", "TENURE_MASTER_KEY"] {
-            command.env_remove(given);
-        }
-        command.output().expect("the binary")
+            .args(arguments)
+            .output()
+            .expect("the binary")
     };
     assert!(!take(&[]).status.success() && !take(&["--purpose", " "]).status.success() && !out.exists());
     let taken = take(&["--purpose", "the winter season"]);

@@ -9,7 +9,7 @@ use tenure::{
 
 use crate::{
     faults::{imported, settled, sql},
-    harness::{DataDir, Tenure, Vendor, eventually, parts, today},
+    harness::{DataDir, Tenure, Vendor, eventually, parts, today, told, tool},
 };
 
 async fn employee_named(tenure: &Tenure, name: &str) -> Value {
@@ -447,25 +447,14 @@ async fn candidates_of_a_career_program_are_told_how_ready_they_are() {
         program(&tenure, |found| found["name"] == "First step")
     })
     .await;
-    let trained = std::process::Command::new(env!("CARGO_BIN_EXE_tenure"))
-        .args(["train", "--data-dir"])
-        .arg(&data.0)
-        .env_remove("KAFKA_BROKERS") // the installation's own is in its folder
-        .output()
-        .expect("the binary");
-    let told = String::from_utf8_lossy(&trained.stdout).into_owned();
-    assert!(
-        trained.status.success(),
-        "{told}{}",
-        String::from_utf8_lossy(&trained.stderr)
-    );
+    let said = told(&mut tool(&data.0, &["train"])).unwrap_or_else(|error| panic!("{error}"));
     // Of a history without reviews little can be learnt: whether the model is used is for people to decide.
-    let version = version_in(&told, "readiness for First step: ");
+    let version = version_in(&said, "readiness for First step: ");
     let model = json!({"model": version, "on": today()});
     let (status, answer) = tenure.post(&promote, "store_manager", &key("e"), model.clone()).await;
     assert_eq!(status, 403, "{answer:#}");
     let (status, answer) = tenure.post(&promote, "analyst", &key("f"), model).await;
-    assert_eq!(status, 200, "{answer:#} {told}");
+    assert_eq!(status, 200, "{answer:#} {said}");
     eventually("readiness", || {
         program(&tenure, |program| {
             program["candidates"]["nodes"]
@@ -496,12 +485,12 @@ async fn candidates_of_a_career_program_are_told_how_ready_they_are() {
     assert!(counted > 100, "more than the first page: {scored:#}");
 
     // A month later the schedule trains again. Somebody has chosen the model in use: the new one is its challenger.
-    let chosen = version_in(&told, "flight risk: ");
+    let chosen = version_in(&said, "flight risk: ");
     let model = json!({"model": chosen, "on": today()});
     let (status, answer) = tenure
         .post("/v1/tenant/promote-model", "analyst", &key("g"), model)
         .await;
-    assert_eq!(status, 200, "{answer:#} {told}");
+    assert_eq!(status, 200, "{answer:#} {said}");
     let of_kind = |kind: &'static str| {
         let asked = tenure.query("analyst", "{ models { version target inUse isChallenger } }");
         async move {

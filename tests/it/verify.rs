@@ -1,6 +1,6 @@
 //! `tenure verify` on a running installation: it finds what somebody with the database's password changed.
 
-use std::{path::Path, process::Command};
+use std::path::Path;
 
 use domain::id::TenantId;
 use projection_workers::proof;
@@ -8,7 +8,7 @@ use rand::{Rng, seq::IndexedRandom};
 
 use crate::{
     faults::{random, seed, settled, signal, sql},
-    harness::{DataDir, Tenure, Vendor, parts},
+    harness::{DataDir, Tenure, Vendor, parts, told, tool},
 };
 
 /// How many rows are changed.
@@ -16,19 +16,8 @@ const PLACES: usize = 100;
 
 /// What `tenure verify` prints; the error if it finds something.
 pub fn verify(data_dir: &Path) -> Result<String, String> {
-    let output = Command::new(env!("CARGO_BIN_EXE_tenure"))
-        .args(["verify", "--scores", "1000", "--data-dir"])
-        .arg(data_dir)
-        .env_remove("DATABASE_URL")
-        .env_remove("TENURE_MASTER_KEY")
-        .env("KAFKA_BROKERS", "127.0.0.1:1") // proving needs no Kafka
-        .output()
-        .expect("the binary");
-    if output.status.success() {
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    } else {
-        Err(String::from_utf8_lossy(&output.stderr).into_owned())
-    }
+    // Proving needs no Kafka.
+    told(tool(data_dir, &["verify", "--scores", "1000"]).env("KAFKA_BROKERS", "127.0.0.1:1"))
 }
 
 /// As the database's superuser, past the triggers that refuse changes.
