@@ -20,3 +20,4 @@ pub mod synth;
 pub mod train;
 pub mod up;
 pub mod verify;
+pub mod what_if;

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use infra::telemetry::{self, LogFormat};
 use tenure::{
     config::Settings, dataset, evaluate, explain, export, parked, rebuild, replay, report, roles, synth, train, up,
-    verify,
+    verify, what_if,
 };
 
 /// Event-sourced people intelligence.
@@ -58,6 +58,8 @@ enum Role {
     Replay(replay::Arguments),
     /// Makes the read models again from the log, beside the live ones, compares, and puts them in place.
     Rebuild(rebuild::Arguments),
+    /// What would have happened: a history with something changed, beside the one that happened.
+    WhatIf(what_if::Arguments),
     /// Proves the log and what is made of it; fails with the first difference.
     Verify(verify::Arguments),
     /// Compares the models: on each tenant's own history, or on a flat table (CSV) without anything else running.
@@ -92,6 +94,7 @@ fn main() -> ExitCode {
             Role::Export(arguments) => export::run(arguments).await,
             Role::Replay(arguments) => replay::run(arguments).await,
             Role::Rebuild(arguments) => rebuild::run(arguments).await,
+            Role::WhatIf(arguments) => what_if::run(arguments).await,
             Role::Verify(arguments) => verify::run(arguments).await,
             Role::Dataset(arguments) => dataset::run(arguments).await,
             Role::Evaluate(arguments) => evaluate::run(*arguments).await,

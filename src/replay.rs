@@ -13,6 +13,7 @@ use schemas::{envelope::StoredEvent, topics};
 use crate::{
     config::{Parts, Settings},
     roles::Failure,
+    what_if,
 };
 
 /// Events of one round.
@@ -37,7 +38,8 @@ pub struct Arguments {
     /// As fast as possible (`max`), or so many times as fast as it was recorded (`1000x`)
     #[arg(long, default_value = "max", value_parser = speed)]
     speed: Speed,
-    /// Where to: `stdout`, a CloudEvent on each line, or `kafka:TOPIC`, which is made if it is not there
+    /// Where to: `stdout`, a CloudEvent on each line; `kafka:TOPIC`, which is made if it is not there; `sandbox:NAME`, through the
+    /// projections into tables of its own (`tenure what-if list`)
     #[arg(long, default_value = "stdout", value_parser = target)]
     into: Target,
 }
@@ -98,6 +100,7 @@ fn speed(text: &str) -> Result<Speed, String> {
 enum Target {
     Stdout,
     Kafka(String),
+    Sandbox(String),
 }
 
 fn target(text: &str) -> Result<Target, String> {
@@ -107,7 +110,13 @@ fn target(text: &str) -> Result<Target, String> {
             "{topic} is the product's own: what is replayed into it would happen again"
         )),
         Some(("kafka", topic)) if is_topic(topic) => Ok(Target::Kafka(topic.to_owned())),
-        _ => Err("a target is `stdout` or `kafka:TOPIC` (letters, digits, `.`, `_` and `-`)".to_owned()),
+        Some(("sandbox", name)) => match what_if::is_name(name) {
+            Ok(()) => Ok(Target::Sandbox(name.to_owned())),
+            Err(error) => Err(error.to_string()),
+        },
+        _ => {
+            Err("a target is `stdout`, `kafka:TOPIC` (letters, digits, `.`, `_` and `-`) or `sandbox:NAME`".to_owned())
+        }
     }
 }
 
@@ -130,6 +139,7 @@ enum Sink {
 impl Sink {
     async fn open(parts: &Parts, target: &Target, replication: i32) -> Result<Self, Failure> {
         Ok(match target {
+            Target::Sandbox(name) => return Err(format!("the sandbox {name} takes a whole history only").into()),
             Target::Stdout => Self::Stdout(BufWriter::new(std::io::stdout()), 0),
             Target::Kafka(topic) => {
                 // One topic, for as long as the process lives.
@@ -190,6 +200,9 @@ impl Sink {
 /// # Errors
 /// When there is nothing in the range, the log cannot be read, or the target does not take it.
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
+    if let Target::Sandbox(name) = &arguments.into {
+        return into_sandbox(&arguments, name).await;
+    }
     let parts = arguments.settings.parts()?;
     let (first, end) = range(&parts, arguments.from, arguments.to).await?;
     let mut sink = Sink::open(&parts, &arguments.into, arguments.settings.kafka_replication).await?;
@@ -222,6 +235,17 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         "{count} events replayed in {seconds:.1} s ({:.0} events/s)",
         count as f64 / seconds.max(1e-9)
     )?;
+    Ok(())
+}
+
+/// A sandbox's tables are made of all that is projected: half of a history would say of people what nobody ever knew of them.
+async fn into_sandbox(arguments: &Arguments, name: &str) -> Result<(), Failure> {
+    let is_partial = arguments.from.is_some() || arguments.to.is_some() || !arguments.kinds.is_empty();
+    if is_partial || arguments.speed != Speed::Max {
+        return Err("a sandbox takes the whole history at once: leave out --from, --to, --kinds and --speed (a past day, as it was or as it was known, is asked for with `asOf` and `knownAt`)".into());
+    }
+    let made = what_if::unchanged(&arguments.settings, arguments.tenant, name).await?;
+    writeln!(std::io::stderr(), "sandbox {name}: {made}")?;
     Ok(())
 }
 

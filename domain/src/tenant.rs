@@ -41,7 +41,9 @@ impl Bands {
         }
     }
 
-    fn are_in_order(&self) -> bool {
+    /// Whether thresholds rise: 0 < medium < high < critical < 1.
+    #[must_use]
+    pub fn are_in_order(&self) -> bool {
         0.0 < self.medium_above
             && self.medium_above < self.high_above
             && self.high_above < self.critical_above

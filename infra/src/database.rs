@@ -1,8 +1,8 @@
 //! Postgres: roles, migrations, and transactions that know their tenants.
 //!
-//! Four roles: whoever `DATABASE_URL` names owns and migrates; `tenure_app` works, owns nothing and is subject to
+//! Five roles: whoever `DATABASE_URL` names owns and migrates; `tenure_app` works, owns nothing and is subject to
 //! row-level security; `tenure_relay` reads the sealed log of all tenants and nothing else; `tenure_fairness`, alone, has the
-//! protected attributes ([`crate::fairness`]).
+//! protected attributes ([`crate::fairness`]); `tenure_what_if` reads, and writes only in sandboxes ([`crate::sandbox`]).
 //!
 //! Every unit of work runs in a task of its own. A request that is dropped half-way therefore never leaves an open
 //! transaction behind: sqlx's `begin` is not cancel-safe (transact-rs/sqlx#4393), and the next borrower of the connection
@@ -36,6 +36,8 @@ pub const RISK_CHANNEL: &str = "tenure_risk";
 const APP_ROLE: &str = "tenure_app";
 const RELAY_ROLE: &str = "tenure_relay";
 const FAIRNESS_ROLE: &str = "tenure_fairness";
+/// Nobody logs in as this one: a transaction of the owner's takes it on.
+pub(crate) const WHAT_IF_ROLE: &str = "tenure_what_if";
 /// Connections of one process for the application's work.
 const APP_CONNECTIONS_MAX: u32 = 24;
 const RELAY_CONNECTIONS_MAX: u32 = 2;
@@ -133,6 +135,17 @@ pub async fn migrate(owner_url: &SecretString, master: &MasterKey) -> Result<(),
             .await
             .doing("create the application's roles")?;
     }
+    let what_if = format!(
+        "do $$ begin
+            perform pg_advisory_xact_lock(7465);
+            if not exists (select from pg_roles where rolname = '{WHAT_IF_ROLE}') then create role {WHAT_IF_ROLE} nologin; end if;
+            if not pg_has_role(current_user, '{WHAT_IF_ROLE}', 'member') then execute format('grant {WHAT_IF_ROLE} to %I', current_user); end if;
+        end $$"
+    );
+    sqlx::raw_sql(AssertSqlSafe(what_if))
+        .execute(&pool)
+        .await
+        .doing("create the role of sandboxes")?;
     sqlx::migrate!("../schemas/migrations")
         .run(&pool)
         .await
@@ -502,7 +515,7 @@ impl Database {
 }
 
 /// `BEGIN` with the tenants named, in one round trip. A tenant's id is a UUID: it cannot carry SQL.
-fn begin_statement(access: Access, tenants: &[TenantId]) -> String {
+pub(crate) fn begin_statement(access: Access, tenants: &[TenantId]) -> String {
     // A batch finds its rows by lists of keys, and its table may have grown a thousandfold since anybody counted its rows. Left to
     // guess, the planner hashes or walks whole tables. `cross join lateral (… offset 0)` in the statements fixes the order, keys
     // first; these settings leave only the index for each key, and keep the plan: look-ups then cost the same at any size.

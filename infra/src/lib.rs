@@ -18,6 +18,7 @@ pub mod parked;
 pub mod read_model;
 pub mod relay;
 pub mod route;
+pub mod sandbox;
 pub mod seal;
 pub mod sealing;
 pub mod teams;

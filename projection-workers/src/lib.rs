@@ -14,6 +14,7 @@ pub mod runner;
 pub mod scorer;
 pub mod teams;
 pub mod version;
+pub mod what_if;
 
 use std::sync::Arc;
 

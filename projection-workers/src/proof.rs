@@ -22,7 +22,7 @@ use schemas::{codec::AnyEvent, envelope::StoredEvent, topics};
 use uuid::Uuid;
 
 use crate::{
-    read_models::ReadModels,
+    read_models::{self, ReadModels},
     runner::{self, BATCH_EVENTS_MAX, Opened, Projection},
     scorer::{FACTORS_MAX, unavailable},
 };
@@ -45,11 +45,11 @@ pub struct Rows {
 /// When the database fails.
 pub async fn rows(database: &Database, keyring: &Keyring, tenant: TenantId) -> Result<Rows, DatabaseError> {
     let tables: Vec<&'static str> = shadow::TABLES.iter().map(|(table, _, _)| *table).collect();
-    let (models, keyring) = (ReadModels::new(database.clone()), keyring.clone());
+    let keyring = keyring.clone();
     database
         .transact_in_shadow(&[tenant], &tables, move |connection| {
             Box::pin(async move {
-                let made = make_again(connection, &models, &keyring, tenant, None).await?;
+                let made = make_again(connection, &keyring, tenant, None).await?;
                 compared(connection, tenant, made).await
             })
         })
@@ -67,7 +67,6 @@ pub(crate) struct Made {
 /// projected.
 pub(crate) async fn make_again(
     connection: &mut Connection,
-    models: &ReadModels,
     keyring: &Keyring,
     tenant: TenantId,
     employee: Option<Uuid>,
@@ -90,7 +89,7 @@ pub(crate) async fn make_again(
         events.retain(is_projected);
         events.sort_unstable_by_key(|event| event.position);
         let opened = open_all(keyring, events).await?;
-        models.apply(connection, &opened).await?;
+        read_models::fold(connection, &opened).await?;
         let events = opened.len();
         return Ok(Made { events, waiting });
     }
@@ -101,7 +100,7 @@ pub(crate) async fn make_again(
         let events: Vec<StoredEvent> = page.into_iter().filter(is_projected).collect();
         let opened = open_all(keyring, events).await?;
         count += opened.len();
-        models.apply(connection, &opened).await?;
+        read_models::fold(connection, &opened).await?;
     }
     Ok(Made { events: count, waiting })
 }

@@ -24,7 +24,7 @@ use infra::{
         timeline::{self, TimelineRow},
         version as version_table,
     },
-    route,
+    route, sandbox,
 };
 use schemas::codec::AnyEvent;
 use uuid::Uuid;
@@ -93,41 +93,10 @@ impl Projection for ReadModels {
     ) -> BoxFuture<'c, Result<(), DatabaseError>> {
         Box::pin(async move {
             self.growth.events.fetch_add(events.len() as u64, Ordering::Relaxed);
-            let mut people = People::load(connection, events).await?;
-            let mut history = Vec::new();
-            let mut readiness_history = Vec::new();
-            let mut timelines = Vec::new();
-            let mut erased = Vec::new();
-            for opened in events {
-                let stream = opened.stored.stream;
-                match &opened.event {
-                    AnyEvent::Employee(event) => {
-                        people.take(opened, event);
-                        timelines.push(timeline_row(opened));
-                        if matches!(event, employee::Event::Erased(_)) {
-                            erased.push((stream.tenant, stream.id));
-                        }
-                    }
-                    AnyEvent::Risk(event) => {
-                        timelines.push(timeline_row(opened));
-                        history.extend(history_row(opened, event));
-                        readiness_history.extend(readiness_row(opened, event));
-                    }
-                    AnyEvent::Tenant(event) => tenant_settings(connection, opened, event).await?,
-                    AnyEvent::Connection(event) => connection_row(connection, opened, event).await?,
-                    AnyEvent::Program(event) => program_row(connection, opened, event).await?,
-                    // Who looked back is in the log, and in no screen of today.
-                    AnyEvent::Access(_) => {}
-                }
-            }
-            people.store(connection, clock::today()).await?;
-            timeline::add(connection, &timelines).await?;
-            risk_table::add_history(connection, &history).await?;
-            readiness::add_history(connection, &readiness_history).await?;
+            let erased = fold(connection, events).await?;
             if !erased.is_empty() {
-                risk_table::clear_history(connection, &erased).await?;
-                readiness::clear_history(connection, &erased).await?;
                 generation::forget_kept(connection).await?;
+                sandbox::forget(connection, &erased).await?;
             }
             Ok(())
         })
@@ -168,6 +137,52 @@ impl Projection for ReadModels {
                 .await
         })
     }
+}
+
+/// Takes events into the tables that their names mean, and into nothing else. Answers who was erased.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) async fn fold(
+    connection: &mut Connection,
+    events: &[Opened],
+) -> Result<Vec<(TenantId, Uuid)>, DatabaseError> {
+    let mut people = People::load(connection, events).await?;
+    let mut history = Vec::new();
+    let mut readiness_history = Vec::new();
+    let mut timelines = Vec::new();
+    let mut erased = Vec::new();
+    for opened in events {
+        let stream = opened.stored.stream;
+        match &opened.event {
+            AnyEvent::Employee(event) => {
+                people.take(opened, event);
+                timelines.push(timeline_row(opened));
+                if matches!(event, employee::Event::Erased(_)) {
+                    erased.push((stream.tenant, stream.id));
+                }
+            }
+            AnyEvent::Risk(event) => {
+                timelines.push(timeline_row(opened));
+                history.extend(history_row(opened, event));
+                readiness_history.extend(readiness_row(opened, event));
+            }
+            AnyEvent::Tenant(event) => tenant_settings(connection, opened, event).await?,
+            AnyEvent::Connection(event) => connection_row(connection, opened, event).await?,
+            AnyEvent::Program(event) => program_row(connection, opened, event).await?,
+            // Who looked back is in the log, and in no screen of today.
+            AnyEvent::Access(_) => {}
+        }
+    }
+    people.store(connection, clock::today()).await?;
+    timeline::add(connection, &timelines).await?;
+    risk_table::add_history(connection, &history).await?;
+    readiness::add_history(connection, &readiness_history).await?;
+    if !erased.is_empty() {
+        risk_table::clear_history(connection, &erased).await?;
+        readiness::clear_history(connection, &erased).await?;
+    }
+    Ok(erased)
 }
 
 /// One person: the row as it was and is, and the versions.

@@ -152,7 +152,6 @@ impl Rebuild<'_> {
         let all = targets.values().copied().max().unwrap_or(0);
         let targets = Arc::new(targets);
         let tenants = self.tenants().await?;
-        let models = ReadModels::new(self.workshop.inside.clone());
         let mut events = 0;
         loop {
             let from = after.clone();
@@ -176,12 +175,12 @@ impl Rebuild<'_> {
                 let mine: Result<Vec<StreamId>, DatabaseError> = mine.iter().map(stream).collect();
                 let (mine, targets, unread) = (mine?, Arc::clone(&targets), Arc::clone(unread));
                 let (database, keyring) = (self.database.clone(), self.keyring.clone());
-                let (inside, models) = (self.workshop.inside.clone(), models.clone());
+                let inside = self.workshop.inside.clone();
                 writing.spawn(async move {
                     let events = whole(&database, mine, &targets).await?;
                     let piece = open(&keyring, events, &unread).await?;
                     let count = piece.events.len() as u64;
-                    write(inside, models, piece).await?;
+                    write(inside, piece).await?;
                     Ok::<u64, DatabaseError>(count)
                 });
             }
@@ -257,7 +256,6 @@ impl Rebuild<'_> {
             let (from, upto) = due.get(&partition)?;
             (*from < event.position && event.position <= *upto).then_some(partition)
         };
-        let models = ReadModels::new(self.workshop.inside.clone());
         let (mut after, mut events) = (first, 0);
         let mut page = self.page(after, last).await?;
         while let Some(end) = page.last().map(|event| event.position) {
@@ -280,8 +278,8 @@ impl Rebuild<'_> {
                 let mine = by_worker.remove(&worker).unwrap_or_default();
                 let piece = open(&self.keyring, mine, unread).await?;
                 events += piece.events.len() as u64;
-                let (inside, models) = (self.workshop.inside.clone(), models.clone());
-                writing.spawn(write(inside, models, Piece { progress, ..piece }));
+                let inside = self.workshop.inside.clone();
+                writing.spawn(write(inside, Piece { progress, ..piece }));
             }
             after = end;
             page = self.page(after, last).await?; // read while the one before is written
@@ -366,16 +364,16 @@ async fn open(keyring: &Keyring, events: Vec<StoredEvent>, unread: &Mutex<Unread
 }
 
 /// One transaction: rows, how far they are, and what is missing in them.
-async fn write(inside: Database, models: ReadModels, piece: Piece) -> Result<(), DatabaseError> {
+async fn write(inside: Database, piece: Piece) -> Result<(), DatabaseError> {
     let tenants = event_log::tenants_of(piece.events.iter().map(|opened| opened.stored.stream.tenant));
     let piece = Arc::new(piece);
     let mut tries = 0;
     loop {
-        let (models, piece) = (models.clone(), Arc::clone(&piece));
+        let piece = Arc::clone(&piece);
         let written = inside
             .transact(Access::Write, &tenants, move |connection| {
                 Box::pin(async move {
-                    models.apply(connection, &piece.events).await?;
+                    read_models::fold(connection, &piece.events).await?;
                     if !piece.unread.is_empty() {
                         generation::skipped(connection, &piece.unread).await?;
                     }
@@ -420,14 +418,14 @@ pub async fn in_place(
     };
     let mut tries = 0;
     loop {
-        let (models, keyring, shadowed) = (ReadModels::new(database.clone()), keyring.clone(), tables.clone());
+        let (keyring, shadowed) = (keyring.clone(), tables.clone());
         let made = database
             .transact_in_place(&[tenant], &tables, move |connection| {
                 Box::pin(async move {
                     if let Some(employee) = employee {
                         read_models::count_live(connection, (tenant, employee), -1).await?;
                     }
-                    let rows = proof::make_again(connection, &models, &keyring, tenant, employee).await?;
+                    let rows = proof::make_again(connection, &keyring, tenant, employee).await?;
                     let stays = |id: &&Uuid| employee.is_none_or(|employee| employee == **id);
                     for waiting in rows.waiting.iter().filter(stays) {
                         read_models::count_live(connection, (tenant, *waiting), 1).await?; // whose row stays

@@ -89,7 +89,7 @@ fn is_swept(last: Option<&(Date, Owned)>, today: Date, owned: &Owned) -> bool {
 }
 
 /// A model and the bands to sort its probabilities into, and the models of the career programs.
-struct Scoring {
+pub(crate) struct Scoring {
     /// The version that the settings name; the artifact is another one where that does not read.
     asked: Option<String>,
     artifact: Arc<Artifact>,
@@ -102,6 +102,22 @@ struct Scoring {
     /// Those that people are scored for, and with what, as the settings name them; `ready` are those whose model reads.
     wanted: Vec<Wanted>,
     ready: Vec<Ready>,
+}
+
+impl Scoring {
+    /// What somebody would have been scored with: nothing runs beside it.
+    pub(crate) const fn of(artifact: Arc<Artifact>, bands: Bands, ready: Vec<Ready>) -> Self {
+        Self {
+            asked: None,
+            artifact,
+            challenger_asked: None,
+            challenger: None,
+            bands,
+            has_programs: false,
+            wanted: Vec::new(),
+            ready,
+        }
+    }
 }
 
 /// A career program that has a model, and what it is scored with.
@@ -124,16 +140,16 @@ pub struct Ready {
 
 /// What the scorer remembers of a person, sealed with the person's key.
 #[derive(Clone, Serialize, Deserialize)]
-struct Memory {
+pub(crate) struct Memory {
     /// The set of feature definitions that `features` was folded by.
     #[serde(default)]
     set: u32,
-    features: FeatureState,
+    pub features: FeatureState,
     /// The last score that was sent to history.
-    told: Option<Assessment>,
+    pub told: Option<Assessment>,
     /// The same, by program.
     #[serde(default)]
-    told_readiness: BTreeMap<ProgramId, Readiness>,
+    pub told_readiness: BTreeMap<ProgramId, Readiness>,
 }
 
 impl Default for Memory {
@@ -229,7 +245,7 @@ impl Scorer {
 
 /// A model of the registry; nothing (and an error in the log) if it is not there, does not read, or does not answer what it is
 /// asked: a program may have become another one while its model was trained.
-async fn stored(
+pub(crate) async fn stored(
     connection: &mut Connection,
     tenant: TenantId,
     version: &str,
@@ -621,15 +637,15 @@ pub(crate) fn unavailable(error: SealingError) -> DatabaseError {
 
 /// Whom a score is about, and up to where the log was read for it.
 #[derive(Clone, Copy)]
-struct Who<'k> {
-    tenant: TenantId,
-    employee: Uuid,
-    position: i64,
-    key: Option<&'k SubjectKey>,
+pub(crate) struct Who<'k> {
+    pub tenant: TenantId,
+    pub employee: Uuid,
+    pub position: i64,
+    pub key: Option<&'k SubjectKey>,
 }
 
 /// What has to be remembered of a score to tell whether the next is news.
-fn without_factors(score: &Personal<Score>) -> Personal<Score> {
+pub(crate) fn without_factors(score: &Personal<Score>) -> Personal<Score> {
     let probability = score.open().map(|score| score.probability);
     probability.map_or(Personal::Unreadable, |probability| {
         Personal::Open(Score {
@@ -682,22 +698,29 @@ fn shadow_row(
 
 /// Everything that one transaction writes.
 #[derive(Default)]
-struct Round {
+pub(crate) struct Round {
     memories: Vec<FeatureStateRow>,
-    risks: Vec<RiskRow>,
+    pub risks: Vec<RiskRow>,
     /// Whose readiness is what `readiness` says, and nothing else.
     candidates: Vec<(TenantId, Uuid)>,
-    readiness: Vec<ReadinessRow>,
+    pub readiness: Vec<ReadinessRow>,
     shadows: Vec<ShadowRow>,
     /// No longer scored: gone, on notice, objecting.
     unscored: Vec<(TenantId, Uuid)>,
     forget: Vec<(TenantId, Uuid)>,
     /// News for history: the command's id, its stream, the command, what it is part of.
-    news: Vec<(CommandId, StreamId, AnyCommand, Uuid)>,
+    pub news: Vec<(CommandId, StreamId, AnyCommand, Uuid)>,
 }
 
 impl Round {
-    fn score(&mut self, scoring: &Scoring, who: &Who<'_>, memory: &mut Memory, at: Timestamp, correlation: Uuid) {
+    pub(crate) fn score(
+        &mut self,
+        scoring: &Scoring,
+        who: &Who<'_>,
+        memory: &mut Memory,
+        at: Timestamp,
+        correlation: Uuid,
+    ) {
         let started = Instant::now();
         let on: Date = at.date_naive();
         if scoring.has_programs {

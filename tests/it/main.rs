@@ -15,3 +15,4 @@ mod rebuild;
 mod replay;
 mod stories;
 mod verify;
+mod what_if;

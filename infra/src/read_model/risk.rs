@@ -378,3 +378,15 @@ pub async fn remove_shadows(connection: &mut Connection, employees: &[(TenantId,
         .doing("remove shadow scores")
         .map(drop)
 }
+
+/// When somebody of a tenant was last scored.
+///
+/// # Errors
+/// When the database fails.
+pub async fn last_scored(connection: &mut Connection, tenant: TenantId) -> Result<Option<Timestamp>, DatabaseError> {
+    sqlx::query_scalar("select max(scored_at) from risk where tenant = $1")
+        .bind(Uuid::from(tenant))
+        .fetch_one(connection)
+        .await
+        .doing("find the last score")
+}

@@ -56,8 +56,9 @@ const RULES: &[(&str, &str)] = &[
     (
         "runs with its owner's rights",
         "select oid::regprocedure::text from pg_proc where pronamespace in ('public'::regnamespace, 'fairness'::regnamespace) and prosecdef
-            -- They take no name and answer nothing.
-            and oid::regprocedure::text not in ('tenure_prepare_log(bigint)', 'tenure_refresh_statistics()', 'tenure_forget_kept_generation()')",
+            -- They take no name and answer nothing; the last takes rows out of sandboxes of a tenant that the caller works for.
+            and oid::regprocedure::text not in ('tenure_prepare_log(bigint)', 'tenure_refresh_statistics()', 'tenure_forget_kept_generation()',
+                'tenure_forget_in_sandboxes(uuid,uuid[])')",
     ),
     (
         "may be run by everyone though it runs with its owner's rights",
@@ -70,14 +71,14 @@ const RULES: &[(&str, &str)] = &[
     ),
     (
         "is a role that is more powerful than the application may be",
-        "select rolname from pg_roles where rolname in ('tenure_app', 'tenure_relay', 'tenure_fairness')
+        "select rolname from pg_roles where rolname in ('tenure_app', 'tenure_relay', 'tenure_fairness', 'tenure_what_if')
             and (rolsuper or rolbypassrls or rolcreaterole or rolcreatedb or rolreplication
                  or exists (select from pg_auth_members m where m.member = pg_roles.oid))",
     ),
     (
         "belongs to a role of the application",
         "select pg_describe_object(classid, objid, objsubid) from pg_shdepend
-          where refclassid = 'pg_authid'::regclass and refobjid in (select oid from pg_roles where rolname in ('tenure_app', 'tenure_relay', 'tenure_fairness'))
+          where refclassid = 'pg_authid'::regclass and refobjid in (select oid from pg_roles where rolname in ('tenure_app', 'tenure_relay', 'tenure_fairness', 'tenure_what_if'))
             and deptype = 'o' and dbid in (0, (select oid from pg_database where datname = current_database()))",
     ),
     (
@@ -99,6 +100,16 @@ const RULES: &[(&str, &str)] = &[
           where a.grantee = 'tenure_relay'::regrole and (c.relname, a.privilege_type) not in
                 (('event', 'SELECT'), ('log_head', 'SELECT'), ('relay_checkpoint', 'SELECT'), ('relay_checkpoint', 'UPDATE'),
                  ('log_seal', 'SELECT'), ('log_seal', 'INSERT'))",
+    ),
+    (
+        "may be changed from inside a sandbox",
+        "select c.relname || ' ' || a.privilege_type from pg_class c, aclexplode(c.relacl) a
+          where a.grantee = 'tenure_what_if'::regrole and c.relnamespace in ('public'::regnamespace, 'fairness'::regnamespace) and a.privilege_type <> 'SELECT'
+         union all
+         select c.relname || ' is none of its business' from pg_class c, aclexplode(c.relacl) a
+          where a.grantee = 'tenure_what_if'::regrole and c.relname in ('tenant_key', 'subject_key', 'outbox', 'stream', 'log_head', 'sandbox')
+         union all
+         select p.oid::regprocedure::text from pg_proc p, aclexplode(p.proacl) a where a.grantee = 'tenure_what_if'::regrole",
     ),
     (
         "is in the fairness store, and open to another role than the store's",
