@@ -21,7 +21,7 @@ grant select on sandbox to tenure_app;
 -- What runs inside a sandbox may read history, and what it is compared with; it may write only what its sandbox grants it. (The role
 -- is made before migrations run, like the others.)
 grant usage on schema public to tenure_what_if;
-grant select on event, consumer_checkpoint, parked, model_version, employee, employee_version, department_stats, team_stats,
+grant select on event, consumer_checkpoint, parked, model_version, model_report, employee, employee_version, department_stats, team_stats,
     timeline_entry, risk, risk_history, readiness, readiness_history, program, tenant_settings, connection to tenure_what_if;
 
 -- Nobody's rows are to outlive an erasure in a sandbox. Runs as the owner, because the application has no right to sandboxes; it takes

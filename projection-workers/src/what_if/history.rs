@@ -131,8 +131,11 @@ impl History {
         Ok(())
     }
 
-    /// Whether an event is projected, and so part of what happened.
+    /// Whether an event is projected, and so part of what happened. Who asked for history is no part of it.
     pub fn holds(&self, event: &StoredEvent) -> bool {
+        if event.stream.kind == Kind::Access {
+            return false;
+        }
         let partition = topics::partition(topics::key(&event.stream).as_bytes(), self.partitions);
         self.positions.get(&partition).is_some_and(|at| event.position <= *at)
             && !self.is_waiting.contains(&event.stream.id)
