@@ -74,6 +74,35 @@ $function$
 ;
 grant execute on function risk_at(uuid,uuid,date,timestamp with time zone) to public;
 
+CREATE OR REPLACE FUNCTION public.tenure_forget_in_sandboxes(of_tenant uuid, of_employees uuid[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    place record;
+begin
+    perform pg_advisory_xact_lock_shared(7469);
+    if not coalesce(of_tenant = any (app_tenants()), false) then
+        raise exception 'this transaction does not work for tenant %', of_tenant;
+    end if;
+    for place in
+        select s.schema_name, c.relname, a.attname
+          from sandbox s
+          join pg_namespace n on n.nspname = s.schema_name
+          join pg_class c on c.relnamespace = n.oid and c.relkind = 'r'
+          join pg_attribute a on a.attrelid = c.oid and not a.attisdropped
+               and a.attname = case c.relname when 'employee' then 'id' else 'employee' end
+         where s.tenant = of_tenant
+         order by 1, 2
+    loop
+        execute format('delete from %I.%I where %I = any ($1)', place.schema_name, place.relname, place.attname) using of_employees;
+    end loop;
+end $function$
+;
+grant execute on function tenure_forget_in_sandboxes(uuid,uuid[]) to tenure_app;
+
 CREATE OR REPLACE FUNCTION public.tenure_forget_kept_generation()
  RETURNS void
  LANGUAGE plpgsql
@@ -210,6 +239,7 @@ alter table connection enable row level security;
 alter table connection force row level security;
 create policy own_tenant on connection for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
 grant delete, insert, select, update on connection to tenure_app;
+grant select on connection to tenure_what_if;
 
 create table connection_route (
     connection uuid not null,
@@ -234,6 +264,7 @@ create table consumer_checkpoint (
 );
 grant insert, select, update on consumer_checkpoint to tenure_app;
 grant insert, select, update on consumer_checkpoint to tenure_fairness;
+grant select on consumer_checkpoint to tenure_what_if;
 
 create table department_stats (
     tenant uuid not null,
@@ -248,6 +279,7 @@ alter table department_stats enable row level security;
 alter table department_stats force row level security;
 create policy own_tenant on department_stats for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
 grant delete, insert, select, update on department_stats to tenure_app;
+grant select on department_stats to tenure_what_if;
 
 create table employee (
     tenant uuid not null,
@@ -283,6 +315,7 @@ alter table employee enable row level security;
 alter table employee force row level security;
 create policy own_tenant on employee for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
 grant delete, insert, select, update on employee to tenure_app;
+grant select on employee to tenure_what_if;
 
 create table employee_version (
     tenant uuid not null,
@@ -315,6 +348,7 @@ alter table employee_version enable row level security;
 alter table employee_version force row level security;
 create policy own_tenant on employee_version for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
 grant delete, insert, select, update on employee_version to tenure_app;
+grant select on employee_version to tenure_what_if;
 
 create table event (
     "position" bigint not null,
@@ -344,6 +378,7 @@ CREATE TRIGGER event_is_append_only BEFORE DELETE OR UPDATE ON public.event FOR 
 CREATE TRIGGER event_is_not_truncated BEFORE TRUNCATE ON public.event FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 grant insert, select on event to tenure_app;
 grant select on event to tenure_relay;
+grant select on event to tenure_what_if;
 
 create table event_from_0 partition of event FOR VALUES FROM ('0') TO ('10000000');
 alter table event_from_0 enable row level security;
@@ -416,6 +451,7 @@ alter table model_report enable row level security;
 alter table model_report force row level security;
 create policy own_tenant on model_report for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
 grant insert, select, update on model_report to tenure_app;
+grant select on model_report to tenure_what_if;
 
 create table model_version (
     tenant uuid not null,
@@ -429,6 +465,7 @@ alter table model_version enable row level security;
 alter table model_version force row level security;
 create policy own_tenant on model_version for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
 grant insert, select on model_version to tenure_app;
+grant select on model_version to tenure_what_if;
 
 create table outbox (
     id uuid not null,
@@ -471,6 +508,7 @@ alter table parked force row level security;
 create policy own_tenant on parked for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
 grant delete, insert, select, update on parked to tenure_app;
 grant delete, insert, select, update on parked to tenure_fairness;
+grant select on parked to tenure_what_if;
 
 create table program (
     tenant uuid not null,
@@ -488,6 +526,7 @@ alter table program enable row level security;
 alter table program force row level security;
 create policy own_tenant on program for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
 grant delete, insert, select, update on program to tenure_app;
+grant select on program to tenure_what_if;
 
 create table readiness (
     tenant uuid not null,
@@ -508,6 +547,7 @@ alter table readiness enable row level security;
 alter table readiness force row level security;
 create policy own_tenant on readiness for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
 grant delete, insert, select, update on readiness to tenure_app;
+grant select on readiness to tenure_what_if;
 
 create table readiness_history (
     tenant uuid not null,
@@ -526,6 +566,7 @@ alter table readiness_history enable row level security;
 alter table readiness_history force row level security;
 create policy own_tenant on readiness_history for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
 grant delete, insert, select, update on readiness_history to tenure_app;
+grant select on readiness_history to tenure_what_if;
 
 create table relay_checkpoint (
     only_row boolean not null default true,
@@ -556,6 +597,7 @@ alter table risk enable row level security;
 alter table risk force row level security;
 create policy own_tenant on risk for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
 grant delete, insert, select, update on risk to tenure_app;
+grant select on risk to tenure_what_if;
 
 create table risk_history (
     tenant uuid not null,
@@ -578,6 +620,24 @@ alter table risk_history enable row level security;
 alter table risk_history force row level security;
 create policy own_tenant on risk_history for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
 grant delete, insert, select, update on risk_history to tenure_app;
+grant select on risk_history to tenure_what_if;
+
+create table sandbox (
+    tenant uuid not null,
+    name text not null,
+    schema_name text not null,
+    title text not null,
+    script text not null,
+    created_at timestamp with time zone not null default now(),
+    "position" bigint not null,
+    events bigint not null,
+    difference jsonb not null,
+    constraint sandbox_pkey PRIMARY KEY (tenant, name)
+);
+alter table sandbox enable row level security;
+alter table sandbox force row level security;
+create policy own_tenant on sandbox for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant select on sandbox to tenure_app;
 
 create table shadow_score (
     tenant uuid not null,
@@ -684,6 +744,7 @@ alter table team_stats enable row level security;
 alter table team_stats force row level security;
 create policy own_tenant on team_stats for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
 grant delete, insert, select, update on team_stats to tenure_app;
+grant select on team_stats to tenure_what_if;
 
 create table team_told (
     tenant uuid not null,
@@ -736,6 +797,7 @@ alter table tenant_settings enable row level security;
 alter table tenant_settings force row level security;
 create policy own_tenant on tenant_settings for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
 grant delete, insert, select, update on tenant_settings to tenure_app;
+grant select on tenant_settings to tenure_what_if;
 
 create table timeline_entry (
     tenant uuid not null,
@@ -756,6 +818,7 @@ alter table timeline_entry enable row level security;
 alter table timeline_entry force row level security;
 create policy own_tenant on timeline_entry for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
 grant delete, insert, select, update on timeline_entry to tenure_app;
+grant select on timeline_entry to tenure_what_if;
 
 create table fairness.attributes (
     tenant uuid not null,

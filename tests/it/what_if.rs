@@ -251,7 +251,7 @@ fn bad_input(data: &Path, somebody: &str) {
         ),
         (
             "title: x\nfrom: 2025-01-01\nchanges:\n  - model: {version: none-such}\n",
-            "line 4, column 23 of the script: the model none-such is not in the registry; there are",
+            "line 4, column 22 of the script: the model none-such is not in the registry; there are",
         ),
         (
             "title: x\nfrom: 2025-01-01\nchanges:\n  - bands: {medium-above: 0.5}\n",

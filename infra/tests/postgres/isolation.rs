@@ -67,6 +67,9 @@ fn a_broken_rule_turns_the_check_red() {
             "grant usage on schema fairness to public",
             "grant tenure_fairness to tenure_app",
             "grant select on risk to tenure_fairness",
+            "grant update on employee to tenure_what_if",
+            "grant select on subject_key to tenure_what_if",
+            "grant execute on function tenure_forget_kept_generation() to tenure_what_if",
         ] {
             let mut transaction = world.owner.begin().await.expect("a transaction");
             execute(&mut transaction, broken).await.expect(broken);

@@ -12,5 +12,6 @@ mod event_log;
 mod isolation;
 mod keys;
 mod queues;
+mod sandboxes;
 mod schema;
 mod server;

@@ -224,7 +224,8 @@ fn unknown_model(version: &Spanned<String>, why: &str) -> ScriptError {
 async fn versions(connection: &mut Connection, tenant: TenantId, prior: &str) -> Result<String, DatabaseError> {
     let listed = model_registry::list(connection, tenant).await?;
     let versions = listed.into_iter().map(|model| model.version).chain([prior.to_owned()]);
-    Ok(versions.collect::<Vec<_>>().join(", "))
+    let versions: BTreeSet<String> = versions.collect();
+    Ok(versions.into_iter().collect::<Vec<_>>().join(", "))
 }
 
 fn model_of(said: &Event) -> Option<&str> {

@@ -297,25 +297,25 @@ mod tests {
             (
                 "  - raise: {who: {everybody: true}, on: 2026-02-30, percent: 5}",
                 4,
-                42,
+                41,
                 "",
             ),
             (
                 "  - raise: {who: {everybody: true}, on: 2026-02-01, percent: 5}",
                 4,
-                42,
+                41,
                 "before the fork",
             ),
             (
                 "  - raise: {who: {everybody: true}, on: 2027-02-01, percent: 5}",
                 4,
-                42,
+                41,
                 "has not come yet",
             ),
             (
                 "  - raise: {who: {}, on: 2026-03-01, percent: 5}",
                 4,
-                19,
+                18,
                 "say who is meant",
             ),
             (
@@ -336,7 +336,7 @@ mod tests {
                 13,
                 "follows by itself",
             ),
-            ("  - stay: {who: {employees: [nobody]}}", 4, 32, ""),
+            ("  - stay: {who: {employees: [nobody]}}", 4, 30, ""),
         ] {
             let error = parse(&format!("{head}{changes}\n")).expect_err(changes);
             assert!(
