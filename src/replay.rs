@@ -1,13 +1,18 @@
 //! `tenure replay`: the history again, in order, for any consumer.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     io::{BufWriter, Write},
     time::{Duration, Instant},
 };
 
 use domain::{Date, Timestamp, id::TenantId};
-use infra::{broker::Outgoing, database::Access, event_log, read_model::query};
+use infra::{
+    broker::{Outgoing, Unconfirmed},
+    database::Access,
+    event_log,
+    read_model::query,
+};
 use schemas::{envelope::StoredEvent, topics};
 
 use crate::{
@@ -18,6 +23,8 @@ use crate::{
 
 /// Events of one round.
 const ROUND_EVENTS_MAX: i64 = 2_000;
+/// Rounds that a broker is storing while the next one is read.
+const ROUNDS_UNDER_WAY_MAX: usize = 8;
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Arguments {
@@ -133,6 +140,7 @@ enum Sink {
         topic: &'static str,
         partitions: i32,
         sent: BTreeMap<i32, i64>,
+        under_way: VecDeque<Unconfirmed>,
     },
 }
 
@@ -152,6 +160,7 @@ impl Sink {
                     topic,
                     partitions: parts.bulk.partitions(topic).await?,
                     sent: BTreeMap::new(),
+                    under_way: VecDeque::new(),
                 }
             }
         })
@@ -176,6 +185,7 @@ impl Sink {
                 topic,
                 partitions,
                 sent,
+                under_way,
             } => {
                 let record = |event: &&StoredEvent| {
                     let key = topics::key(&event.stream);
@@ -187,11 +197,28 @@ impl Sink {
                         value: event.write(before),
                     }
                 };
-                let records = events.iter().map(record).collect();
-                parts.bulk.send_all(records).await?;
+                let records: Vec<Outgoing> = events.iter().map(record).collect();
+                under_way.push_back(parts.bulk.hand_over(&records).await?);
+                if under_way.len() > ROUNDS_UNDER_WAY_MAX
+                    && let Some(first) = under_way.pop_front()
+                {
+                    first.confirmed().await?;
+                }
             }
         }
         Ok(true)
+    }
+}
+
+impl Sink {
+    /// All that was written is where it was to go.
+    async fn finish(self) -> Result<(), Failure> {
+        if let Self::Kafka { under_way, .. } = self {
+            for round in under_way {
+                round.confirmed().await?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -207,12 +234,14 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let (first, end) = range(&parts, arguments.from, arguments.to).await?;
     let mut sink = Sink::open(&parts, &arguments.into, arguments.settings.kafka_replication).await?;
     let mut pace = Pace::new(arguments.speed);
-    let (began, mut count, mut position) = (Instant::now(), 0_usize, first - 1);
-    while position + 1 < end {
-        let limit = ROUND_EVENTS_MAX.min(end - 1 - position);
-        let events = page(&parts, arguments.tenant, position, limit).await?;
-        let Some(last) = events.last() else { break };
-        position = last.position;
+    let (began, mut count) = (Instant::now(), 0_usize);
+    let read = |after: i64| {
+        let (parts, tenant) = (parts.clone(), arguments.tenant);
+        tokio::spawn(async move { page(&parts, tenant, after, ROUND_EVENTS_MAX.min(end - 1 - after)).await })
+    };
+    let mut events = read(first - 1).await??;
+    while let Some(position) = events.last().map(|event| event.position) {
+        let next = (position + 1 < end).then(|| read(position)); // while this one is written
         let wanted = |event: &&StoredEvent| {
             event.position < end
                 && (arguments.kinds.is_empty() || arguments.kinds.iter().any(|kind| is_of(event, kind)))
@@ -225,7 +254,12 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
                 return Ok(()); // whoever read it has seen enough
             }
         }
+        events = match next {
+            Some(next) => next.await??,
+            None => Vec::new(),
+        };
     }
+    sink.finish().await?;
     if count == 0 {
         return Err("no event in that range is of the tenant and the kinds that are asked for".into());
     }

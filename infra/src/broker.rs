@@ -239,6 +239,37 @@ impl Pace {
     };
 }
 
+/// Records that were handed over.
+pub struct Unconfirmed {
+    deliveries: Vec<DeliveryFuture>,
+    give_up: Duration,
+}
+
+impl Unconfirmed {
+    /// All of them are durable when this answers well.
+    ///
+    /// # Errors
+    /// When any of them was not confirmed.
+    pub async fn confirmed(self) -> Result<(), BrokerError> {
+        let all = async {
+            for delivery in self.deliveries {
+                match delivery.await {
+                    Ok(Ok(_)) => {}
+                    Ok(Err((cause, _))) => {
+                        let doing = "store a record";
+                        return Err(BrokerError::Failed { doing, cause });
+                    }
+                    Err(_) => return Err(BrokerError::Unconfirmed),
+                }
+            }
+            Ok(())
+        };
+        tokio::time::timeout(self.give_up, all)
+            .await
+            .unwrap_or(Err(BrokerError::Unconfirmed))
+    }
+}
+
 /// An idempotent producer: acks=all, order kept per partition. Cheap to clone.
 #[derive(Clone)]
 pub struct Producer {
@@ -305,30 +336,26 @@ impl Producer {
     /// # Errors
     /// As [`Self::send`], when any of them was not confirmed.
     pub async fn send_all(&self, records: Vec<Outgoing>) -> Result<(), BrokerError> {
-        tokio::time::timeout(self.give_up, self.deliver(records))
+        let sent = async { self.hand_over(&records).await?.confirmed().await };
+        tokio::time::timeout(self.give_up, sent)
             .await
             .unwrap_or(Err(BrokerError::Unconfirmed))
     }
 
-    async fn deliver(&self, records: Vec<Outgoing>) -> Result<(), BrokerError> {
-        let mut unconfirmed = Vec::with_capacity(records.len());
-        for record in &records {
+    /// Hands records over in order, so that more can follow while the broker stores them.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn hand_over(&self, records: &[Outgoing]) -> Result<Unconfirmed, BrokerError> {
+        let mut deliveries = Vec::with_capacity(records.len());
+        for record in records {
             let partition = topics::partition(record.key.as_bytes(), self.partitions(record.topic).await?);
-            unconfirmed.push(self.enqueue(record, partition).await?);
+            deliveries.push(self.enqueue(record, partition).await?);
         }
-        for delivery in unconfirmed {
-            match delivery.await {
-                Ok(Ok(_)) => {}
-                Ok(Err((cause, _))) => {
-                    return Err(BrokerError::Failed {
-                        doing: "store a record",
-                        cause,
-                    });
-                }
-                Err(_) => return Err(BrokerError::Unconfirmed),
-            }
-        }
-        Ok(())
+        Ok(Unconfirmed {
+            deliveries,
+            give_up: self.give_up,
+        })
     }
 
     /// Hands a record to the library. A full queue is back-pressure: wait, do not drop.
