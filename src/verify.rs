@@ -47,6 +47,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         writeln!(out, "tenant {tenant}")?;
         writeln!(out, "  {}", registry(&parts, tenant).await?)?;
         writeln!(out, "  {}", rows(&parts, tenant).await?)?;
+        writeln!(out, "  {}", memories(&parts, tenant).await?)?;
         let scores = proof::scores(
             &parts.database,
             &parts.keyring,
@@ -168,6 +169,17 @@ async fn registry(parts: &Parts, tenant: TenantId) -> Result<String, Failure> {
         return Err(format!("{astray} streams are not at the revision of their last event").into());
     }
     Ok("every event is registered under its id, every stream is at its last revision".to_owned())
+}
+
+async fn memories(parts: &Parts, tenant: TenantId) -> Result<String, Failure> {
+    let memories = proof::memories(&parts.database, &parts.keyring, tenant).await?;
+    if let Some((what, employee)) = memories.difference {
+        return Err(format!("what is remembered of {employee} ({what}) is not what the log says").into());
+    }
+    Ok(format!(
+        "what is remembered equals a fold too: teams and exits of {} people, inputs of scores of {}",
+        memories.teams, memories.inputs
+    ))
 }
 
 async fn rows(parts: &Parts, tenant: TenantId) -> Result<String, Failure> {

@@ -515,6 +515,18 @@ impl Database {
 }
 
 /// `BEGIN` with the tenants named, in one round trip. A tenant's id is a UUID: it cannot carry SQL.
+/// Lets a transaction that has not read anything yet see everything as it is at one moment.
+///
+/// # Errors
+/// When it has read already, or the database fails.
+pub async fn one_snapshot(connection: &mut Connection) -> Result<(), DatabaseError> {
+    sqlx::raw_sql("set transaction isolation level repeatable read")
+        .execute(connection)
+        .await
+        .doing("look at one moment")
+        .map(drop)
+}
+
 pub(crate) fn begin_statement(access: Access, tenants: &[TenantId]) -> String {
     // A batch finds its rows by lists of keys, and its table may have grown a thousandfold since anybody counted its rows. Left to
     // guess, the planner hashes or walks whole tables. `cross join lateral (… offset 0)` in the statements fixes the order, keys

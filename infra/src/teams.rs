@@ -1,5 +1,7 @@
 //! The tables of the projection `teams`: who reported to whom, who left, and who has been told of it.
 
+use std::collections::HashMap;
+
 use domain::{Date, Timestamp, employee::Relation, id::TenantId};
 use uuid::Uuid;
 
@@ -92,6 +94,55 @@ pub async fn load(connection: &mut Connection, people: &[(TenantId, Uuid)]) -> R
     .fetch_all(connection)
     .await
     .doing("load what is known of teams")
+}
+
+/// The memberships and exits of people that others are told by, as they are stored, in order of time.
+///
+/// # Errors
+/// When the database fails, or a stored word is none of ours.
+pub async fn of(
+    connection: &mut Connection,
+    tenant: TenantId,
+    people: &[(TenantId, Uuid)],
+) -> Result<HashMap<Uuid, (Vec<Membership>, Vec<Exit>)>, DatabaseError> {
+    let (_, ids) = keys(people);
+    let mut of: HashMap<Uuid, (Vec<Membership>, Vec<Exit>)> = HashMap::new();
+    let memberships: Vec<(Uuid, Uuid, Date, Date, bool)> = sqlx::query_as(
+        "select employee, team, from_on, to_on, backfill from team_membership where tenant = $1 and employee = any ($2) order by employee, from_on",
+    )
+    .bind(Uuid::from(tenant))
+    .bind(&ids)
+    .fetch_all(&mut *connection)
+    .await
+    .doing("read who worked for whom")?;
+    for (employee, team, from_on, to_on, backfill) in memberships {
+        let membership = Membership {
+            team,
+            from_on,
+            to_on,
+            backfill,
+        };
+        of.entry(employee).or_default().0.push(membership);
+    }
+    let exits: Vec<(Uuid, Date, String, Uuid, bool)> = sqlx::query_as(
+        "select employee, exit_on, relation, team, backfill from team_exit where tenant = $1 and employee = any ($2) order by employee, exit_on",
+    )
+    .bind(Uuid::from(tenant))
+    .bind(&ids)
+    .fetch_all(connection)
+    .await
+    .doing("read who left")?;
+    for (employee, exit_on, relation, team, backfill) in exits {
+        let relation = Relation::from_name(&relation).ok_or(DatabaseError::Corrupt("relation of colleagues"))?;
+        let exit = Exit {
+            exit_on,
+            relation,
+            team,
+            backfill,
+        };
+        of.entry(employee).or_default().1.push(exit);
+    }
+    Ok(of)
 }
 
 /// Stores what is known of people.

@@ -592,7 +592,7 @@ fn wanted(programs: &[ProgramRow]) -> Vec<Wanted> {
 
 /// A sealed memory, opened; nothing if its key is gone. One that was folded by other definitions is folded again from the log,
 /// as far as it had come.
-async fn recall(
+pub(crate) async fn recall(
     connection: &mut Connection,
     keys: &HashMap<(TenantId, Uuid), SubjectKey>,
     row: &FeatureStateRow,

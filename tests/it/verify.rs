@@ -187,5 +187,51 @@ async fn what_was_changed_behind_the_products_back_is_found() {
         );
     }
     eprintln!("verify: changed rows of {places:?} were all found");
+
+    // In what projections remember.
+    for (table, change, what) in [
+        (
+            "team_membership",
+            "update team_membership set to_on = to_on + 1 where ctid = ROW",
+            "teams and exits",
+        ),
+        (
+            "team_membership",
+            "delete from team_membership where ctid = ROW",
+            "teams and exits",
+        ),
+        (
+            "team_exit",
+            "update team_exit set exit_on = exit_on + 1 where ctid = ROW",
+            "teams and exits",
+        ),
+        (
+            "team_person",
+            "update team_person set facts = '{}' where ctid = ROW",
+            "teams and exits",
+        ),
+        (
+            "team_person",
+            "delete from team_person where ctid = ROW",
+            "teams and exits",
+        ),
+        (
+            "feature_state",
+            "delete from feature_state where ctid = ROW",
+            "inputs of scores",
+        ),
+    ] {
+        let change = change.replace("ROW", &format!("(select ctid from {table} order by random() limit 1)"));
+        tamper(
+            &data.0,
+            &format!("drop table if exists kept_rows; create table kept_rows as select * from {table}; {change}"),
+        );
+        let told = verify(&data.0).expect_err(&change);
+        assert!(told.contains(what), "{change}: {told}");
+        tamper(
+            &data.0,
+            &format!("delete from {table}; insert into {table} select * from kept_rows"),
+        );
+    }
     verify(&data.0).expect("everything put back");
 }
