@@ -5,8 +5,8 @@ use std::{io::Write, process::ExitCode};
 use clap::{Parser, Subcommand};
 use infra::telemetry::{self, LogFormat};
 use tenure::{
-    config::Settings, dataset, evaluate, explain, export, parked, rebuild, replay, report, roles, synth, train, up,
-    verify,
+    config::Settings, dataset, evaluate, explain, export, log, parked, rebuild, replay, report, roles, synth, train,
+    up, verify,
 };
 
 /// Event-sourced people intelligence.
@@ -60,6 +60,8 @@ enum Role {
     Rebuild(rebuild::Arguments),
     /// Proves the log and what is made of it; fails with the first difference.
     Verify(verify::Arguments),
+    /// Moves the log between Postgres and KurrentDB.
+    Log(log::Arguments),
     /// Compares the models: on each tenant's own history, or on a flat table (CSV) without anything else running.
     Evaluate(Box<evaluate::Arguments>),
 }
@@ -93,6 +95,7 @@ fn main() -> ExitCode {
             Role::Replay(arguments) => replay::run(arguments).await,
             Role::Rebuild(arguments) => rebuild::run(arguments).await,
             Role::Verify(arguments) => verify::run(arguments).await,
+            Role::Log(arguments) => log::run(arguments).await,
             Role::Dataset(arguments) => dataset::run(arguments).await,
             Role::Evaluate(arguments) => evaluate::run(*arguments).await,
             Role::Synth(arguments) => synth::run(&arguments),
