@@ -2,7 +2,7 @@
 
 use domain::{Kind, StreamId, id::TenantId};
 use infra::{
-    database::Access,
+    database::{Access, DatabaseError},
     event_log::{self, Append, EventLog},
     kurrent::{KurrentLog, NAME_DEFAULT},
     log_copy::{self, Copied, CopyError, PAGE_EVENTS_MAX, Place},
@@ -198,6 +198,67 @@ fn an_event_that_differs_is_found() {
         }
         let hash = async |place: &Place| log_copy::hash(place).await.expect("a hash");
         assert_ne!(hash(&here).await, hash(&there).await);
+        world.close().await;
+    });
+}
+
+/// Between the comparison and the end nothing but the hashes tells.
+#[test]
+fn what_changes_while_it_is_copied_is_not_proven_equal() {
+    run(async {
+        let (world, stand_in) = (alone().await, StandIn::start());
+        write_history(&world).await;
+        let log = KurrentLog::new(&stand_in.address(), NAME_DEFAULT).expect("an address");
+        let (here, there) = (place_of(&world), Place::Kurrent(log));
+        let victim = everything(&world).await.remove(EVENTS / 2);
+        let told = |position: i64| {
+            if position == EVENTS as i64 {
+                stand_in.tamper(victim.event_id.uuid(), b"{}");
+            }
+        };
+        let refused = log_copy::copy(&here, &there, told).await;
+        assert!(matches!(refused, Err(CopyError::Unequal(..))), "{refused:?}");
+        world.close().await;
+    });
+}
+
+/// Postgres takes what comes next, whole and in order, and nothing else.
+#[test]
+fn only_what_comes_next_is_restored() {
+    run(async {
+        let world = alone().await;
+        let tenants = write_history(&world).await;
+        let history = everything(&world).await;
+        world.close().await;
+
+        let world = alone().await;
+        let restore = async |events: Vec<StoredEvent>| {
+            world
+                .database
+                .transact(Access::Write, &tenants, move |connection| {
+                    Box::pin(async move { event_log::restore(connection, &events).await })
+                })
+                .await
+        };
+        restore(history[..100].to_vec()).await.expect("the beginning");
+        let again = history[..100].to_vec();
+        let later = history[101..200].to_vec();
+        let mut swapped = history[100..200].to_vec();
+        swapped.swap(0, 1);
+        let mut gap = history[100..200].to_vec();
+        gap.remove(50);
+        let mut other_revision = history[100..200].to_vec();
+        other_revision[0].revision += 1;
+        for wrong in [again, later, swapped, gap, other_revision] {
+            let refused = restore(wrong).await;
+            assert!(
+                matches!(refused, Err(DatabaseError::Contended(_) | DatabaseError::Corrupt(_))),
+                "{refused:?}"
+            );
+        }
+        assert_eq!(everything(&world).await, history[..100]);
+        restore(history[100..200].to_vec()).await.expect("the next");
+        assert_gapless(&world).await;
         world.close().await;
     });
 }
