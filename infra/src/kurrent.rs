@@ -649,7 +649,7 @@ impl Reader {
 /// What a follower of the log hears.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Heard {
-    Event(Found),
+    Event(Box<Found>),
     /// Nothing of the log's up to here: as good a place to go on from as an event.
     Nothing(Checkpoint),
     /// That was all there is; the rest comes as it is appended.
@@ -708,7 +708,8 @@ impl Follower {
         loop {
             match open.next_subscription_event().await.doing("follow the log")? {
                 SubscriptionEvent::EventAppeared(event) => {
-                    return stored::read(&self.tries.log.0.name, event.get_original_event()).map(Heard::Event);
+                    return stored::read(&self.tries.log.0.name, event.get_original_event())
+                        .map(|found| Heard::Event(Box::new(found)));
                 }
                 SubscriptionEvent::Checkpoint(position) => return Ok(Heard::Nothing(position.into())),
                 SubscriptionEvent::CaughtUp(_) => return Ok(Heard::CaughtUp),

@@ -5,6 +5,11 @@
 //! `$all` with filters by prefix, subscriptions that are dropped, a leader that changes, nodes that die, answers that are lost. What a real server does is
 //! found out with `EVENTSTORE_URL`.
 
+#![expect(
+    clippy::result_large_err,
+    reason = "what goes wrong is a gRPC status, as tonic takes it"
+)]
+
 mod protocol;
 
 use std::{
