@@ -10,13 +10,15 @@
 //! **Duplicates.** KurrentDB takes an append that repeats itself *at the same expected revision* for a success, and looks no
 //! further: the same events at the stream's present end are stored once more. So an append reads its stream first (they are
 //! short: one person's life), and again afterwards; what then is there, and by which call it was written (the metadata say), is
-//! the answer. That is also how a call finds out what became of a try whose answer was lost. It costs two reads, and an append takes 40 ms at the least
-//! with most servers, for the client's sake (see [`Restorer`]); those to other streams go on meanwhile. An event id is looked for in its own
-//! stream only, where Postgres knows it tenant-wide: ids are derived from the command, and a command is for one stream.
+//! the answer. That is also how a call finds out what became of a try whose answer was lost. It costs two reads, and an append
+//! takes 40 ms at the least with most servers, for the client's sake (see [`Restorer`]); those to other streams go on meanwhile.
+//! An event id is looked for in its own stream only, where Postgres knows it tenant-wide: ids are derived from the command, and
+//! a command is for one stream.
 //!
 //! **Failures.** The client follows a leader that it is told of. It keeps a node that is gone, though, and once it could not
-//! connect it is closed for good; then a new one is made. Tries are bounded by [`ATTEMPTS_MAX`]. One thing cannot be helped from here: if
-//! a server ended a subscription with the status OK, which KurrentDB does not do, the client (1.2) would turn in a circle.
+//! connect it is closed for good; then a new one is made. Tries are bounded by [`ATTEMPTS_MAX`]. One thing cannot be helped from
+//! here: if a server ended a subscription with the status OK, which KurrentDB is not known to do, the client (1.2) would turn in a
+//! circle for ever, without giving its thread back (seen with the stand-in of the tests).
 //!
 //! It needs a server of 22.6 or later (which tells positions with a stream's events), and a user who may read `$all`.
 
