@@ -1,7 +1,7 @@
 //! The event log in KurrentDB, on the official client: the log alone. The product's appender and relay run on Postgres.
 //!
 //! A stream `tenant/kind/id` is the stream `<name>-<tenant>-<kind>-<id>` there; the name is [`NAME_DEFAULT`] unless something else
-//! is asked for, so that several logs can lie on one server. Revision n is KurrentDB's n - 1. How an event lies there: [`stored`].
+//! is asked for, so that several logs can lie on one server. Revision n is KurrentDB's n - 1. How an event lies there: `stored`.
 //!
 //! **Positions.** KurrentDB has no gapless count. An event's `position` is its commit position in `$all`: a place in a file, which
 //! rises in the order of commits and leaves gaps. Whoever follows the log keeps a [`Checkpoint`], which is the whole place. The
@@ -681,6 +681,8 @@ impl Follower {
                     continue;
                 }
             };
+            // Whatever is heard, the server is there.
+            self.tries.failed = 0;
             let at = match &heard {
                 Heard::Event(found) => found.at,
                 Heard::Nothing(at) => *at,
@@ -688,7 +690,6 @@ impl Follower {
             };
             if Some(at) > self.after {
                 self.after = Some(at);
-                self.tries.failed = 0;
                 return Ok(heard);
             }
         }

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use infra::{
     clock,
     event_log::{Append, Appended},
-    kurrent::{Checkpoint, Heard, KurrentError, KurrentLog, NAME_DEFAULT},
+    kurrent::{ATTEMPTS_MAX, Checkpoint, Heard, KurrentError, KurrentLog, NAME_DEFAULT},
 };
 use schemas::envelope::StoredEvent;
 use secrecy::{ExposeSecret, SecretString};
@@ -223,6 +223,22 @@ fn a_dropped_subscription_goes_on_without_loss_or_repeat() {
         // From any checkpoint on it is the same.
         let mut follower = log.follow(Some(heard[11].at));
         assert_eq!(next_event(&mut follower).await, stored[12]);
+    });
+}
+
+/// Tries are counted in a row: a server that was there in between is no reason to give up.
+#[test]
+fn a_subscription_is_dropped_as_often_as_it_likes() {
+    run(async {
+        let stand_in = StandIn::start();
+        let (log, stream) = (on(&stand_in), new_stream(server::tenant()));
+        let mut follower = log.follow(None);
+        for _ in 0..=ATTEMPTS_MAX {
+            while follower.next().await.expect("something") != Heard::CaughtUp {}
+            stand_in.drop_subscriptions();
+        }
+        recorded(log.append(append_to(stream, 0, 1)).await);
+        assert_eq!(next_event(&mut follower).await.revision, 1);
     });
 }
 

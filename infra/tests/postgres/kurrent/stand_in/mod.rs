@@ -69,6 +69,8 @@ struct Cluster {
     log: Mutex<Log>,
     /// How many events there are.
     grown: watch::Sender<usize>,
+    /// Ends the subscriptions that wait for more.
+    dropped: watch::Sender<()>,
     leader: AtomicU16,
     ports: Mutex<Vec<u16>>,
     fates: Mutex<VecDeque<Fate>>,
@@ -91,6 +93,7 @@ impl StandIn {
         let here = Self {
             cluster: Arc::new(Cluster {
                 grown: watch::Sender::new(log.events.len()),
+                dropped: watch::Sender::default(),
                 log: Mutex::new(log),
                 leader: AtomicU16::new(0),
                 ports: Mutex::default(),
@@ -176,6 +179,11 @@ impl StandIn {
 
     pub fn has_no_more_cuts(&self) -> bool {
         locked(&self.cluster.cuts).is_empty()
+    }
+
+    /// Ends all subscriptions that have caught up.
+    pub fn drop_subscriptions(&self) {
+        self.cluster.dropped.send_replace(());
     }
 
     /// Changes an event behind everybody's back.
@@ -471,6 +479,7 @@ impl Node {
 
     async fn follow(&self, mut next: usize, filter: Option<&Filter>, mut out: Out) -> Result<(), Status> {
         let mut grown = self.cluster.grown.subscribe();
+        let mut dropped = self.cluster.dropped.subscribe();
         let mut is_live = false;
         loop {
             let event = locked(&self.cluster.log).events.get(next).cloned();
@@ -488,8 +497,12 @@ impl Node {
                         is_live = true;
                         out.send(say(Content::CaughtUp(Empty {}))).await?;
                     }
-                    let more = grown.wait_for(|count| *count > next).await;
-                    more.map_err(|_| Status::unavailable("the server ends"))?;
+                    tokio::select! {
+                        more = grown.wait_for(|count| *count > next) => {
+                            more.map_err(|_| Status::unavailable("the server ends"))?;
+                        }
+                        _ = dropped.changed() => return Err(Status::unavailable("dropped, on purpose")),
+                    }
                 }
             }
         }
