@@ -11,6 +11,7 @@ pub mod evaluate;
 pub mod explain;
 pub mod export;
 pub mod health;
+pub mod log;
 pub mod parked;
 pub mod rebuild;
 pub mod replay;

@@ -5,8 +5,8 @@ use std::{io::Write, process::ExitCode};
 use clap::{Parser, Subcommand};
 use infra::telemetry::{self, LogFormat};
 use tenure::{
-    config::Settings, dataset, evaluate, explain, export, parked, rebuild, replay, report, roles, synth, train, up,
-    verify, what_if,
+    config::Settings, dataset, evaluate, explain, export, log, parked, rebuild, replay, report, roles, synth, train,
+    up, verify, what_if,
 };
 
 /// Event-sourced people intelligence.
@@ -62,6 +62,8 @@ enum Role {
     WhatIf(what_if::Arguments),
     /// Proves the log and what is made of it; fails with the first difference.
     Verify(verify::Arguments),
+    /// Moves the log between Postgres and KurrentDB.
+    Log(log::Arguments),
     /// Compares the models: on each tenant's own history, or on a flat table (CSV) without anything else running.
     Evaluate(Box<evaluate::Arguments>),
 }
@@ -96,6 +98,7 @@ fn main() -> ExitCode {
             Role::Rebuild(arguments) => rebuild::run(arguments).await,
             Role::WhatIf(arguments) => what_if::run(arguments).await,
             Role::Verify(arguments) => verify::run(arguments).await,
+            Role::Log(arguments) => log::run(arguments).await,
             Role::Dataset(arguments) => dataset::run(arguments).await,
             Role::Evaluate(arguments) => evaluate::run(*arguments).await,
             Role::Synth(arguments) => synth::run(&arguments),

@@ -213,6 +213,15 @@ async fn prepare_partitions(connection: &mut Connection, head: i64) -> Result<()
         .map(drop)
 }
 
+/// Prepares the next partition when the events from `first` to `head` are the first in theirs.
+async fn keep_ahead(connection: &mut Connection, first: i64, head: i64) -> Result<(), DatabaseError> {
+    const SPAN: i64 = 10_000_000;
+    if head / SPAN != (first - 1) / SPAN {
+        prepare_partitions(connection, head).await?;
+    }
+    Ok(())
+}
+
 async fn batcher(database: Database, mut arriving: mpsc::Receiver<Queued>) {
     let mut waiting: Vec<Queued> = Vec::new();
     let mut under_way: JoinSet<UnderWay> = JoinSet::new();
@@ -367,7 +376,7 @@ async fn append_to(
 ) -> Result<Vec<Appended>, DatabaseError> {
     let plan = Plan::make(appends, there);
     if !plan.winners.is_empty() {
-        plan.move_streams(connection, &there.revisions).await?;
+        move_streams(connection, &plan.moved, &there.revisions).await?;
         plan.insert(connection, appends)
             .await
             .map(|first| plan.answers(appends, first))
@@ -530,59 +539,6 @@ impl Plan {
         }
     }
 
-    /// Compare-and-set of all streams at once.
-    async fn move_streams(
-        &self,
-        connection: &mut Connection,
-        revisions: &HashMap<StreamKey, i64>,
-    ) -> Result<(), DatabaseError> {
-        let (old, new): (Vec<_>, Vec<_>) = self
-            .moved
-            .iter()
-            .partition(|(stream, _)| revisions.contains_key(stream));
-        let mut done = 0;
-        if !old.is_empty() {
-            let (tenants, kinds, ids) = columns(&old);
-            let before: Vec<i64> = old.iter().map(|(stream, _)| revisions[stream]).collect();
-            let after: Vec<i64> = old.iter().map(|(_, revision)| *revision).collect();
-            done += sqlx::query(
-                "update stream s set revision = o.after
-                   from unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::bigint[]) as u(tenant, kind, id, before, after)
-                        cross join lateral (select ctid as row, u.before, u.after from stream where (tenant, kind, id) = (u.tenant, u.kind, u.id) offset 0) o
-                  where s.ctid = o.row and s.revision = o.before",
-            )
-            .bind(tenants)
-            .bind(kinds)
-            .bind(ids)
-            .bind(before)
-            .bind(after)
-            .execute(&mut *connection)
-            .await
-            .doing("advance streams")?
-            .rows_affected();
-        }
-        if !new.is_empty() {
-            let (tenants, kinds, ids) = columns(&new);
-            let after: Vec<i64> = new.iter().map(|(_, revision)| *revision).collect();
-            done += sqlx::query(
-                "insert into stream (tenant, kind, id, revision) select * from unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[]) on conflict do nothing",
-            )
-            .bind(tenants)
-            .bind(kinds)
-            .bind(ids)
-            .bind(after)
-            .execute(connection)
-            .await
-            .doing("begin streams")?
-            .rows_affected();
-        }
-        if done == self.moved.len() as u64 {
-            Ok(())
-        } else {
-            Err(DatabaseError::Contended("a stream"))
-        }
-    }
-
     /// Takes positions, inserts the winners' events and announces them, in one round trip. Answers with the first position.
     async fn insert(&self, connection: &mut Connection, appends: &[Append]) -> Result<i64, DatabaseError> {
         let mut rows = Columns::with_capacity(self.events);
@@ -637,10 +593,7 @@ impl Plan {
         .await
         .doing("insert events")?;
         let first = head - count + 1;
-        const SPAN: i64 = 10_000_000;
-        if head / SPAN != (first - 1) / SPAN {
-            prepare_partitions(connection, head).await?;
-        }
+        keep_ahead(connection, first, head).await?;
         Ok(first)
     }
 
@@ -676,6 +629,56 @@ impl Plan {
                 Verdict::Conflict { actual } => Appended::Conflict { actual: *actual },
             })
             .collect()
+    }
+}
+
+/// Compare-and-set of all streams at once, from where they are (`revisions`, of those that exist) to where they go.
+async fn move_streams(
+    connection: &mut Connection,
+    moved: &[(StreamKey, i64)],
+    revisions: &HashMap<StreamKey, i64>,
+) -> Result<(), DatabaseError> {
+    let (old, new): (Vec<_>, Vec<_>) = moved.iter().partition(|(stream, _)| revisions.contains_key(stream));
+    let mut done = 0;
+    if !old.is_empty() {
+        let (tenants, kinds, ids) = columns(&old);
+        let before: Vec<i64> = old.iter().map(|(stream, _)| revisions[stream]).collect();
+        let after: Vec<i64> = old.iter().map(|(_, revision)| *revision).collect();
+        done += sqlx::query(
+            "update stream s set revision = o.after
+               from unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::bigint[]) as u(tenant, kind, id, before, after)
+                    cross join lateral (select ctid as row, u.before, u.after from stream where (tenant, kind, id) = (u.tenant, u.kind, u.id) offset 0) o
+              where s.ctid = o.row and s.revision = o.before",
+        )
+        .bind(tenants)
+        .bind(kinds)
+        .bind(ids)
+        .bind(before)
+        .bind(after)
+        .execute(&mut *connection)
+        .await
+        .doing("advance streams")?
+        .rows_affected();
+    }
+    if !new.is_empty() {
+        let (tenants, kinds, ids) = columns(&new);
+        let after: Vec<i64> = new.iter().map(|(_, revision)| *revision).collect();
+        done += sqlx::query(
+            "insert into stream (tenant, kind, id, revision) select * from unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[]) on conflict do nothing",
+        )
+        .bind(tenants)
+        .bind(kinds)
+        .bind(ids)
+        .bind(after)
+        .execute(connection)
+        .await
+        .doing("begin streams")?
+        .rows_affected();
+    }
+    if done == moved.len() as u64 {
+        Ok(())
+    } else {
+        Err(DatabaseError::Contended("a stream"))
     }
 }
 
@@ -717,21 +720,116 @@ impl<'a> Columns<'a> {
     }
 
     fn push(&mut self, stream: &'a StreamId, revision: i64, event: &'a NewEvent) {
+        self.push_place(stream, revision, event.event_id);
+        self.event_type.push(&event.event_type);
+        self.schema_version.push(event.schema_version);
+        self.effective_on.push(event.effective_on);
+        self.push_provenance(&event.provenance);
+        self.data.push(&event.data);
+    }
+
+    fn push_stored(&mut self, event: &'a StoredEvent) {
+        self.push_place(&event.stream, event.revision, event.event_id);
+        self.event_type.push(&event.event_type);
+        self.schema_version.push(event.schema_version);
+        self.effective_on.push(event.effective_on);
+        self.push_provenance(&event.provenance);
+        self.data.push(&event.data);
+    }
+
+    fn push_place(&mut self, stream: &'a StreamId, revision: i64, id: EventId) {
         self.tenant.push(stream.tenant.into());
         self.kind.push(stream.kind.name());
         self.stream_id.push(stream.id);
         self.revision.push(revision);
-        self.event_id.push(event.event_id.into());
-        self.event_type.push(&event.event_type);
-        self.schema_version.push(event.schema_version);
-        self.effective_on.push(event.effective_on);
-        self.actor.push(&event.provenance.actor);
-        self.correlation_id.push(event.provenance.correlation);
-        self.causation_id.push(event.provenance.causation.into());
-        self.backfill.push(event.provenance.backfill);
-        self.traceparent.push(event.provenance.traceparent.as_deref());
-        self.data.push(&event.data);
+        self.event_id.push(id.into());
     }
+
+    fn push_provenance(&mut self, provenance: &'a Provenance) {
+        self.actor.push(&provenance.actor);
+        self.correlation_id.push(provenance.correlation);
+        self.causation_id.push(provenance.causation.into());
+        self.backfill.push(provenance.backfill);
+        self.traceparent.push(provenance.traceparent.as_deref());
+    }
+}
+
+/// Stores events that were recorded in another log, as they were: the next ones in the order of that log. Within the caller's
+/// transaction, which must name all tenants concerned.
+///
+/// # Errors
+/// [`DatabaseError::Contended`] when the log, or a stream, ends elsewhere than right before them; [`DatabaseError::Corrupt`] when they
+/// are not in order. Otherwise when the database fails.
+pub async fn restore(connection: &mut Connection, events: &[StoredEvent]) -> Result<(), DatabaseError> {
+    let (Some(first), Some(last)) = (events.first(), events.last()) else {
+        return Ok(());
+    };
+    let (moved, revisions) = streams_of(events).ok_or(DatabaseError::Corrupt("order of events"))?;
+    move_streams(connection, &moved, &revisions).await?;
+    let mut rows = Columns::with_capacity(events.len());
+    for event in events {
+        rows.push_stored(event);
+    }
+    let positions: Vec<i64> = events.iter().map(|event| event.position).collect();
+    let recorded_at: Vec<Timestamp> = events.iter().map(|event| event.recorded_at).collect();
+    let stored: Option<()> = sqlx::query_scalar(
+        "with head as (update log_head set position = $2, recorded_at = greatest(recorded_at, (select max(at) from unnest($4::timestamptz[]) as u(at)))
+                        where position = $1 - 1 returning position),
+              stored as (
+                insert into event (position, tenant, kind, stream_id, revision, event_id, event_type, schema_version, effective_on, recorded_at,
+                                   actor, correlation_id, causation_id, backfill, traceparent, data)
+                select u.* from head, unnest($3::bigint[], $5::uuid[], $6::text[], $7::uuid[], $8::bigint[], $9::uuid[], $10::text[], $11::smallint[],
+                                             $12::date[], $4::timestamptz[], $13::text[], $14::uuid[], $15::uuid[], $16::boolean[], $17::text[],
+                                             $18::bytea[]) as u),
+              remembered as (
+                insert into event_id (tenant, event_id, position)
+                select u.* from head, unnest($5::uuid[], $9::uuid[], $3::bigint[]) as u)
+         select pg_notify($19, position::text) from head",
+    )
+    .bind(first.position)
+    .bind(last.position)
+    .bind(positions)
+    .bind(recorded_at)
+    .bind(&rows.tenant)
+    .bind(&rows.kind)
+    .bind(&rows.stream_id)
+    .bind(&rows.revision)
+    .bind(&rows.event_id)
+    .bind(&rows.event_type)
+    .bind(&rows.schema_version)
+    .bind(&rows.effective_on)
+    .bind(&rows.actor)
+    .bind(&rows.correlation_id)
+    .bind(&rows.causation_id)
+    .bind(&rows.backfill)
+    .bind(&rows.traceparent)
+    .bind(&rows.data)
+    .bind(LOG_CHANNEL)
+    .fetch_optional(&mut *connection)
+    .await
+    .doing("restore events")?;
+    stored.ok_or(DatabaseError::Contended("the log"))?;
+    keep_ahead(connection, first.position, last.position).await
+}
+
+/// Where events move their streams to, and where these must be before, of those that exist; none if they are not in order.
+#[expect(clippy::type_complexity, reason = "what `move_streams` takes")]
+fn streams_of(events: &[StoredEvent]) -> Option<(Vec<(StreamKey, i64)>, HashMap<StreamKey, i64>)> {
+    let (mut moved, mut revisions) = (HashMap::new(), HashMap::new());
+    for (event, position) in events.iter().zip(events.first()?.position..) {
+        let stream = key(&event.stream);
+        let before = moved.insert(stream, event.revision);
+        if before.is_none() && event.revision > 1 {
+            revisions.insert(stream, event.revision - 1);
+        }
+        let is_next = before.is_none_or(|before| event.revision == before + 1);
+        if event.position != position || event.revision < 1 || !is_next {
+            return None;
+        }
+    }
+    let mut moved: Vec<_> = moved.into_iter().collect();
+    moved.sort_unstable();
+    Some((moved, revisions))
 }
 
 /// A row of `event`.

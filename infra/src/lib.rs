@@ -11,6 +11,8 @@ pub mod embedded;
 pub mod event_log;
 pub mod fairness;
 pub mod generation;
+pub mod kurrent;
+pub mod log_copy;
 pub mod model_registry;
 pub mod outbox;
 pub mod outcome;

@@ -319,7 +319,7 @@ pub fn parts(data_dir: &Path) -> Parts {
 pub fn tool(data_dir: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
     command.args(arguments).arg("--data-dir").arg(data_dir);
-    for name in ["DATABASE_URL", "KAFKA_BROKERS", "TENURE_MASTER_KEY"] {
+    for name in ["DATABASE_URL", "KAFKA_BROKERS", "TENURE_MASTER_KEY", "EVENTSTORE_URL"] {
         command.env_remove(name);
     }
     command

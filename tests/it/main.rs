@@ -10,9 +10,13 @@ mod export;
 mod faults;
 mod harness;
 mod journal;
+mod log;
 mod outages;
 mod rebuild;
 mod replay;
+#[path = "../../infra/tests/postgres/kurrent/stand_in/mod.rs"]
+#[expect(dead_code, reason = "infra's own tests ask more of it")]
+mod stand_in;
 mod stories;
 mod verify;
 mod what_if;

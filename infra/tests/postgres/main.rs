@@ -1,4 +1,4 @@
-//! The adapters on a real Postgres: one server for all tests, and a tenant of its own for each.
+//! The adapters on a real Postgres: one server for all tests, and a tenant of its own for each. Beside it the log in KurrentDB.
 
 #![expect(
     clippy::print_stderr,
@@ -11,6 +11,8 @@ mod consumers;
 mod event_log;
 mod isolation;
 mod keys;
+mod kurrent;
+mod log_copy;
 mod queues;
 mod sandboxes;
 mod schema;
