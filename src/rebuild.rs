@@ -5,14 +5,24 @@ use std::io::Write;
 use domain::id::{EmployeeId, TenantId};
 use indicatif::{ProgressBar, ProgressStyle};
 use infra::generation::{Begun, Workshop};
-use projection_workers::rebuild::{self, Aim, Outcome, Rebuild};
+use projection_workers::{
+    memories::{self, Of},
+    rebuild::{self, Aim, Outcome, Rebuild},
+};
 
-use crate::{config::Settings, roles::Failure};
+use crate::{
+    config::{Parts, Settings},
+    report,
+    roles::Failure,
+};
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
     settings: Settings,
+    /// What is made again: the rows that people see, or what a projection remembers of people between events (mended in place)
+    #[arg(long, value_name = "NAME", default_value = "read-models")]
+    projection: ProjectionName,
     /// Only the rows of one tenant
     #[arg(long, conflicts_with_all = ["back", "compare", "forget"])]
     tenant: Option<TenantId>,
@@ -33,6 +43,16 @@ pub struct Arguments {
     workers: Option<u8>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum ProjectionName {
+    /// Everything that is queried
+    ReadModels,
+    /// Who worked for whom, and who left
+    Teams,
+    /// The inputs of scores
+    Scorer,
+}
+
 /// Rebuilds, and tells what came out otherwise.
 ///
 /// # Errors
@@ -41,6 +61,14 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let settings = &arguments.settings;
     let parts = settings.parts()?;
     let mut out = std::io::stdout();
+    let of = match arguments.projection {
+        ProjectionName::ReadModels => None,
+        ProjectionName::Teams => Some(Of::Teams),
+        ProjectionName::Scorer => Some(Of::Scorer),
+    };
+    if let Some(of) = of {
+        return mend(&parts, of, &arguments).await;
+    }
     if let Some(tenant) = arguments.tenant {
         let whom = arguments.employee.map(EmployeeId::uuid);
         let made = rebuild::in_place(&parts.database, &parts.keyring, tenant, whom).await?;
@@ -88,6 +116,28 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let outcome = rebuild.run(aim).await?;
     bar.finish_and_clear();
     tell(&mut out, &outcome, started.elapsed().as_secs_f64())?;
+    Ok(())
+}
+
+/// Mends what a projection remembers, tenant by tenant.
+async fn mend(parts: &Parts, of: Of, arguments: &Arguments) -> Result<(), Failure> {
+    let is_other = arguments.compare || arguments.back || arguments.forget || arguments.employee.is_some();
+    if is_other || arguments.workers.is_some() {
+        return Err("what a projection remembers is mended in place, of everybody who is remembered otherwise: only --tenant goes with it (`tenure verify` compares)".into());
+    }
+    let tenants = match arguments.tenant {
+        Some(tenant) => vec![tenant],
+        None => report::tenants(parts).await?,
+    };
+    for tenant in tenants {
+        let mended = memories::mend(&parts.database, &parts.keyring, tenant, of).await?;
+        writeln!(
+            std::io::stdout(),
+            "{tenant}: {} of {} people were remembered otherwise than the log says, and are mended",
+            mended.mended.len(),
+            mended.people
+        )?;
+    }
     Ok(())
 }
 

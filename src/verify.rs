@@ -10,7 +10,7 @@ use infra::{
     seal::{self, Broken, Checker, Sealer},
 };
 use ml_pipeline::prior;
-use projection_workers::proof;
+use projection_workers::{memories, proof};
 
 use crate::{
     config::{Parts, Settings},
@@ -47,7 +47,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         writeln!(out, "tenant {tenant}")?;
         writeln!(out, "  {}", registry(&parts, tenant).await?)?;
         writeln!(out, "  {}", rows(&parts, tenant).await?)?;
-        writeln!(out, "  {}", memories(&parts, tenant).await?)?;
+        writeln!(out, "  {}", remembered(&parts, tenant).await?)?;
         let scores = proof::scores(
             &parts.database,
             &parts.keyring,
@@ -171,10 +171,10 @@ async fn registry(parts: &Parts, tenant: TenantId) -> Result<String, Failure> {
     Ok("every event is registered under its id, every stream is at its last revision".to_owned())
 }
 
-async fn memories(parts: &Parts, tenant: TenantId) -> Result<String, Failure> {
-    let memories = proof::memories(&parts.database, &parts.keyring, tenant).await?;
+async fn remembered(parts: &Parts, tenant: TenantId) -> Result<String, Failure> {
+    let memories = memories::compare(&parts.database, &parts.keyring, tenant).await?;
     if let Some((what, employee)) = memories.difference {
-        return Err(format!("what is remembered of {employee} ({what}) is not what the log says").into());
+        return Err(format!("what is remembered of {employee} ({what}) is not what the log says: `tenure rebuild --projection {}` mends it", if what == "teams and exits" { "teams" } else { "scorer" }).into());
     }
     Ok(format!(
         "what is remembered equals a fold too: teams and exits of {} people, inputs of scores of {}",

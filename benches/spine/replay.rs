@@ -61,7 +61,21 @@ pub async fn run(site: &Site) -> Vec<Row> {
         exports.push(Row::new(name, rate, "rows/s").at_least(EXPORT_TARGET));
         exports.push(Row::new(format!("{name}: peak memory"), megabytes, "MB").at_most(EXPORT_MEGABYTES_MAX));
     }
+    tell("replay: what if");
     let head = site.head().await as f64;
+    let what_if = |name: &str, changes: &str| {
+        let script = format!("title: A measurement\nfrom: 2020-01-01\n{changes}");
+        let file = site.folder.join(format!("{name}.yaml"));
+        std::fs::write(&file, script).expect("a script");
+        let begun = Instant::now();
+        let path = file.to_str().expect("a path");
+        let megabytes = run_tool(site, &["what-if", "run", path, "--purpose", "to measure it"]).1;
+        (head / begun.elapsed().as_secs_f64(), megabytes)
+    };
+    let (nothing, _) = what_if("nothing", "");
+    let raise = "changes:\n  - raise: {who: {everybody: true}, on: DAY, percent: 5}\n";
+    let day = infra::clock::today() - chrono::Days::new(30);
+    let (raised, megabytes) = what_if("raised", &raise.replace("DAY", &day.to_string()));
     let mut rows = vec![
         Row::new("read models, live", live, "events/s"),
         Row::new("reading the log", raw, "events/s").at_least(RAW_TARGET),
@@ -72,11 +86,22 @@ pub async fn run(site: &Site) -> Vec<Row> {
         Row::new("replay into Kafka", to_kafka, "events/s").at_least(REPLAY_TARGET),
     ];
     rows.extend(exports);
+    rows.push(Row::new("what-if, nothing changed", nothing, "events/s"));
+    rows.push(Row::new("what-if, everybody's pay raised", raised, "events/s"));
+    rows.push(Row::new("what-if, everybody's pay raised: peak memory", megabytes, "MB"));
     rows
 }
 
 /// Runs a subcommand of the product on the site; the rate that it tells, and the most memory that it had, in megabytes.
 fn tool(site: &Site, arguments: &[&str]) -> (f64, f64) {
+    let (told, peak) = run_tool(site, arguments);
+    let (_, rate) = told.rsplit_once('(').expect("a rate");
+    let rate = rate.split_whitespace().next().and_then(|rate| rate.parse().ok());
+    (rate.expect("a rate"), peak)
+}
+
+/// Runs a subcommand of the product on the site; what it tells on standard error, and the most memory that it had, in megabytes.
+fn run_tool(site: &Site, arguments: &[&str]) -> (String, f64) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut process = Command::new(env!("CARGO_BIN_EXE_tenure"))
         .args(arguments)
@@ -99,9 +124,7 @@ fn tool(site: &Site, arguments: &[&str]) -> (f64, f64) {
     let output = process.wait_with_output().expect("an end");
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{arguments:?}: {told}");
-    let (_, rate) = told.rsplit_once('(').expect("a rate");
-    let rate = rate.split_whitespace().next().and_then(|rate| rate.parse().ok());
-    (rate.expect("a rate"), peak)
+    (told, peak)
 }
 
 fn peak_megabytes(status: &Path) -> f64 {

@@ -96,6 +96,18 @@ pub async fn load(connection: &mut Connection, people: &[(TenantId, Uuid)]) -> R
     .doing("load what is known of teams")
 }
 
+/// Keeps everybody else from writing these tables until the transaction ends.
+///
+/// # Errors
+/// When the database fails.
+pub async fn keep_to_oneself(connection: &mut Connection) -> Result<(), DatabaseError> {
+    sqlx::raw_sql("lock table team_person, team_membership, team_exit in share row exclusive mode")
+        .execute(connection)
+        .await
+        .doing("keep the tables of teams")
+        .map(drop)
+}
+
 /// The memberships and exits of people that others are told by, as they are stored, in order of time.
 ///
 /// # Errors

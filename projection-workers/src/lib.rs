@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod fairness;
 pub mod lag;
+pub mod memories;
 pub mod outbox;
 pub mod performance;
 pub mod proof;

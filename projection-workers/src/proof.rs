@@ -1,10 +1,6 @@
 //! Proves that what people see is what the log says: rows against rows that are made again, scores against scores that are made
 //! again. Nothing is written, and nobody is kept waiting.
 
-mod memories;
-
-pub use memories::{Memories, memories};
-
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,

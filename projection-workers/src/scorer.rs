@@ -619,6 +619,21 @@ pub(crate) async fn recall(
     Ok(Some(memory))
 }
 
+/// A memory as it is stored, of events up to a position.
+pub(crate) fn remembered(
+    who: (TenantId, Uuid),
+    memory: &Memory,
+    (key, position): (&SubjectKey, i64),
+) -> Result<FeatureStateRow, DatabaseError> {
+    let plain = serde_json::to_vec(memory).map_err(|_| DatabaseError::Corrupt("feature state"))?;
+    Ok(FeatureStateRow {
+        tenant: who.0.into(),
+        employee: who.1,
+        state: key.seal_bytes(&place(who), &plain).map_err(unavailable)?,
+        position,
+    })
+}
+
 fn place((tenant, employee): (TenantId, Uuid)) -> String {
     format!("{tenant}|feature state|{employee}")
 }
@@ -862,16 +877,8 @@ impl Round {
 
     fn remember(&mut self, who: &Who<'_>, memory: &Memory) -> Result<(), DatabaseError> {
         let Some(key) = who.key else { return Ok(()) }; // nothing personal was ever sealed for this person, or it is gone
-        let plain = serde_json::to_vec(memory).map_err(|_| DatabaseError::Corrupt("feature state"))?;
-        let state = key
-            .seal_bytes(&place((who.tenant, who.employee)), &plain)
-            .map_err(unavailable)?;
-        self.memories.push(FeatureStateRow {
-            tenant: who.tenant.into(),
-            employee: who.employee,
-            state,
-            position: who.position,
-        });
+        self.memories
+            .push(remembered((who.tenant, who.employee), memory, (key, who.position))?);
         Ok(())
     }
 

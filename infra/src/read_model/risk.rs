@@ -217,6 +217,18 @@ pub async fn load_states(
         .doing("load feature states")
 }
 
+/// Keeps everybody else from writing feature states until the transaction ends.
+///
+/// # Errors
+/// When the database fails.
+pub async fn keep_states_to_oneself(connection: &mut Connection) -> Result<(), DatabaseError> {
+    sqlx::raw_sql("lock table feature_state in share row exclusive mode")
+        .execute(connection)
+        .await
+        .doing("keep the feature states")
+        .map(drop)
+}
+
 /// A tenant's feature states after `after` (an employee's id), in order of id.
 ///
 /// # Errors
