@@ -112,7 +112,7 @@ PEERS = [
         version=MESSAGE_DB,
         install=install_message_db,
         create=create_message_db,
-        connections=8,
+        connections=16,
         append="`write_message` with the expected version, a transaction under an advisory lock of the category; nothing is loaded; called by sqlx",
         replay="`get_category_messages` in pages of 5,000, JSON decoded",
     ),
