@@ -130,7 +130,7 @@ PEERS = [
         version="4.0.0, disintegrate-postgres 4.0.1",
         install=lambda: [rust_program(), "disintegrate"],
         create=create_empty,
-        connections=8,
+        connections=4,
         append="loads the events of the decision's query, then a serializable transaction, tried again on a conflict",
         replay="`stream` of all events, JSON decoded",
     ),
