@@ -48,7 +48,11 @@ def parse():
     parser.add_argument("--seconds", type=int, default=ROUND_SECONDS, help="of one round of appends")
     parser.add_argument("--events", type=int, default=EVENTS, help="stored before the replay")
     parser.add_argument("--connections", type=int, help="of the writers, in place of each peer's own number")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    for word in arguments.peers:
+        if not any(word in peer.name for peer in PEERS):
+            parser.error(f"no peer is called {word}")
+    return arguments
 
 
 def tenures_row(arguments):
