@@ -94,6 +94,12 @@ async fn a_history_is_changed_beside_the_one_that_happened() {
     assert!(what_if_["alerts"].as_i64() > happened["alerts"].as_i64(), "{bands:#}");
     assert_eq!(happened["expected"], what_if_["expected"]);
 
+    // The model that is in use anyway, named by its version: the setting says so now, and nobody's score is another one.
+    let version = sql(&data.0, "select distinct model from risk");
+    let script = format!("title: The model that there is\nfrom: 2025-01-01\nchanges:\n  - model: {{version: {version}}}\n");
+    let model = run(&data.0, "model", &script).expect("run");
+    assert_eq!(model["rows"], json!({"tenant_settings": 2}), "{model:#}");
+
     // Pay: only scores and the timeline differ; the same script again gives the same.
     let lately = sql(&data.0, "select current_date - 30");
     let raise = format!(
