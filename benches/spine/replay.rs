@@ -88,7 +88,11 @@ pub async fn run(site: &Site) -> Vec<Row> {
     rows.extend(exports);
     rows.push(Row::new("what-if, nothing changed", nothing, "events/s"));
     rows.push(Row::new("what-if, everybody's pay raised", raised, "events/s"));
-    rows.push(Row::new("what-if, everybody's pay raised: peak memory", megabytes, "MB"));
+    rows.push(Row::new(
+        "what-if, everybody's pay raised: peak memory",
+        megabytes,
+        "MB",
+    ));
     rows
 }
 

@@ -96,7 +96,8 @@ async fn a_history_is_changed_beside_the_one_that_happened() {
 
     // The model that is in use anyway, named by its version: the setting says so now, and nobody's score is another one.
     let version = sql(&data.0, "select distinct model from risk");
-    let script = format!("title: The model that there is\nfrom: 2025-01-01\nchanges:\n  - model: {{version: {version}}}\n");
+    let script =
+        format!("title: The model that there is\nfrom: 2025-01-01\nchanges:\n  - model: {{version: {version}}}\n");
     let model = run(&data.0, "model", &script).expect("run");
     assert_eq!(model["rows"], json!({"tenant_settings": 2}), "{model:#}");
 
