@@ -51,7 +51,7 @@ const IDLE_TRUSTED: Duration = Duration::from_secs(1);
 /// A unit of work that failed, named by what it was doing.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
-    #[error("could not {doing}")]
+    #[error("could not {doing}{}", why(cause))]
     Failed {
         doing: &'static str,
         #[source]
@@ -73,6 +73,19 @@ pub enum DatabaseError {
     NotDurable(String),
     #[error("stored {0} does not read")]
     Corrupt(&'static str),
+}
+
+/// What kind of failure it was, in words that hold no stored value: logs show these, and nothing of what is below.
+fn why(cause: &sqlx::Error) -> String {
+    match cause {
+        sqlx::Error::PoolTimedOut => format!(" (no connection was free within {} s)", ACQUIRE_TIMEOUT.as_secs()),
+        sqlx::Error::Io(_) => " (the connection broke)".to_owned(),
+        sqlx::Error::Database(error) => error
+            .code()
+            .map(|code| format!(" (SQLSTATE {code})"))
+            .unwrap_or_default(),
+        _ => String::new(),
+    }
 }
 
 impl DatabaseError {

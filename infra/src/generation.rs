@@ -28,8 +28,8 @@ pub const BUILDING: &str = "read_models_building";
 /// The schema of the generation before the live one.
 pub const KEPT: &str = "read_models_kept";
 
-/// How long a lock is waited for before those who queue behind are let through: less than the second after which Postgres looks
-/// for a deadlock and takes a victim.
+/// How long the locks of all tables together are waited for before those who queue behind are let through: less than the second
+/// after which Postgres looks for a deadlock and takes a victim.
 const LOCK_TIMEOUT: &str = "300ms";
 /// How often a lock is tried, with [`LOCK_PAUSE`] between.
 const LOCK_TRIES: u32 = 300;
@@ -325,7 +325,7 @@ impl Workshop {
             let tenants = route::tenants(&mut connection).await?;
             let tenants: Vec<String> = tenants.iter().map(ToString::to_string).collect();
             let statement = format!(
-                "begin; set local lock_timeout = '{LOCK_TIMEOUT}'; set local app.tenants = '{{{}}}'; {}",
+                "begin; set local app.tenants = '{{{}}}'; {}",
                 tenants.join(","),
                 lock_statement("public", "share row exclusive")
             );
@@ -459,14 +459,18 @@ fn notes(schema: &str, origin: &Origin, rows: impl Iterator<Item = String>, unre
 
 fn lock_statement(schema: &str, mode: &str) -> String {
     let tables: Vec<String> = TABLES.iter().map(|(table, ..)| format!("{schema}.{table}")).collect();
-    format!("lock table {} in {mode} mode", tables.join(", "))
+    // Not lock_timeout: that would begin anew with each table, while those behind wait for the first.
+    format!(
+        "set local statement_timeout = '{LOCK_TIMEOUT}'; lock table {} in {mode} mode; set local statement_timeout = 0",
+        tables.join(", ")
+    )
 }
 
 fn is_lock_timeout(error: &sqlx::Error) -> bool {
     error
         .as_database_error()
         .and_then(|error| error.code())
-        .is_some_and(|code| ["55P03", "40P01"].contains(&code.as_ref()))
+        .is_some_and(|code| ["57014", "40P01"].contains(&code.as_ref()))
 }
 
 /// Notes, in the transaction that wrote the rows, how far these partitions are.

@@ -22,7 +22,7 @@ pub enum ApiError {
     NotFresh,
     #[error("the query took too long: ask for less at once")]
     Deadline,
-    #[error("the database failed")]
+    #[error("the database failed: {0}")]
     Database(#[from] DatabaseError),
     #[error("keys could not be had")]
     Sealing(#[from] SealingError),

@@ -103,10 +103,16 @@ async fn what_is_exported_is_what_there_is_without_names() {
         sql(&data.0, "select count(*) from risk_history")
     );
     let frame = lines(&data.0, &["frame"]);
+    assert!(frame.len() > people.len(), "{} rows", frame.len());
+    // Not every row has an outcome: who was dismissed within the 90 days neither left nor stayed.
+    let outcomes = frame
+        .iter()
+        .filter(|row| row["left_within_90_days"].is_boolean())
+        .count();
     assert!(
-        frame.len() > people.len() && frame[0]["left_within_90_days"].is_boolean(),
-        "{}",
-        frame[0]
+        outcomes > frame.len() / 2,
+        "{outcomes} outcomes in {} rows",
+        frame.len()
     );
 
     // Files of every kind; the notebook opens them.

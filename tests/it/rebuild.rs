@@ -28,7 +28,9 @@ fn killed(data_dir: &Path, arguments: &[&str], fail_point: &str) {
         .env("FAILPOINTS", format!("{fail_point}=panic"))
         .output()
         .expect("the binary");
-    assert!(!dies.status.success(), "{fail_point} was not met");
+    let said = String::from_utf8_lossy(&dies.stderr);
+    let panicked = format!("failpoint {fail_point} panic");
+    assert!(!dies.status.success() && said.contains(&panicked), "{said}");
 }
 
 /// What `tenure rebuild` tells; what it complains of otherwise.
@@ -227,7 +229,13 @@ async fn a_rebuild_under_load_loses_and_doubles_nothing() {
             let mut read = 0;
             while !stop.is_cancelled() {
                 let query = "{ employees(first: 100) { nodes { id timeline(first: 1) { nodes { position } } } } departments { headcount } }";
-                let answer = tenure.query("admin", query).await;
+                let answer = tenure.ask("admin", query, &[]).await;
+                // A busy machine may have no connection free in time, and says so: what is answered is never a mix.
+                if answer["errors"][0]["extensions"]["code"] == "UNAVAILABLE" {
+                    continue;
+                }
+                assert!(answer.get("errors").is_none(), "{answer:#}");
+                let answer = &answer["data"];
                 let nodes = answer["employees"]["nodes"].as_array().expect("people");
                 assert_eq!(nodes.len(), count, "everybody, in every generation");
                 assert!(nodes.iter().all(|node| node["timeline"]["nodes"][0]["position"].is_number()));
@@ -253,6 +261,7 @@ async fn a_rebuild_under_load_loses_and_doubles_nothing() {
     tracker.close();
     let (written, read): (i64, usize) = (writer.await.expect("written"), reader.await.expect("read"));
     settled(&tenure).await;
+    assert!(read > 0, "nobody could read");
     let notes =
         "select count(*), count(distinct position) from timeline_entry where event_type = 'employee.note-written'";
     assert_eq!(sql(&data.0, notes), format!("{written}|{written}"));

@@ -525,8 +525,10 @@ async fn candidates_of_a_career_program_are_told_how_ready_they_are() {
         "nobody promoted it"
     );
     assert_ne!(challenger, chosen);
-    let of_program = program(&tenure, |program| program["challenger"].is_string()).await;
-    let of_program = of_program.expect("the program's own challenger");
+    let of_program = eventually("the program's own challenger", || {
+        program(&tenure, |program| program["challenger"].is_string())
+    })
+    .await;
     assert_eq!(of_program["model"], version, "nobody promoted that one either");
     eventually("what both say of everybody", || async {
         let shadows = sql(
