@@ -303,7 +303,8 @@ pub(crate) fn nine_decimals(value: f64) -> f64 {
     decimals(value, 9, 9e15)
 }
 
-/// Twelve digits, wherever the decimal point is: as nine decimals, for what is on the scale of the inputs, which may be small.
+/// Twelve digits, wherever the decimal point is, but at most 22 decimals: as nine decimals, for what is on the scale of the inputs,
+/// which may be small.
 #[must_use]
 pub(crate) fn twelve_digits(value: f64) -> f64 {
     decimals(value, 22, 1e12)

@@ -25,7 +25,7 @@ proptest! {
             prop_assert_eq!(serde_json::from_str::<f64>(&json).expect("a number").to_bits(), rounded.to_bits(), "{}", json);
         }
         prop_assert!((nine_decimals(value) - value).abs() <= 5.1e-10 + value.abs() * 1e-12);
-        prop_assert!((twelve_digits(value) - value).abs() <= value.abs() * 1e-11);
+        prop_assert!((twelve_digits(value) - value).abs() <= 5.1e-23 + value.abs() * 1e-11);
     }
 
     #[test]
