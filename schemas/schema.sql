@@ -185,6 +185,21 @@ end $function$
 ;
 grant execute on function tenure_refresh_statistics() to tenure_app;
 
+create table archived_stream (
+    tenant uuid not null,
+    kind text not null,
+    stream_id uuid not null,
+    archive bigint not null,
+    revision bigint not null,
+    positions bigint[] not null,
+    constraint archived_stream_pkey PRIMARY KEY (tenant, kind, stream_id, archive)
+);
+alter table archived_stream enable row level security;
+alter table archived_stream force row level security;
+create policy own_tenant on archived_stream for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant select on archived_stream to tenure_app;
+grant select on archived_stream to tenure_what_if;
+
 create table command_outcome (
     tenant uuid not null,
     command_id uuid not null,
@@ -414,6 +429,19 @@ alter table feature_state enable row level security;
 alter table feature_state force row level security;
 create policy own_tenant on feature_state for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
 grant delete, insert, select, update on feature_state to tenure_app;
+
+create table log_archive (
+    first bigint not null,
+    last bigint not null,
+    path text not null,
+    archived_at timestamp with time zone not null default now(),
+    constraint log_archive_check CHECK ((last >= first)),
+    constraint log_archive_last_key UNIQUE (last),
+    constraint log_archive_pkey PRIMARY KEY (first)
+);
+grant select on log_archive to tenure_app;
+grant select on log_archive to tenure_relay;
+grant select on log_archive to tenure_what_if;
 
 create table log_head (
     only_row boolean not null default true,

@@ -1,10 +1,13 @@
-//! `tenure log copy`: the log from one place to another, and the proof that both hold the same.
+//! `tenure log copy`: the log from one place to another, and the proof that both hold the same. `tenure log archive`: old partitions of
+//! the log out of Postgres, into files.
 
-use std::{convert::Infallible, io::Write};
+use std::{convert::Infallible, io::Write, path::PathBuf};
 
 use infra::{
-    database::Database,
+    clock,
+    database::{Access, Database},
     kurrent::{KurrentLog, NAME_DEFAULT},
+    log_archive::{Archived, Archivist},
     log_copy::{self, Place},
 };
 use secrecy::SecretString;
@@ -13,6 +16,8 @@ use crate::{config::Settings, roles::Failure};
 
 /// How often it is told how far a copy is.
 const TOLD_EVENTS: i64 = 50_000;
+/// How often it is told how far an archive is.
+const TOLD_ARCHIVED_EVENTS: i64 = 1_000_000;
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Arguments {
@@ -30,6 +35,29 @@ enum Action {
     /// Keys are no part of the log: they stay in the database that it comes from, and without them nobody opens a copy's personal values.
     /// A Postgres that is copied into has been migrated with this installation's master key (`tenure migrate`). KurrentDB's user may read `$all`.
     Copy(Box<Copying>),
+    /// Moves old partitions of the log out of Postgres into Parquet files, from which everything still reads them.
+    ///
+    /// A partition (ten million events) is written to a file, read back and compared event by event; then the table loses it, in one short
+    /// transaction, while people work. Interrupted, nothing is lost, and the next run goes on. Personal values are as sealed in a file as
+    /// in the table, and an erasure reaches both, because it destroys the key.
+    ///
+    /// From then on the files belong to the log: every process of the installation opens them at the same path, and backups include them.
+    Archive(Box<Archiving>),
+}
+
+#[derive(Debug, Clone, clap::Args)]
+struct Archiving {
+    #[command(flatten)]
+    settings: Settings,
+    /// The folder of the files, for good; `archive` in the data directory unless it is named
+    #[arg(long, value_name = "FOLDER")]
+    into: Option<PathBuf>,
+    /// Partitions whose last event was recorded so many days ago, and all before them
+    #[arg(long, value_name = "DAYS", default_value_t = 365)]
+    older_than: u32,
+    /// Only tells what is in files, and what would be moved
+    #[arg(long)]
+    list: bool,
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -97,7 +125,72 @@ impl Copying {
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.action {
         Action::Copy(copying) => copy(&copying).await,
+        Action::Archive(archiving) => archive(&archiving).await,
     }
+}
+
+async fn archive(archiving: &Archiving) -> Result<(), Failure> {
+    let settings = &archiving.settings;
+    let folder = archiving
+        .into
+        .clone()
+        .unwrap_or_else(|| settings.data_dir.join("archive"));
+    let database_url = settings.database_url()?;
+    let database = Database::new(&database_url, &settings.master()?)?;
+    let archivist = Archivist::open(&database_url, database.clone()).await?;
+    let before = clock::now() - chrono::Duration::days(archiving.older_than.into());
+    let due = archivist.due(before).await?;
+    let mut out = std::io::stdout();
+    if archiving.list {
+        let archived = database.transact(Access::Read, &[], |connection| Box::pin(Archived::look(connection)));
+        for file in archived.await?.files() {
+            writeln!(
+                out,
+                "events {} to {} are in {}",
+                file.first,
+                file.last,
+                file.path.display()
+            )?;
+        }
+        for partition in due {
+            writeln!(out, "events {} to {} can be moved", partition.first, partition.last)?;
+        }
+        return Ok(());
+    }
+    if due.is_empty() {
+        writeln!(
+            out,
+            "nothing to move: no full partition of the log is older than {} days",
+            archiving.older_than
+        )?;
+        return Ok(());
+    }
+    let make = |cause| format!("the folder {} cannot be used: {cause}", folder.display());
+    std::fs::create_dir_all(&folder).map_err(make)?;
+    let folder = folder.canonicalize().map_err(make)?;
+    for partition in due {
+        let mut next = partition.first + TOLD_ARCHIVED_EVENTS;
+        let told = |position: i64| {
+            if position >= next {
+                next = position + TOLD_ARCHIVED_EVENTS;
+                writeln!(std::io::stderr(), "{position} events are written").ok(); // nobody may be looking
+            }
+        };
+        let file = archivist.archive(&partition, &folder, told).await?;
+        let megabytes = std::fs::metadata(&file.path)?.len() / 1_000_000;
+        writeln!(
+            out,
+            "events {} to {} were compared one by one, and are now in {} ({megabytes} MB)",
+            file.first,
+            file.last,
+            file.path.display()
+        )?;
+    }
+    writeln!(
+        out,
+        "keep these files where they are, and add them to what is backed up"
+    )?;
+    Ok(())
 }
 
 async fn copy(copying: &Copying) -> Result<(), Failure> {

@@ -23,7 +23,7 @@ use sqlx::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::sealing::MasterKey;
+use crate::{log_archive::Unreadable, sealing::MasterKey};
 
 /// The connection that a unit of work gets.
 pub type Connection = sqlx::PgConnection;
@@ -73,6 +73,8 @@ pub enum DatabaseError {
     NotDurable(String),
     #[error("stored {0} does not read")]
     Corrupt(&'static str),
+    #[error(transparent)]
+    Archive(#[from] Unreadable),
 }
 
 /// What kind of failure it was, in words that hold no stored value: logs show these, and nothing of what is below.
@@ -109,7 +111,7 @@ impl DatabaseError {
                 _ => false,
             },
             Self::CutOff | Self::Contended(_) => true,
-            Self::Fenced(_) | Self::TooPowerful(_) | Self::NotDurable(_) | Self::Corrupt(_) => false,
+            Self::Fenced(_) | Self::TooPowerful(_) | Self::NotDurable(_) | Self::Corrupt(_) | Self::Archive(_) => false,
         }
     }
 }

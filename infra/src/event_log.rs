@@ -20,6 +20,7 @@ use uuid::Uuid;
 use crate::{
     clock,
     database::{Access, Connection, Database, DatabaseError, Doing, LOG_CHANNEL},
+    log_archive::Archived,
 };
 
 /// Appends that one transaction takes at most.
@@ -123,17 +124,9 @@ impl EventLog {
         self.database
             .transact(Access::Read, &[stream.tenant], move |connection| {
                 Box::pin(async move {
-                    let rows: Vec<EventRow> = sqlx::query_as(
-                        "select * from event where tenant = $1 and kind = $2 and stream_id = $3 and revision > $4 order by revision",
-                    )
-                    .bind(Uuid::from(stream.tenant))
-                    .bind(stream.kind.name())
-                    .bind(stream.id)
-                    .bind(after_revision)
-                    .fetch_all(connection)
-                    .await
-                    .doing("read a stream")?;
-                    rows.into_iter().map(EventRow::event).collect()
+                    let mut events = read_streams(connection, &[stream]).await?;
+                    events.retain(|event| event.revision > after_revision);
+                    Ok(events)
                 })
             })
             .await
@@ -158,10 +151,13 @@ impl EventLog {
                             .bind(kind.name())
                             .bind(after_position)
                             .bind(PAGE_EVENTS_MAX)
-                            .fetch_all(connection)
+                            .fetch_all(&mut *connection)
                             .await
                             .doing("read a tenant's events")?;
-                    rows.into_iter().map(EventRow::event).collect()
+                    Archived::look(connection)
+                        .await?
+                        .of_tenant_after((tenant, Some(kind)), after_position, PAGE_EVENTS_MAX, events(rows)?)
+                        .await
                 })
             })
             .await
@@ -882,7 +878,11 @@ impl EventRow {
     }
 }
 
-/// The whole histories of `streams`, in log order, in one query.
+fn events(rows: Vec<EventRow>) -> Result<Vec<StoredEvent>, DatabaseError> {
+    rows.into_iter().map(EventRow::event).collect()
+}
+
+/// The whole histories of `streams`, in log order.
 ///
 /// # Errors
 /// When the database fails.
@@ -900,10 +900,27 @@ pub async fn read_streams(
     .bind(tenants)
     .bind(kinds)
     .bind(ids)
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await
     .doing("read streams")?;
-    rows.into_iter().map(EventRow::event).collect()
+    let mut rows = events(rows)?;
+    let whole: HashSet<StreamId> = rows
+        .iter()
+        .filter(|event| event.revision == 1)
+        .map(|event| event.stream)
+        .collect();
+    let begun: Vec<&StreamId> = streams.iter().filter(|stream| !whole.contains(stream)).collect();
+    if begun.is_empty() {
+        return Ok(rows);
+    }
+    let archived = Archived::look(connection).await?;
+    let mut events = archived.of_streams(connection, &begun).await?;
+    if !events.is_empty() {
+        rows.retain(|event| event.position > archived.last() || whole.contains(&event.stream));
+    }
+    events.append(&mut rows);
+    events.sort_by_key(|event| event.position);
+    Ok(events)
 }
 
 /// Streams of the transaction's tenants after `after`, in the order of tenant, kind and id, each with its number of events.
@@ -943,10 +960,13 @@ pub async fn read_tenant_after(
             .bind(Uuid::from(tenant))
             .bind(position)
             .bind(limit)
-            .fetch_all(connection)
+            .fetch_all(&mut *connection)
             .await
             .doing("read a tenant's events")?;
-    rows.into_iter().map(EventRow::event).collect()
+    Archived::look(connection)
+        .await?
+        .of_tenant_after((tenant, None), position, limit, events(rows)?)
+        .await
 }
 
 /// How many of a tenant's events the registry of event ids does not know by their position, or knows though they are not there.
@@ -954,15 +974,22 @@ pub async fn read_tenant_after(
 /// # Errors
 /// When the database fails.
 pub async fn unregistered(connection: &mut Connection, tenant: TenantId) -> Result<i64, DatabaseError> {
-    sqlx::query_scalar(
-        "select count(*) from (select event_id, position from event where tenant = $1) e
-           full join (select event_id, position from event_id where tenant = $1) i using (event_id, position)
+    sqlx::query("lock table event in access share mode") // what is looked at next stays so
+        .execute(&mut *connection)
+        .await
+        .doing("keep events where they are")?;
+    let archived = Archived::look(connection).await?;
+    let in_table: i64 = sqlx::query_scalar(
+        "select count(*) from (select event_id, position from event where tenant = $1 and position > $2) e
+           full join (select event_id, position from event_id where tenant = $1 and position > $2) i using (event_id, position)
           where e.event_id is null or i.event_id is null",
     )
     .bind(Uuid::from(tenant))
-    .fetch_one(connection)
+    .bind(archived.last())
+    .fetch_one(&mut *connection)
     .await
-    .doing("compare events with their ids")
+    .doing("compare events with their ids")?;
+    Ok(in_table + archived.unregistered(connection, tenant).await?)
 }
 
 /// How many of a tenant's streams are not at the revision of their last event.
@@ -971,7 +998,11 @@ pub async fn unregistered(connection: &mut Connection, tenant: TenantId) -> Resu
 /// When the database fails.
 pub async fn streams_astray(connection: &mut Connection, tenant: TenantId) -> Result<i64, DatabaseError> {
     sqlx::query_scalar(
-        "select count(*) from (select kind, stream_id as id, max(revision) as revision from event where tenant = $1 group by 1, 2) e
+        "select count(*) from (select kind, stream_id as id, max(revision) as revision
+                                 from (select kind, stream_id, revision from event where tenant = $1
+                                       union all
+                                       select kind, stream_id, revision + cardinality(positions) - 1 from archived_stream where tenant = $1) r
+                                group by 1, 2) e
            full join (select kind, id, revision from stream where tenant = $1) s using (kind, id, revision)
           where e.kind is null or s.kind is null",
     )
@@ -993,10 +1024,15 @@ pub async fn read_after(
     let rows: Vec<EventRow> = sqlx::query_as("select * from event where position > $1 order by position limit $2")
         .bind(position)
         .bind(limit)
-        .fetch_all(connection)
+        .fetch_all(&mut *connection)
         .await
         .doing("read the log")?;
-    rows.into_iter().map(EventRow::event).collect()
+    let rows = events(rows)?;
+    // Positions are gapless: what comes next is in the table, or was moved, or is not there yet.
+    if rows.first().is_some_and(|event| event.position == position + 1) {
+        return Ok(rows);
+    }
+    Archived::look(connection).await?.after(position, limit, rows).await
 }
 
 #[cfg(test)]

@@ -5,10 +5,7 @@
 //! there, on connections that look into that schema first. Taking their place is a change of schema, which moves no row; the
 //! tables before are kept in [`KEPT`] until the next generation, or until somebody is erased.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, HashSet};
 
 use secrecy::SecretString;
 use sqlx::{AssertSqlSafe, PgPool, Postgres, pool::PoolConnection};
@@ -17,7 +14,7 @@ use uuid::Uuid;
 use crate::{
     checkpoint,
     database::{Connection, Database, DatabaseError, Doing, owner_pool},
-    parked,
+    locks, parked,
     read_model::shadow::{self, Comparison, TABLES},
     route,
     sealing::MasterKey,
@@ -28,12 +25,6 @@ pub const BUILDING: &str = "read_models_building";
 /// The schema of the generation before the live one.
 pub const KEPT: &str = "read_models_kept";
 
-/// How long the locks of all tables together are waited for before those who queue behind are let through: less than the second
-/// after which Postgres looks for a deadlock and takes a victim.
-const LOCK_TIMEOUT: &str = "300ms";
-/// How often a lock is tried, with [`LOCK_PAUSE`] between.
-const LOCK_TRIES: u32 = 300;
-const LOCK_PAUSE: Duration = Duration::from_millis(100);
 /// Rows that are shown of a table that came out otherwise.
 const SHOWN: i64 = 3;
 
@@ -298,13 +289,24 @@ impl Workshop {
     /// # Errors
     /// When the database fails.
     pub async fn filled(&self) -> Result<(), DatabaseError> {
+        self.end_filling(&format!("update {BUILDING}.generation_progress set position = target"))
+            .await
+    }
+
+    /// Notes that it is not filled stream by stream, but follows the log from its beginning.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn follow_from_the_beginning(&self) -> Result<(), DatabaseError> {
+        self.end_filling("select").await
+    }
+
+    async fn end_filling(&self, statement: &str) -> Result<(), DatabaseError> {
         let mut statements = Vec::new();
         for (table, ..) in TABLES {
             statements.extend(self.like(table, Part::Indexes).await?);
         }
-        statements.push(format!(
-            "update {BUILDING}.generation_progress set position = target; delete from {BUILDING}.generation_filling"
-        ));
+        statements.push(format!("{statement}; delete from {BUILDING}.generation_filling"));
         statements.push(format!(
             "analyze {}",
             TABLES.map(|(table, ..)| format!("{BUILDING}.{table}")).join(", ")
@@ -319,7 +321,7 @@ impl Workshop {
     /// # Errors
     /// When there is never a moment without a writer.
     pub async fn stand_still(&self) -> Result<Standstill, GenerationError> {
-        for _ in 0..LOCK_TRIES {
+        for _ in 0..locks::TRIES {
             let mut connection = self.owner.acquire().await.doing("connect as the owner")?;
             connection.close_on_drop();
             let tenants = route::tenants(&mut connection).await?;
@@ -331,7 +333,7 @@ impl Workshop {
             );
             match sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *connection).await {
                 Ok(_) => return Ok(Standstill { connection }),
-                Err(error) if is_lock_timeout(&error) => tokio::time::sleep(LOCK_PAUSE).await,
+                Err(error) if locks::timed_out(&error) => tokio::time::sleep(locks::PAUSE).await,
                 Err(cause) => {
                     let doing = "keep the projection out";
                     return Err(DatabaseError::Failed { doing, cause }.into());
@@ -457,20 +459,10 @@ fn notes(schema: &str, origin: &Origin, rows: impl Iterator<Item = String>, unre
     )
 }
 
+/// Locks the read models of a schema.
 fn lock_statement(schema: &str, mode: &str) -> String {
     let tables: Vec<String> = TABLES.iter().map(|(table, ..)| format!("{schema}.{table}")).collect();
-    // Not lock_timeout: that would begin anew with each table, while those behind wait for the first.
-    format!(
-        "set local statement_timeout = '{LOCK_TIMEOUT}'; lock table {} in {mode} mode; set local statement_timeout = 0",
-        tables.join(", ")
-    )
-}
-
-fn is_lock_timeout(error: &sqlx::Error) -> bool {
-    error
-        .as_database_error()
-        .and_then(|error| error.code())
-        .is_some_and(|code| ["57014", "40P01"].contains(&code.as_ref()))
+    locks::statement(&tables.join(", "), mode)
 }
 
 /// Notes, in the transaction that wrote the rows, how far these partitions are.
@@ -592,19 +584,19 @@ impl Standstill {
     }
 
     async fn lock_out_readers(&mut self) -> Result<(), GenerationError> {
-        for _ in 0..LOCK_TRIES {
+        for _ in 0..locks::TRIES {
             let statement = format!("savepoint alone; {}", lock_statement("public", "access exclusive"));
             match sqlx::raw_sql(AssertSqlSafe(statement))
                 .execute(&mut *self.connection)
                 .await
             {
                 Ok(_) => return Ok(()),
-                Err(error) if is_lock_timeout(&error) => {
+                Err(error) if locks::timed_out(&error) => {
                     sqlx::raw_sql("rollback to savepoint alone")
                         .execute(&mut *self.connection)
                         .await
                         .doing("let readers through")?;
-                    tokio::time::sleep(LOCK_PAUSE).await;
+                    tokio::time::sleep(locks::PAUSE).await;
                 }
                 Err(cause) => {
                     let doing = "keep readers out";

@@ -12,6 +12,8 @@ pub mod event_log;
 pub mod fairness;
 pub mod generation;
 pub mod kurrent;
+mod locks;
+pub mod log_archive;
 pub mod log_copy;
 pub mod model_registry;
 pub mod outbox;

@@ -5,6 +5,7 @@
     reason = "seeds and kept folders are told to whoever reads a failed test"
 )]
 
+mod archive;
 mod crash;
 mod export;
 mod faults;

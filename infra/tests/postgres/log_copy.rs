@@ -23,10 +23,10 @@ use crate::{
 };
 
 /// More than two pages.
-const EVENTS: usize = 2 * PAGE_EVENTS_MAX + 300;
+pub const EVENTS: usize = 2 * PAGE_EVENTS_MAX + 300;
 
 /// A log of several tenants and kinds, whose streams lie across one another.
-async fn write_history(world: &World) -> Vec<TenantId> {
+pub async fn write_history(world: &World) -> Vec<TenantId> {
     let tenants = vec![server::tenant(), server::tenant()];
     let mut random = StdRng::seed_from_u64(7);
     let mut streams: Vec<(StreamId, i64)> = (0..60)
@@ -57,7 +57,7 @@ async fn write_history(world: &World) -> Vec<TenantId> {
     tenants
 }
 
-async fn everything(world: &World) -> Vec<StoredEvent> {
+pub async fn everything(world: &World) -> Vec<StoredEvent> {
     world
         .database
         .transact_as_relay(|connection| Box::pin(event_log::read_after(connection, 0, i64::MAX)))

@@ -12,6 +12,7 @@ mod event_log;
 mod isolation;
 mod keys;
 mod kurrent;
+mod log_archive;
 mod log_copy;
 mod queues;
 mod sandboxes;

@@ -18,7 +18,7 @@ const RULES: &[(&str, &str)] = &[
         "select c.relname from pg_class c
           where c.relkind in ('r', 'p') and c.relnamespace in ('public'::regnamespace, 'fairness'::regnamespace)
             and not exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'tenant' and not a.attisdropped)
-            and c.relname not in ('_sqlx_migrations', 'log_head', 'log_seal', 'consumer_checkpoint', 'relay_checkpoint')",
+            and c.relname not in ('_sqlx_migrations', 'log_head', 'log_seal', 'log_archive', 'consumer_checkpoint', 'relay_checkpoint')",
     ),
     (
         "is a policy other than a tenant's own rows, and no documented exception",
@@ -92,14 +92,14 @@ const RULES: &[(&str, &str)] = &[
     (
         "may be changed by the application, though history is only appended to",
         "select a.grantee::regrole || ' may ' || a.privilege_type || ' ' || c.relname from pg_class c, aclexplode(c.relacl) a
-          where c.relname in ('event', 'event_id', 'log_seal') and a.grantee <> c.relowner and a.privilege_type not in ('SELECT', 'INSERT')",
+          where c.relname in ('event', 'event_id', 'log_seal', 'log_archive', 'log_archived', 'archived_stream') and a.grantee <> c.relowner and a.privilege_type not in ('SELECT', 'INSERT')",
     ),
     (
         "is granted to the relay, which reads events and moves its checkpoint",
         "select c.relname || ' ' || a.privilege_type from pg_class c, aclexplode(c.relacl) a
           where a.grantee = 'tenure_relay'::regrole and (c.relname, a.privilege_type) not in
                 (('event', 'SELECT'), ('log_head', 'SELECT'), ('relay_checkpoint', 'SELECT'), ('relay_checkpoint', 'UPDATE'),
-                 ('log_seal', 'SELECT'), ('log_seal', 'INSERT'))",
+                 ('log_seal', 'SELECT'), ('log_seal', 'INSERT'), ('log_archive', 'SELECT'), ('log_archived', 'SELECT'))",
     ),
     (
         "may be changed from inside a sandbox",
