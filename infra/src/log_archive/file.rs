@@ -6,12 +6,14 @@
 
 use std::{
     fs::File,
+    io::{BufReader, Read},
     ops::Range,
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use bytes::Bytes;
 use domain::{
     Date, Kind, StreamId,
     id::{CommandId, EventId, TenantId},
@@ -25,7 +27,7 @@ use parquet::{
     errors::{ParquetError, Result},
     file::{
         properties::{EnabledStatistics, WriterProperties},
-        reader::{FileReader as _, RowGroupReader},
+        reader::{ChunkReader, FileReader as _, Length, RowGroupReader},
         serialized_reader::{ReadOptionsBuilder, SerializedFileReader},
         writer::{SerializedFileWriter, SerializedRowGroupWriter},
     },
@@ -187,7 +189,7 @@ pub struct Archive {
     events: Range<i64>,
     /// The positions of each row group.
     groups: Vec<Range<i64>>,
-    reader: SerializedFileReader<File>,
+    reader: SerializedFileReader<Shared>,
 }
 
 impl Archive {
@@ -197,7 +199,7 @@ impl Archive {
     /// When it is not there, no Parquet, or of other events.
     pub fn open(path: &PathBuf, first: i64, last: i64) -> Result<Self> {
         let options = ReadOptionsBuilder::new().with_page_index().build();
-        let reader = SerializedFileReader::new_with_options(File::open(path)?, options)?;
+        let reader = SerializedFileReader::new_with_options(Shared(Arc::new(File::open(path)?)), options)?;
         let mut next = first;
         let mut groups = Vec::with_capacity(reader.metadata().num_row_groups());
         for group in reader.metadata().row_groups() {
@@ -341,6 +343,48 @@ impl Archive {
                 })
             })
             .collect()
+    }
+}
+
+/// A file that several threads read at once, each at places of its own. (Parquet's own reading of a `File` moves the one place that all
+/// of its handles share.)
+#[derive(Clone)]
+struct Shared(Arc<File>);
+
+impl Length for Shared {
+    fn len(&self) -> u64 {
+        self.0.metadata().map_or(0, |metadata| metadata.len())
+    }
+}
+
+impl ChunkReader for Shared {
+    type T = BufReader<Tail>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T> {
+        Ok(BufReader::new(Tail {
+            file: self.clone(),
+            at: start,
+        }))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
+        let mut bytes = vec![0; length];
+        self.0.read_exact_at(&mut bytes, start)?;
+        Ok(bytes.into())
+    }
+}
+
+/// A file from a place on.
+struct Tail {
+    file: Shared,
+    at: u64,
+}
+
+impl Read for Tail {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.file.0.read_at(buffer, self.at)?;
+        self.at += read as u64;
+        Ok(read)
     }
 }
 
