@@ -4,6 +4,7 @@
 //! `benches/README.md`.
 
 mod appends;
+mod archive;
 mod bare;
 mod company;
 mod intake;
@@ -13,21 +14,24 @@ mod product;
 mod projection;
 mod replay;
 mod report;
+mod scale;
 mod scoring;
 mod stage;
 
 use report::{Row, tell};
 use stage::Stage;
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 10] = [
     "log",
     "intake",
     "projection",
     "page",
     "past",
     "replay",
+    "archive",
     "scoring",
     "product",
+    "scale",
 ];
 
 struct Arguments {
@@ -55,7 +59,7 @@ impl Arguments {
     }
 
     fn wants(&self, name: &str) -> bool {
-        self.names.is_empty() || self.names.iter().any(|wanted| wanted == name)
+        (self.names.is_empty() && name != "scale") || self.names.iter().any(|wanted| wanted == name)
     }
 }
 
@@ -69,7 +73,11 @@ fn main() -> std::io::Result<()> {
 async fn measure(arguments: &Arguments) -> Vec<Row> {
     tell(&format!("load before: {}", load()));
     let mut rows = Vec::new();
-    if NAMES[..7].iter().any(|name| arguments.wants(name)) {
+    if NAMES
+        .iter()
+        .filter(|name| **name != "product")
+        .any(|name| arguments.wants(name))
+    {
         let stage = Stage::start(arguments.real_kafka).await;
         if arguments.wants("log") {
             rows.extend(appends::run(&stage).await);
@@ -99,11 +107,19 @@ async fn measure(arguments: &Arguments) -> Vec<Row> {
             rows.extend(replay::run(&site).await);
             site.end().await;
         }
+        if arguments.wants("archive") {
+            let site = stage.site("bench_archive").await;
+            rows.extend(archive::run(&site).await);
+            site.end().await;
+        }
         if arguments.wants("scoring") {
             rows.extend(scoring::in_memory());
             let site = stage.site("bench_scoring").await;
             rows.extend(scoring::run(&site).await);
             site.end().await;
+        }
+        if arguments.wants("scale") {
+            rows.extend(scale::run(&stage).await);
         }
         stage.end().await;
     }

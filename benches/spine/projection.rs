@@ -213,6 +213,19 @@ impl<'s> History<'s> {
         self.store(events).await;
     }
 
+    /// `count` things happen to one person.
+    pub async fn happen_to(&mut self, who: usize, count: usize) {
+        let events = (0..count).map(|nth| (who, self.company.event(Company::day(nth, count))));
+        let events = events.collect();
+        self.store(events).await;
+    }
+
+    /// Everybody's streams.
+    pub fn streams(&self) -> Vec<StreamId> {
+        let of = |employee: &EmployeeId| StreamId::new(self.site.tenant, Kind::Employee, *employee);
+        self.company.people.iter().map(of).collect()
+    }
+
     async fn store(&mut self, events: Vec<(usize, domain::employee::Event)>) {
         let mut appends = Vec::with_capacity(events.len());
         for (who, event) in events {

@@ -97,7 +97,7 @@ pub async fn run(site: &Site) -> Vec<Row> {
 }
 
 /// Runs a subcommand of the product on the site; the rate that it tells, and the most memory that it had, in megabytes.
-fn tool(site: &Site, arguments: &[&str]) -> (f64, f64) {
+pub fn tool(site: &Site, arguments: &[&str]) -> (f64, f64) {
     let (told, peak) = run_tool(site, arguments);
     let (_, rate) = told.rsplit_once('(').expect("a rate");
     let rate = rate.split_whitespace().next().and_then(|rate| rate.parse().ok());
@@ -139,7 +139,7 @@ fn peak_megabytes(status: &Path) -> f64 {
 }
 
 /// Everything as `tenure replay` and a rebuild read it, without opening it.
-async fn raw_reading(site: &Site) -> f64 {
+pub async fn raw_reading(site: &Site) -> f64 {
     let (begun, mut after, mut count) = (Instant::now(), 0, 0);
     loop {
         let page = site
@@ -156,7 +156,7 @@ async fn raw_reading(site: &Site) -> f64 {
 }
 
 /// Seconds from the empty generation to the live one.
-async fn rebuild(site: &Site) -> f64 {
+pub async fn rebuild(site: &Site) -> f64 {
     let begun = Instant::now();
     let workshop = Workshop::open(&site.url, &site.parts.master, "bench".to_owned())
         .await

@@ -129,8 +129,10 @@ async fn a_history_is_changed_beside_the_one_that_happened() {
           order by 1 limit 1",
     );
     assert!(!leader.is_empty(), "nobody who left was missed by colleagues");
+    let employed = format!("select greatest(date '2024-01-01', hired_on + 1) from employee where id = '{leader}'");
+    let employed = sql(&data.0, &employed);
     let script =
-        format!("title: One stays\nfrom: 2024-01-01\nchanges:\n  - stay: {{who: {{employees: [{leader}]}}}}\n");
+        format!("title: One stays\nfrom: {employed}\nchanges:\n  - stay: {{who: {{employees: [{leader}]}}}}\n");
     let stays = run(&data.0, "stays", &script).expect("run");
     let (happened, what_if_) = (&stays["total"]["happened"], &stays["total"]["what_if"]);
     let number = |value: &Value, of: &str| value[of].as_i64().expect("a number");
