@@ -539,15 +539,25 @@ pub async fn differing_rows(
             ""
         };
         let whom = about(table).map_or_else(|| "true".to_owned(), |column| format!("{column} <> all ($2)"));
-        let rows = |schema: &str| {
+        let columns: String = sqlx::query_scalar(
+            "select string_agg(quote_ident(attname) || case when atttypid = 'json'::regtype then '::jsonb' else '' end, ', ' order by attnum) from pg_attribute
+              where attrelid = $1::regclass and attnum > 0 and not attisdropped and attname not in ('position', 'scored_position')",
+        )
+        .bind(format!("public.{table}"))
+        .fetch_one(&mut *connection)
+        .await
+        .doing("describe a table")?;
+        let rows = |schema: &str, sign: &str| {
             format!(
-                "select hashtextextended((to_jsonb(t) - '{{position,scored_position}}'::text[])::text, 0)
+                "select hash_record_extended(row({columns}), 0) as hash, {sign}1 as side
                    from {schema}.{table} t where tenant = $1 and ({whom} or $2::uuid[] is null){counted}"
             )
         };
-        let (live, own) = (rows("public"), rows(&schema));
         let statement = format!(
-            "select (select count(*) from ({live} except all {own}) l) + (select count(*) from ({own} except all {live}) o)"
+            "select coalesce(sum(abs(more)), 0)::bigint
+               from (select sum(side) as more from ({} union all {}) r group by hash having sum(side) <> 0) d",
+            rows("public", ""),
+            rows(&schema, "-")
         );
         let count: i64 = sqlx::query_scalar(AssertSqlSafe(statement))
             .bind(Uuid::from(tenant))

@@ -165,7 +165,10 @@ async fn a_history_is_changed_beside_the_one_that_happened() {
     // Others leave, have another manager, were paid otherwise, were never promoted.
     let staff = sql(
         &data.0,
-        "select id from employee where status = 'ACTIVE' and hired_on < '2024-06-01' and manager is not null order by id limit 2",
+        "select e.id from employee e where e.status = 'ACTIVE' and e.hired_on < '2024-06-01' and e.manager is not null
+            and not exists (select from timeline_entry t where t.employee = e.id and t.event_type = 'employee.manager-changed'
+                             and t.effective_on >= '2025-01-01')
+          order by 1 limit 2",
     );
     let (one, other) = staff.split_once('\n').expect("two people");
     let script = format!(
