@@ -62,7 +62,7 @@ enum Role {
     WhatIf(what_if::Arguments),
     /// Proves the log and what is made of it; fails with the first difference.
     Verify(verify::Arguments),
-    /// Moves the log between Postgres and KurrentDB.
+    /// Moves the log between Postgres and KurrentDB, and its old partitions into files.
     Log(log::Arguments),
     /// Compares the models: on each tenant's own history, or on a flat table (CSV) without anything else running.
     Evaluate(Box<evaluate::Arguments>),

@@ -19,7 +19,7 @@ use infra::{
     auth,
     broker::Brokers,
     checkpoint, clock,
-    database::{self, Access},
+    database::{self, Access, DatabaseError},
     embedded::{EmbeddedBroker, EmbeddedPostgres},
     event_log::EventLog,
     outcome, read_model, route,
@@ -222,7 +222,7 @@ async fn create_tenant(parts: &Parts, tenant: TenantId) -> Result<(), Failure> {
             Box::pin(async move { outcome::find(connection, &[(tenant, id)]).await })
         })
     };
-    if !find().await?.is_empty() {
+    if !patiently(find).await?.is_empty() {
         return Ok(());
     }
     let submission = Submission {
@@ -237,7 +237,7 @@ async fn create_tenant(parts: &Parts, tenant: TenantId) -> Result<(), Failure> {
     };
     intake::submit(&parts.interactive, &parts.keyring, vec![submission]).await?;
     let deadline = Instant::now() + READY_TIMEOUT;
-    while find().await?.is_empty() {
+    while patiently(find).await?.is_empty() {
         if Instant::now() > deadline {
             return Err(
                 "the first command did not get through to the log: see the log above for what is broken".into(),
@@ -272,7 +272,7 @@ async fn await_consumers(parts: &Parts, before: &Epochs) -> Result<(), Failure> 
                     .is_some_and(|epoch| before.get(&key).is_none_or(|before| epoch > before))
             })
         });
-        let standing = projection_workers::lag::standing(&parts.database).await?;
+        let standing = patiently(|| projection_workers::lag::standing(&parts.database)).await?;
         if owned && standing.projections.iter().all(|named| named.behind.lag_events <= 0) {
             return Ok(());
         }
@@ -289,10 +289,28 @@ async fn await_consumers(parts: &Parts, before: &Epochs) -> Result<(), Failure> 
 type Epochs = BTreeMap<(String, i32), i64>;
 
 async fn epochs(parts: &Parts) -> Result<Epochs, Failure> {
-    Ok(parts
-        .database
-        .transact(Access::Read, &[], |connection| Box::pin(checkpoint::epochs(connection)))
-        .await?)
+    let ask = || {
+        parts
+            .database
+            .transact(Access::Read, &[], |connection| Box::pin(checkpoint::epochs(connection)))
+    };
+    Ok(patiently(ask).await?)
+}
+
+/// Asks a database that is busy for a moment, while all parts begin at once, again.
+async fn patiently<T, F>(mut ask: impl FnMut() -> F) -> Result<T, DatabaseError>
+where
+    F: Future<Output = Result<T, DatabaseError>>,
+{
+    let deadline = Instant::now() + READY_TIMEOUT;
+    loop {
+        match ask().await {
+            Err(error) if error.is_transient() && Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            other => return other,
+        }
+    }
 }
 
 /// One development token per role, for the data directory and the terminal.
@@ -321,12 +339,13 @@ async fn write_tokens(
 
 /// Whom the development store manager is: somebody with a team to look at.
 async fn largest_team(parts: &Parts, tenant: TenantId) -> Result<Option<EmployeeId>, Failure> {
-    let manager = parts
-        .database
-        .transact(Access::Read, &[tenant], move |connection| {
+    let tenants = [tenant];
+    let ask = || {
+        parts.database.transact(Access::Read, &tenants, move |connection| {
             Box::pin(read_model::stats::largest_team(connection, tenant))
         })
-        .await?;
+    };
+    let manager = patiently(ask).await?;
     Ok(manager.map(EmployeeId::from_uuid))
 }
 
@@ -348,4 +367,33 @@ async fn say_where(
         writeln!(out, "  {role:<14} {token}")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_busy_database_is_asked_again_and_a_broken_one_is_not() {
+        let asked = Cell::new(0);
+        let busy_at_first = || {
+            asked.set(asked.get() + 1);
+            let answer = if asked.get() < 3 {
+                Err(DatabaseError::CutOff)
+            } else {
+                Ok(asked.get())
+            };
+            std::future::ready(answer)
+        };
+        assert!(matches!(patiently(busy_at_first).await, Ok(3)));
+        asked.set(0);
+        let broken = || {
+            asked.set(asked.get() + 1);
+            std::future::ready(Err::<(), _>(DatabaseError::Corrupt("by this test")))
+        };
+        assert!(matches!(patiently(broken).await, Err(DatabaseError::Corrupt(_))));
+        assert_eq!(asked.get(), 1);
+    }
 }

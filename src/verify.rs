@@ -173,8 +173,13 @@ async fn registry(parts: &Parts, tenant: TenantId) -> Result<String, Failure> {
 
 async fn remembered(parts: &Parts, tenant: TenantId) -> Result<String, Failure> {
     let memories = memories::compare(&parts.database, &parts.keyring, tenant).await?;
-    if let Some((what, employee)) = memories.difference {
-        return Err(format!("what is remembered of {employee} ({what}) is not what the log says: `tenure rebuild --projection {}` mends it", if what == "teams and exits" { "teams" } else { "scorer" }).into());
+    if let Some((of, employee)) = memories.difference {
+        return Err(format!(
+            "what is remembered of {employee} ({}) is not what the log says: `tenure rebuild --projection {}` mends it",
+            of.what(),
+            of.projection()
+        )
+        .into());
     }
     Ok(format!(
         "what is remembered equals a fold too: teams and exits of {} people, inputs of scores of {}",

@@ -34,7 +34,7 @@ const REDRIVE_MAX: i64 = 500;
 
 #[derive(Debug, thiserror::Error)]
 pub enum AppenderError {
-    #[error("the appender's database work failed")]
+    #[error("the appender's database work failed: {0}")]
     Database(#[from] DatabaseError),
     #[error("the appender could not seal or open")]
     Sealing(#[from] SealingError),

@@ -91,7 +91,8 @@ fn why(cause: &sqlx::Error) -> String {
 }
 
 impl DatabaseError {
-    /// Whether trying again later can help, because the database cannot be reached or was busy.
+    /// Whether trying again later can help, because the database, or a file of the log, cannot be reached
+    /// or was busy.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -110,8 +111,9 @@ impl DatabaseError {
                 }),
                 _ => false,
             },
-            Self::CutOff | Self::Contended(_) => true,
-            Self::Fenced(_) | Self::TooPowerful(_) | Self::NotDurable(_) | Self::Corrupt(_) | Self::Archive(_) => false,
+            // A folder that is not mounted comes back, as a database does.
+            Self::CutOff | Self::Contended(_) | Self::Archive(_) => true,
+            Self::Fenced(_) | Self::TooPowerful(_) | Self::NotDurable(_) | Self::Corrupt(_) => false,
         }
     }
 }
@@ -529,7 +531,6 @@ impl Database {
     }
 }
 
-/// `BEGIN` with the tenants named, in one round trip. A tenant's id is a UUID: it cannot carry SQL.
 /// Lets a transaction that has not read anything yet see everything as it is at one moment.
 ///
 /// # Errors
@@ -542,6 +543,7 @@ pub async fn one_snapshot(connection: &mut Connection) -> Result<(), DatabaseErr
         .map(drop)
 }
 
+/// `BEGIN` with the tenants named, in one round trip. A tenant's id is a UUID: it cannot carry SQL.
 pub(crate) fn begin_statement(access: Access, tenants: &[TenantId]) -> String {
     // A batch finds its rows by lists of keys, and its table may have grown a thousandfold since anybody counted its rows. Left to
     // guess, the planner hashes or walks whole tables. `cross join lateral (… offset 0)` in the statements fixes the order, keys

@@ -298,7 +298,8 @@ impl Workshop {
     /// # Errors
     /// When the database fails.
     pub async fn follow_from_the_beginning(&self) -> Result<(), DatabaseError> {
-        self.end_filling("select").await
+        self.end_filling(&format!("update {BUILDING}.generation_progress set position = 0"))
+            .await
     }
 
     async fn end_filling(&self, statement: &str) -> Result<(), DatabaseError> {

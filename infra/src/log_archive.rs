@@ -110,7 +110,7 @@ fn opened(path: &PathBuf, first: i64, last: i64) -> Result<Arc<Archive>, Parquet
 pub struct Archived(Vec<Filed>);
 
 impl Archived {
-    /// What is in files by now. In a transaction that reads from the table `event` too, look there first.
+    /// What is in files by now. A transaction that reads from the table `event` too reads that table first, and looks here after it.
     ///
     /// # Errors
     /// When the database fails; [`DatabaseError::Contended`] when events were moved after this transaction's view of the database

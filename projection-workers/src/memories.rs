@@ -40,8 +40,8 @@ pub struct Memories {
     pub teams: usize,
     /// People whose inputs of scores were compared.
     pub inputs: usize,
-    /// What of whom is otherwise.
-    pub difference: Option<(&'static str, Uuid)>,
+    /// Whose memory, and of whom, is otherwise.
+    pub difference: Option<(Of, Uuid)>,
 }
 
 /// Compares what is remembered of a tenant's people with a fold of their events, up to the first difference.
@@ -65,12 +65,12 @@ pub async fn compare(database: &Database, keyring: &Keyring, tenant: TenantId) -
         for person in people {
             memories.teams += usize::from(person.is_same_in_teams.is_some());
             memories.inputs += usize::from(person.is_same_in_inputs.is_some());
-            for (what, is_same) in [
-                ("teams and exits", person.is_same_in_teams),
-                ("inputs of scores", person.is_same_in_inputs),
+            for (of, is_same) in [
+                (Of::Teams, person.is_same_in_teams),
+                (Of::Scorer, person.is_same_in_inputs),
             ] {
                 if is_same == Some(false) {
-                    memories.difference = memories.difference.or(Some((what, person.id)));
+                    memories.difference = memories.difference.or(Some((of, person.id)));
                 }
             }
         }
@@ -86,6 +86,26 @@ pub async fn compare(database: &Database, keyring: &Keyring, tenant: TenantId) -
 pub enum Of {
     Teams,
     Scorer,
+}
+
+impl Of {
+    /// What it remembers.
+    #[must_use]
+    pub fn what(self) -> &'static str {
+        match self {
+            Self::Teams => "teams and exits",
+            Self::Scorer => "inputs of scores",
+        }
+    }
+
+    /// The projection's name.
+    #[must_use]
+    pub fn projection(self) -> &'static str {
+        match self {
+            Self::Teams => Teams::NAME,
+            Self::Scorer => Scorer::NAME,
+        }
+    }
 }
 
 /// What was remembered otherwise than the log says.

@@ -105,7 +105,7 @@ pub trait Projection: Clone + Send + Sync + 'static {
 
 #[derive(Debug, thiserror::Error)]
 pub enum RunnerError {
-    #[error("the projection's database work failed")]
+    #[error("the projection's database work failed: {0}")]
     Database(#[from] DatabaseError),
     #[error("the projection could not open events")]
     Sealing(#[from] SealingError),

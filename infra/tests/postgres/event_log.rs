@@ -33,17 +33,7 @@ macro_rules! conforms {
     )*};
 }
 
-conforms!(
-    what_is_appended_reads_back,
-    an_unexpected_revision_is_a_conflict,
-    appends_of_one_batch_continue_a_stream,
-    many_appends_at_once_keep_each_streams_order,
-    a_rejected_append_does_not_touch_its_neighbours,
-    a_repeated_event_id_is_answered_with_its_first_position,
-    nothing_to_append_is_judged_by_its_revision,
-    tenants_do_not_share_event_ids,
-    a_reader_sees_each_event_once_and_in_order_while_others_write,
-);
+conformance::every_log!(conforms);
 
 #[test]
 fn a_repeat_is_known_after_a_restart() {

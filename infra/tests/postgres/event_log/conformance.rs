@@ -22,6 +22,24 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use schemas::envelope::{Provenance, StoredEvent};
 use uuid::Uuid;
 
+/// Everything below that any back end does on a log of its own, for the macro `runs` of its caller.
+macro_rules! every_log {
+    ($runs:ident) => {
+        $runs!(
+            what_is_appended_reads_back,
+            an_unexpected_revision_is_a_conflict,
+            appends_of_one_batch_continue_a_stream,
+            many_appends_at_once_keep_each_streams_order,
+            a_rejected_append_does_not_touch_its_neighbours,
+            a_repeated_event_id_is_answered_with_its_first_position,
+            nothing_to_append_is_judged_by_its_revision,
+            tenants_do_not_share_event_ids,
+            a_reader_sees_each_event_once_and_in_order_while_others_write,
+        );
+    };
+}
+pub(crate) use every_log;
+
 /// A log under test.
 #[derive(Clone)]
 pub enum Log {
