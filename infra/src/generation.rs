@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     checkpoint,
+    copies::{self, Part},
     database::{Connection, Database, DatabaseError, Doing, owner_pool},
     locks, parked,
     read_model::shadow::{self, Comparison, TABLES},
@@ -133,7 +134,9 @@ impl Workshop {
         self.abandon().await?;
         let mut statements = vec![format!("create schema {BUILDING}")];
         for (table, ..) in TABLES {
-            statements.extend(self.like(table, Part::Table).await?);
+            for part in [Part::Table, Part::Rights] {
+                statements.extend(copies::like(&self.owner, BUILDING, table, part).await?);
+            }
         }
         let rows = live.iter().map(|(shard, target)| format!("({shard}, 0, {target})"));
         statements.push(notes(BUILDING, &Origin::Log(self.build.clone()), rows, &[]));
@@ -305,7 +308,7 @@ impl Workshop {
     async fn end_filling(&self, statement: &str) -> Result<(), DatabaseError> {
         let mut statements = Vec::new();
         for (table, ..) in TABLES {
-            statements.extend(self.like(table, Part::Indexes).await?);
+            statements.extend(copies::like(&self.owner, BUILDING, table, Part::Indexes).await?);
         }
         statements.push(format!("{statement}; delete from {BUILDING}.generation_filling"));
         statements.push(format!(
@@ -379,49 +382,6 @@ impl Workshop {
         .await
         .doing("compare the columns of generations")
     }
-
-    /// The statements that make an empty table like a live one in [`BUILDING`], or its indexes later: with the same names of
-    /// constraints and indexes, which migrations go by, the same rights and the same isolation of tenants.
-    async fn like(&self, table: &str, part: Part) -> Result<Vec<String>, DatabaseError> {
-        let statements: Vec<String> = sqlx::query_scalar(
-            "with t as (select oid, relname, relacl, relowner, reloptions from pg_class where oid = ('public.' || $1)::regclass)
-             select statement from (
-                 select 1 as step, '' as name, format('create table %I.%I (like public.%I including defaults including storage including comments)', $2, relname, relname) as statement from t
-                 union all
-                 select 2, '', format('alter table %I.%I set (%s)', $2, relname, array_to_string(reloptions, ', ')) from t where reloptions is not null
-                 union all
-                 select 3, conname::text, format('alter table %I.%I add constraint %I %s', $2, relname, conname, pg_get_constraintdef(c.oid))
-                   from t join pg_constraint c on c.conrelid = t.oid where contype in ('p', 'u', 'c', 'x')
-                 union all
-                 select 4, i.indexrelid::regclass::text, replace(pg_get_indexdef(i.indexrelid), format(' ON public.%I ', relname), format(' ON %I.%I ', $2, relname))
-                   from t join pg_index i on i.indrelid = t.oid where not exists (select from pg_constraint c where c.conindid = i.indexrelid)
-                 union all
-                 select 5, r.rolname || privilege_type, format('grant %s on %I.%I to %I', privilege_type, $2, relname, r.rolname)
-                   from t cross join lateral aclexplode(relacl) a join pg_roles r on r.oid = a.grantee where a.grantee <> relowner
-                 union all
-                 select 6, r.rolname || a.attname || privilege_type, format('grant %s (%I) on %I.%I to %I', privilege_type, a.attname, $2, relname, r.rolname)
-                   from t join pg_attribute a on a.attrelid = t.oid cross join lateral aclexplode(a.attacl) g join pg_roles r on r.oid = g.grantee
-                 union all
-                 select 7, '', format('call public.tenure_isolate(''%I.%I'')', $2, relname) from t) s
-              where (step = 4) = $3 order by step, name",
-        )
-        .bind(table)
-        .bind(BUILDING)
-        .bind(part == Part::Indexes)
-        .fetch_all(&self.owner)
-        .await
-        .doing("describe a live table")?;
-        Ok(statements)
-    }
-}
-
-/// What is made of a table, and when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
-    /// The table with what keeps it right: keys, rights, isolation.
-    Table,
-    /// The indexes that no constraint has.
-    Indexes,
 }
 
 /// Where the rows of a generation come from.

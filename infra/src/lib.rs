@@ -5,6 +5,7 @@ pub mod broker;
 pub mod checkpoint;
 pub mod clock;
 pub mod completion;
+mod copies;
 pub mod database;
 #[cfg(feature = "embedded")]
 pub mod embedded;

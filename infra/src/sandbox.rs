@@ -12,8 +12,9 @@ use uuid::Uuid;
 
 use crate::{
     clock,
+    copies::{self, Part},
     database::{Access, Connection, DatabaseError, Doing, WHAT_IF_ROLE, begin_statement, owner_pool},
-    read_model::shadow::TABLES,
+    read_model::shadow::{TABLES, row_hash},
 };
 
 /// The most sandboxes of a tenant.
@@ -237,9 +238,7 @@ async fn begin(connection: &mut Connection, tenant: TenantId, name: &Name) -> Re
         format!("grant usage on schema {schema} to {WHAT_IF_ROLE}"),
     ];
     for table in tables() {
-        statements.push(format!(
-            "create table {schema}.{table} (like public.{table} including all)"
-        ));
+        statements.extend(copies::like(&mut *connection, &schema, table, Part::Table).await?);
         statements.push(format!(
             "grant select, insert, update, delete on {schema}.{table} to {WHAT_IF_ROLE}"
         ));
@@ -372,18 +371,25 @@ pub async fn look_at(
         .map(drop)
 }
 
-/// Lets the planner choose, where whole tables are compared: until then rows are found by their keys.
+/// Makes a sandbox whose rows are all written ready to be read: with indexes, and a planner that knows how many rows there are and
+/// chooses by it. Until then rows are found by their keys.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn plan_for_all_rows(connection: &mut Connection) -> Result<(), DatabaseError> {
-    sqlx::raw_sql(
-        "set local enable_seqscan = on; set local enable_bitmapscan = on; set local plan_cache_mode = auto; set local jit = off",
-    )
-    .execute(connection)
-    .await
-    .doing("let the planner choose")
-    .map(drop)
+pub async fn filled(connection: &mut Connection, (tenant, name): (TenantId, &Name)) -> Result<(), DatabaseError> {
+    let schema = name.schema(tenant);
+    let mut statements = vec!["reset role".to_owned()];
+    for table in tables() {
+        statements.extend(copies::like(&mut *connection, &schema, table, Part::Indexes).await?);
+        statements.push(format!("analyze {schema}.{table}"));
+    }
+    statements.push(format!("set local role {WHAT_IF_ROLE}"));
+    statements.push("set local enable_seqscan = on; set local enable_bitmapscan = on; set local plan_cache_mode = auto; set local jit = off".to_owned());
+    sqlx::raw_sql(AssertSqlSafe(statements.join(";\n")))
+        .execute(connection)
+        .await
+        .doing("make a sandbox ready to be read")
+        .map(drop)
 }
 
 /// What people are grouped by.
@@ -539,17 +545,10 @@ pub async fn differing_rows(
             ""
         };
         let whom = about(table).map_or_else(|| "true".to_owned(), |column| format!("{column} <> all ($2)"));
-        let columns: String = sqlx::query_scalar(
-            "select string_agg(quote_ident(attname) || case when atttypid = 'json'::regtype then '::jsonb' else '' end, ', ' order by attnum) from pg_attribute
-              where attrelid = $1::regclass and attnum > 0 and not attisdropped and attname not in ('position', 'scored_position')",
-        )
-        .bind(format!("public.{table}"))
-        .fetch_one(&mut *connection)
-        .await
-        .doing("describe a table")?;
+        let hash = row_hash(connection, table, &["position", "scored_position"]).await?;
         let rows = |schema: &str, sign: &str| {
             format!(
-                "select hash_record_extended(row({columns}), 0) as hash, {sign}1 as side
+                "select {hash} as hash, {sign}1 as side
                    from {schema}.{table} t where tenant = $1 and ({whom} or $2::uuid[] is null){counted}"
             )
         };

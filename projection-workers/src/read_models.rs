@@ -174,7 +174,6 @@ pub(crate) async fn fold(
             AnyEvent::Access(_) => {}
         }
     }
-    people.store(connection, clock::today()).await?;
     timeline::add(connection, &timelines).await?;
     risk_table::add_history(connection, &history).await?;
     readiness::add_history(connection, &readiness_history).await?;
@@ -182,6 +181,8 @@ pub(crate) async fn fold(
         risk_table::clear_history(connection, &erased).await?;
         readiness::clear_history(connection, &erased).await?;
     }
+    // Last, and the counts last of that: batches of other partitions wait for their rows.
+    people.store(connection, clock::today()).await?;
     Ok(erased)
 }
 

@@ -170,7 +170,7 @@ impl Laboratory {
         if !touched.is_empty() {
             readiness::replace(connection, &touched, &scored.readiness).await?;
         }
-        sandbox::plan_for_all_rows(connection).await?;
+        sandbox::filled(connection, (tenant, name)).await?;
         let report = report::of(connection, question, &history, changes, scored.unknown_models).await?;
         Ok(Made {
             title: question.script.title.value.clone(),

