@@ -6,6 +6,7 @@ use domain::id::{EmployeeId, TenantId};
 use indicatif::{ProgressBar, ProgressStyle};
 use infra::generation::{Begun, Workshop};
 use projection_workers::{
+    fairness,
     memories::{self, Of},
     rebuild::{self, Aim, Outcome, Rebuild},
 };
@@ -51,6 +52,8 @@ enum ProjectionName {
     Teams,
     /// The inputs of scores
     Scorer,
+    /// The protected attributes that audits compare groups by
+    Fairness,
 }
 
 /// Rebuilds, and tells what came out otherwise.
@@ -61,13 +64,8 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let settings = &arguments.settings;
     let parts = settings.parts()?;
     let mut out = std::io::stdout();
-    let of = match arguments.projection {
-        ProjectionName::ReadModels => None,
-        ProjectionName::Teams => Some(Of::Teams),
-        ProjectionName::Scorer => Some(Of::Scorer),
-    };
-    if let Some(of) = of {
-        return mend(&parts, of, &arguments).await;
+    if arguments.projection != ProjectionName::ReadModels {
+        return mend(&parts, &arguments).await;
     }
     if let Some(tenant) = arguments.tenant {
         let whom = arguments.employee.map(EmployeeId::uuid);
@@ -120,7 +118,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 /// Mends what a projection remembers, tenant by tenant.
-async fn mend(parts: &Parts, of: Of, arguments: &Arguments) -> Result<(), Failure> {
+async fn mend(parts: &Parts, arguments: &Arguments) -> Result<(), Failure> {
     let is_other = arguments.compare || arguments.back || arguments.forget || arguments.employee.is_some();
     if is_other || arguments.workers.is_some() {
         return Err("what a projection remembers is mended in place, of everybody who is remembered otherwise: only --tenant goes with it (`tenure verify` compares)".into());
@@ -129,13 +127,24 @@ async fn mend(parts: &Parts, of: Of, arguments: &Arguments) -> Result<(), Failur
         Some(tenant) => vec![tenant],
         None => report::tenants(parts).await?,
     };
-    for tenant in tenants {
+    let memory = async |tenant, of| {
         let mended = memories::mend(&parts.database, &parts.keyring, tenant, of).await?;
+        Ok::<_, Failure>((mended.mended.len(), mended.people))
+    };
+    for tenant in tenants {
+        let (mended, people) = match arguments.projection {
+            ProjectionName::ReadModels => continue, // beside the live ones, by `run`
+            ProjectionName::Teams => memory(tenant, Of::Teams).await?,
+            ProjectionName::Scorer => memory(tenant, Of::Scorer).await?,
+            ProjectionName::Fairness => {
+                let store = arguments.settings.fairness_store(&parts.keyring)?;
+                let mended = fairness::mend((&store, &parts.database, &parts.keyring), tenant).await?;
+                (mended.differing.len(), mended.people)
+            }
+        };
         writeln!(
             std::io::stdout(),
-            "{tenant}: {} of {} people were remembered otherwise than the log says, and are mended",
-            mended.mended.len(),
-            mended.people
+            "{tenant}: {mended} of {people} people were remembered otherwise than the log says, and are mended"
         )?;
     }
     Ok(())

@@ -6,11 +6,12 @@ use domain::id::TenantId;
 use infra::{
     database::Access,
     event_log,
+    fairness::FairnessStore,
     read_model::query,
     seal::{self, Broken, Checker, Sealer},
 };
 use ml_pipeline::prior;
-use projection_workers::{memories, proof};
+use projection_workers::{fairness, memories, proof};
 
 use crate::{
     config::{Parts, Settings},
@@ -43,11 +44,13 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         None => report::tenants(&parts).await?,
     };
     let prior = Arc::new(prior::prior()?);
+    let store = arguments.settings.fairness_store(&parts.keyring)?;
     for tenant in tenants {
         writeln!(out, "tenant {tenant}")?;
         writeln!(out, "  {}", registry(&parts, tenant).await?)?;
         writeln!(out, "  {}", rows(&parts, tenant).await?)?;
         writeln!(out, "  {}", remembered(&parts, tenant).await?)?;
+        writeln!(out, "  {}", protected(&parts, &store, tenant).await?)?;
         let scores = proof::scores(
             &parts.database,
             &parts.keyring,
@@ -184,6 +187,20 @@ async fn remembered(parts: &Parts, tenant: TenantId) -> Result<String, Failure> 
     Ok(format!(
         "what is remembered equals a fold too: teams and exits of {} people, inputs of scores of {}",
         memories.teams, memories.inputs
+    ))
+}
+
+async fn protected(parts: &Parts, store: &FairnessStore, tenant: TenantId) -> Result<String, Failure> {
+    let compared = fairness::compare((store, &parts.database, &parts.keyring), tenant).await?;
+    if let Some(employee) = compared.differing.first() {
+        return Err(format!(
+            "the protected attributes of {employee} are not what the log says: `tenure rebuild --projection fairness` mends it"
+        )
+        .into());
+    }
+    Ok(format!(
+        "the fairness store equals a fold: protected attributes of {} people",
+        compared.people
     ))
 }
 

@@ -70,9 +70,7 @@ impl FairnessStore {
             for row in rows {
                 let who = (tenant, row.employee);
                 if let Some(key) = keys.get(&who) {
-                    let plain = key.open_bytes(&place(who), &row.sealed)?;
-                    let read = serde_json::from_slice(&plain).map_err(|_| DatabaseError::Corrupt("attributes"))?;
-                    attributes.insert(EmployeeId::from_uuid(row.employee), read);
+                    attributes.insert(EmployeeId::from_uuid(row.employee), row.open(key)?);
                 }
             }
         }
@@ -107,6 +105,16 @@ impl AttributesRow {
             sealed: key.seal_bytes(&place(who), &plain)?,
             position,
         })
+    }
+
+    /// What is on record, opened with the person's `key`.
+    ///
+    /// # Errors
+    /// When the key is another, or what it opens does not read.
+    pub fn open(&self, key: &SubjectKey) -> Result<Demographics, SealingError> {
+        let who = (TenantId::from_uuid(self.tenant), self.employee);
+        let plain = key.open_bytes(&place(who), &self.sealed)?;
+        Ok(serde_json::from_slice(&plain).map_err(|_| DatabaseError::Corrupt("attributes"))?)
     }
 }
 
@@ -156,6 +164,18 @@ pub async fn upsert(connection: &mut Connection, rows: &[AttributesRow]) -> Resu
     .await
     .doing("keep protected attributes")
     .map(drop)
+}
+
+/// Keeps the store's projection out until the transaction ends.
+///
+/// # Errors
+/// When the database fails, or the connection is not the fairness role's.
+pub async fn keep_to_oneself(connection: &mut Connection) -> Result<(), DatabaseError> {
+    sqlx::raw_sql("lock table fairness.attributes in share row exclusive mode")
+        .execute(connection)
+        .await
+        .doing("keep protected attributes")
+        .map(drop)
 }
 
 /// Removes what is on record of people.

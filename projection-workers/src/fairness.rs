@@ -2,22 +2,36 @@
 //!
 //! It runs as the others do, but with a database role of its own, which alone may touch the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use domain::employee::{Demographics, Event};
+use domain::{
+    Kind,
+    employee::{Demographics, Event},
+    id::TenantId,
+};
 use futures_util::future::BoxFuture;
 use infra::{
-    database::{Connection, DatabaseError},
+    database::{self, Access, Connection, Database, DatabaseError},
+    event_log,
     fairness::{self, AttributesRow, FairnessStore},
     sealing::{Keyring, Subject},
 };
-use schemas::codec::{AnyEvent, DEMOGRAPHICS_CHANGED};
+use schemas::{
+    codec::{AnyEvent, DEMOGRAPHICS_CHANGED},
+    envelope::StoredEvent,
+};
+use uuid::Uuid;
 
 use crate::{
     ProjectionWorkers,
-    runner::{Opened, Owned, Projection},
+    memories::Progress,
+    proof,
+    runner::{self, Opened, Owned, Projection},
     scorer::unavailable,
 };
+
+/// Rows that are read at once.
+const ROWS_MAX: i64 = 5_000;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -82,6 +96,177 @@ impl Projection for Fairness {
     /// Attributes do not change with time; an age is told on the day of the audit.
     fn tick<'c>(&'c self, _owned: &'c Owned) -> BoxFuture<'c, Result<(), DatabaseError>> {
         Box::pin(async { Ok(()) })
+    }
+}
+
+/// The store against a fold of the log.
+#[derive(Debug, Default)]
+pub struct Compared {
+    /// People of whom something is on record, by the log or by the store.
+    pub people: usize,
+    /// Of whom the store says otherwise than the log.
+    pub differing: Vec<Uuid>,
+}
+
+/// Compares what the store holds of a tenant's people with a fold of their events.
+///
+/// # Errors
+/// When the database or the keys fail.
+pub async fn compare(
+    (store, log, keyring): (&FairnessStore, &Database, &Keyring),
+    tenant: TenantId,
+) -> Result<Compared, DatabaseError> {
+    let tenants = [tenant];
+    let held = store.database().transact(Access::Read, &tenants, move |connection| {
+        Box::pin(async move {
+            // Rows, and how far they are, at one moment.
+            database::one_snapshot(connection).await?;
+            Held::read(connection, tenant).await
+        })
+    });
+    let judged = Judged::new((log, keyring), tenant, held.await?).await?;
+    Ok(judged.compared())
+}
+
+/// Makes what is otherwise again from the log, in one transaction: the store's projection waits meanwhile, and nobody else.
+///
+/// # Errors
+/// When the database or the keys fail; nothing was changed then.
+pub async fn mend(
+    (store, log, keyring): (&FairnessStore, &Database, &Keyring),
+    tenant: TenantId,
+) -> Result<Compared, DatabaseError> {
+    let (log, keyring) = (log.clone(), keyring.clone());
+    let tenants = [tenant];
+    let mended = store.database().transact(Access::Write, &tenants, move |connection| {
+        Box::pin(async move {
+            fairness::keep_to_oneself(connection).await?;
+            let held = Held::read(connection, tenant).await?;
+            let judged = Judged::new((&log, &keyring), tenant, held).await?;
+            fairness::upsert(connection, &judged.rows).await?;
+            fairness::remove(connection, &judged.gone).await?;
+            Ok(judged.compared())
+        })
+    });
+    mended.await
+}
+
+/// What the store holds of a tenant's people, and how far it is.
+struct Held {
+    progress: Progress,
+    rows: BTreeMap<Uuid, AttributesRow>,
+}
+
+impl Held {
+    async fn read(connection: &mut Connection, tenant: TenantId) -> Result<Self, DatabaseError> {
+        let mut held = Self {
+            progress: Progress::of::<Fairness>(connection, tenant).await?,
+            rows: BTreeMap::new(),
+        };
+        loop {
+            let after = held.rows.keys().next_back().copied();
+            let rows = fairness::page(connection, tenant, after, ROWS_MAX).await?;
+            if rows.is_empty() {
+                return Ok(held);
+            }
+            held.rows.extend(rows.into_iter().map(|row| (row.employee, row)));
+        }
+    }
+}
+
+/// What is to be done so that the store says what the log says.
+#[derive(Default)]
+struct Judged {
+    people: usize,
+    rows: Vec<AttributesRow>,
+    gone: Vec<Subject>,
+}
+
+impl Judged {
+    async fn new((log, keyring): (&Database, &Keyring), tenant: TenantId, held: Held) -> Result<Self, DatabaseError> {
+        let said = said((log, keyring), tenant, &held.progress).await?;
+        let known: BTreeSet<Uuid> = said.keys().chain(held.rows.keys()).copied().collect();
+        let subjects: Vec<Subject> = known.iter().map(|person| (tenant, *person)).collect();
+        let keys = keyring.subjects(&subjects).await.map_err(unavailable)?;
+        let mut judged = Self::default();
+        for person in known {
+            if held.progress.waiting.contains(&person) {
+                continue;
+            }
+            let who = (tenant, person);
+            let (said, row) = (said.get(&person), held.rows.get(&person));
+            let attributes = said.and_then(|said| said.attributes.as_ref());
+            judged.people += usize::from(attributes.is_some() || row.is_some());
+            match (attributes, row, keys.get(&who)) {
+                (Some((attributes, position)), row, Some(key)) => {
+                    let is_same = |row: &AttributesRow| {
+                        row.position == *position && row.open(key).is_ok_and(|held| held == *attributes)
+                    };
+                    if !row.is_some_and(is_same) {
+                        let row = AttributesRow::seal(who, key, attributes, *position).map_err(unavailable)?;
+                        judged.rows.push(row);
+                    }
+                }
+                (None, Some(_), Some(_)) => judged.gone.push(who),
+                // Whose key is gone is being erased, which the projection may not have heard of yet.
+                (_, Some(_), None) if said.is_none_or(|said| said.is_erased) => judged.gone.push(who),
+                (_, Some(_), None) | (_, None, _) => {}
+            }
+        }
+        Ok(judged)
+    }
+
+    fn compared(self) -> Compared {
+        let rows = self.rows.iter().map(|row| row.employee);
+        Compared {
+            people: self.people,
+            differing: rows.chain(self.gone.iter().map(|(_, person)| *person)).collect(),
+        }
+    }
+}
+
+/// The last word of the log on a person, as far as the store has heard it.
+#[derive(Default)]
+struct Said {
+    attributes: Option<(Demographics, i64)>,
+    is_erased: bool,
+}
+
+async fn said(
+    (log, keyring): (&Database, &Keyring),
+    tenant: TenantId,
+    progress: &Progress,
+) -> Result<BTreeMap<Uuid, Said>, DatabaseError> {
+    let (mut said, mut after) = (BTreeMap::<Uuid, Said>::new(), 0);
+    loop {
+        let events = log
+            .transact(Access::Read, &[tenant], move |connection| {
+                Box::pin(event_log::read_tenant_after(
+                    connection,
+                    tenant,
+                    after,
+                    event_log::PAGE_EVENTS_MAX,
+                ))
+            })
+            .await?;
+        let Some(last) = events.last() else { return Ok(said) };
+        after = last.position;
+        let is_of_interest = |event: &StoredEvent| {
+            event.stream.kind == Kind::Employee && Fairness::wants(&event.event_type) && progress.has(event)
+        };
+        let events: Vec<StoredEvent> = events.into_iter().filter(is_of_interest).collect();
+        let keys = proof::keys(keyring, &events).await?;
+        for event in events {
+            let Ok(AnyEvent::Employee(opened)) = runner::open(&event, keys.get(&(tenant, event.stream.id))) else {
+                continue; // parked
+            };
+            let person = said.entry(event.stream.id).or_default();
+            person.is_erased = matches!(opened, Event::Erased(_));
+            person.attributes = match OnRecord::after(&opened) {
+                Some(OnRecord::Attributes(attributes)) => Some((attributes.clone(), event.position)),
+                Some(OnRecord::Nothing) | None => None,
+            };
+        }
     }
 }
 

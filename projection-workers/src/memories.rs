@@ -324,14 +324,18 @@ fn same_exits(one: &[tables::Exit], other: &[tables::Exit]) -> bool {
 }
 
 /// How far a projection is.
-struct Progress {
+pub(crate) struct Progress {
     positions: BTreeMap<i32, i64>,
     partitions: i32,
-    waiting: HashSet<Uuid>,
+    /// Streams with parked events.
+    pub(crate) waiting: HashSet<Uuid>,
 }
 
 impl Progress {
-    async fn of<P: Projection>(connection: &mut Connection, tenant: TenantId) -> Result<Self, DatabaseError> {
+    pub(crate) async fn of<P: Projection>(
+        connection: &mut Connection,
+        tenant: TenantId,
+    ) -> Result<Self, DatabaseError> {
         let positions = checkpoint::positions(connection, P::NAME, topics::EVENTS).await?;
         let positions: BTreeMap<i32, i64> = positions
             .into_iter()
@@ -345,7 +349,7 @@ impl Progress {
         })
     }
 
-    fn has(&self, event: &StoredEvent) -> bool {
+    pub(crate) fn has(&self, event: &StoredEvent) -> bool {
         let partition = topics::partition(topics::key(&event.stream).as_bytes(), self.partitions);
         self.positions.get(&partition).is_some_and(|at| event.position <= *at)
     }

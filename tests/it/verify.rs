@@ -229,6 +229,21 @@ async fn what_was_changed_behind_the_products_back_is_found() {
             "delete from feature_state where ctid = ROW",
             "inputs of scores",
         ),
+        (
+            "fairness.attributes",
+            "update fairness.attributes set sealed = set_byte(sealed, 20, (get_byte(sealed, 20) + 1) % 256) where ctid = ROW",
+            "protected attributes",
+        ),
+        (
+            "fairness.attributes",
+            "delete from fairness.attributes where ctid = ROW",
+            "protected attributes",
+        ),
+        (
+            "fairness.attributes",
+            "insert into fairness.attributes select tenant, gen_random_uuid(), sealed, position from fairness.attributes where ctid = ROW",
+            "protected attributes",
+        ),
     ] {
         let change = change.replace("ROW", &format!("(select ctid from {table} order by random() limit 1)"));
         tamper(
@@ -238,7 +253,11 @@ async fn what_was_changed_behind_the_products_back_is_found() {
         let told = verify(&data.0).expect_err(&change);
         assert!(told.contains(what), "{change}: {told}");
         // Made again from the log, it is what it was.
-        let name = if what == "inputs of scores" { "scorer" } else { "teams" };
+        let name = match what {
+            "inputs of scores" => "scorer",
+            "protected attributes" => "fairness",
+            _ => "teams",
+        };
         let mended = crate::harness::told(&mut tool(&data.0, &["rebuild", "--projection", name])).expect("mended");
         assert!(mended.contains(": 1 of "), "{change}: {mended}");
         settled(&tenure).await;
@@ -247,6 +266,6 @@ async fn what_was_changed_behind_the_products_back_is_found() {
     let told = crate::harness::told(&mut tool(&data.0, &["rebuild", "--projection", "everything"]));
     assert!(
         told.expect_err("no projection")
-            .contains("possible values: read-models, teams, scorer")
+            .contains("possible values: read-models, teams, scorer, fairness")
     );
 }
