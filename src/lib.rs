@@ -4,21 +4,22 @@
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+pub mod cli;
 pub mod config;
-pub mod dataset;
+mod dataset;
 pub mod demo;
-pub mod evaluate;
-pub mod explain;
-pub mod export;
-pub mod health;
-pub mod log;
-pub mod parked;
-pub mod rebuild;
-pub mod replay;
-pub mod report;
+mod evaluate;
+mod explain;
+mod export;
+mod health;
+mod log;
+mod parked;
+mod rebuild;
+mod replay;
+mod report;
 pub mod roles;
-pub mod synth;
+mod synth;
 pub mod train;
-pub mod up;
-pub mod verify;
-pub mod what_if;
+mod up;
+mod verify;
+mod what_if;
