@@ -573,7 +573,9 @@ fn was_scored(plan: &Plan<'_>, models: &Models, person: &Person, moment: &Record
         return false;
     }
     let vector = artifact.vector(&features, on);
-    let probability = artifact.score(&vector.values, on).probability;
+    let probability = artifact
+        .hazard
+        .probability(&vector.values, on, artifact.card.horizon_days);
     let real_bands = plan
         .history
         .settings
