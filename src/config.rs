@@ -9,7 +9,7 @@ use std::{
 use infra::{
     auth::Verifier,
     broker::{BrokerError, Brokers, Pace, Producer},
-    database::{Database, DatabaseError},
+    database::{self, Database, DatabaseError},
     fairness::FairnessStore,
     seal::{Heads, Sealer},
     sealing::{Keyring, MasterKey, SealingError},
@@ -43,6 +43,10 @@ pub enum ConfigError {
     MasterKey(#[source] SealingError),
     #[error("the database could not be prepared")]
     Database(#[source] DatabaseError),
+    #[error(
+        "no Postgres listens at {0}: start the product first (`tenure up` leaves its addresses in the data directory), or give DATABASE_URL"
+    )]
+    Nobody(String),
     #[error("Kafka could not be prepared")]
     Broker(#[source] BrokerError),
     #[error("an HTTP client could not be made")]
@@ -204,12 +208,27 @@ impl Settings {
         })
     }
 
-    /// The parts that every role is made of.
+    /// What a role that runs alone is made of.
     ///
     /// # Errors
     /// When an address or a key is missing.
     pub fn parts(&self) -> Result<Parts, ConfigError> {
-        Parts::new(self, &self.database_url()?, self.brokers()?)
+        Parts::new(self, self.database()?, self.brokers()?)
+    }
+
+    /// What a tool is made of ([`Database::patient`]).
+    ///
+    /// # Errors
+    /// When an address or a key is missing, or no database is there.
+    pub fn tool(&self) -> Result<Parts, ConfigError> {
+        if let Some(address) = database::nobody_at(&self.database_url()?).map_err(ConfigError::Database)? {
+            return Err(ConfigError::Nobody(address));
+        }
+        Parts::new(self, self.database()?.patient(), self.brokers()?)
+    }
+
+    fn database(&self) -> Result<Database, ConfigError> {
+        Database::new(&self.database_url()?, &self.master()?).map_err(ConfigError::Database)
     }
 
     /// The handle on protected attributes. It is no part of [`Parts`], which whatever makes models is made of: whoever audits
@@ -245,9 +264,8 @@ pub struct Parts {
 impl Parts {
     /// # Errors
     /// When something cannot be set up; nothing is connected yet.
-    pub fn new(settings: &Settings, database_url: &SecretString, brokers: Brokers) -> Result<Self, ConfigError> {
+    pub fn new(settings: &Settings, database: Database, brokers: Brokers) -> Result<Self, ConfigError> {
         let master = settings.master()?;
-        let database = Database::new(database_url, &master).map_err(ConfigError::Database)?;
         let http = command_service::bamboohr::client::http_client().map_err(ConfigError::Http)?;
         let (verifier, development) = match (&settings.jwks_url, &settings.jwt_issuer, &settings.jwt_audience) {
             (Some(url), Some(issuer), Some(audience)) => (

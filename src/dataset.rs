@@ -43,7 +43,7 @@ pub struct Arguments {
 /// # Errors
 /// When the log cannot be read, the file not be written, or it is not clear whose history is meant.
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let parts = arguments.settings.parts()?;
+    let parts = arguments.settings.tool()?;
     let tenant = the_tenant(&parts, arguments.tenant).await?;
     let target = match &arguments.program {
         Some(name) => train::target(&parts, tenant, name).await?,

@@ -112,7 +112,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
 
 /// On each tenant's history, forward in time, as `tenure train` does before it promotes anything.
 async fn on_histories(arguments: &Arguments) -> Result<(), Failure> {
-    let parts = arguments.settings.parts()?;
+    let parts = arguments.settings.tool()?;
     let tenants = parts
         .database
         .transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection)))

@@ -38,7 +38,7 @@ pub struct Arguments {
 /// # Errors
 /// When nobody has this id, the log cannot be read, or the model does not read.
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let parts = arguments.settings.parts()?;
+    let parts = arguments.settings.tool()?;
     let tenants = match arguments.tenant {
         Some(tenant) => vec![tenant],
         None => report::tenants(&parts).await?,

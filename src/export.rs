@@ -135,7 +135,7 @@ impl What {
 /// When an option is not for what is exported, there is nothing to export, the history cannot be read, or the file not be written.
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     arguments.check()?;
-    let parts = arguments.settings.parts()?;
+    let parts = arguments.settings.tool()?;
     let tenant = the_tenant(&parts, arguments.tenant).await?;
     let at = arguments.moment()?;
     let about = format!("export of {}", arguments.what.name());

@@ -32,7 +32,7 @@ enum Action {
 /// # Errors
 /// When the database cannot be reached.
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let parts = arguments.settings.parts()?;
+    let parts = arguments.settings.tool()?;
     let mut tenants = parts
         .database
         .transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection)))

@@ -62,7 +62,7 @@ enum ProjectionName {
 /// When nothing could be put in place; what is live is then unchanged.
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     let settings = &arguments.settings;
-    let parts = settings.parts()?;
+    let parts = settings.tool()?;
     let mut out = std::io::stdout();
     if arguments.projection != ProjectionName::ReadModels {
         return mend(&parts, &arguments).await;
@@ -137,7 +137,7 @@ async fn mend(parts: &Parts, arguments: &Arguments) -> Result<(), Failure> {
             ProjectionName::Teams => memory(tenant, Of::Teams).await?,
             ProjectionName::Scorer => memory(tenant, Of::Scorer).await?,
             ProjectionName::Fairness => {
-                let store = arguments.settings.fairness_store(&parts.keyring)?;
+                let store = arguments.settings.fairness_store(&parts.keyring)?.patient();
                 let mended = fairness::mend((&store, &parts.database, &parts.keyring), tenant).await?;
                 (mended.differing.len(), mended.people)
             }

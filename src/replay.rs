@@ -49,6 +49,9 @@ pub struct Arguments {
     /// projections into tables of its own (`tenure what-if list`)
     #[arg(long, default_value = "stdout", value_parser = target)]
     into: Target,
+    /// What a sandbox is wanted for, which is recorded; elsewhere personal values stay sealed, and nothing is asked
+    #[arg(long, value_parser = crate::dataset::purpose)]
+    purpose: Option<String>,
 }
 
 /// A day or a moment.
@@ -230,7 +233,10 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     if let Target::Sandbox(name) = &arguments.into {
         return into_sandbox(&arguments, name).await;
     }
-    let parts = arguments.settings.parts()?;
+    if arguments.purpose.is_some() {
+        return Err("only a sandbox takes a --purpose: what goes elsewhere stays sealed".into());
+    }
+    let parts = arguments.settings.tool()?;
     let (first, end) = range(&parts, arguments.from, arguments.to).await?;
     let mut sink = Sink::open(&parts, &arguments.into, arguments.settings.kafka_replication).await?;
     let mut pace = Pace::new(arguments.speed);
@@ -278,7 +284,9 @@ async fn into_sandbox(arguments: &Arguments, name: &str) -> Result<(), Failure> 
     if is_partial || arguments.speed != Speed::Max {
         return Err("a sandbox takes the whole history at once: leave out --from, --to, --kinds and --speed (a past day, as it was or as it was known, is asked for with `asOf` and `knownAt`)".into());
     }
-    let made = what_if::unchanged(&arguments.settings, arguments.tenant, name).await?;
+    let purpose = arguments.purpose.as_deref();
+    let purpose = purpose.ok_or("a sandbox shows people's history: say with --purpose what it is wanted for")?;
+    let made = what_if::unchanged(&arguments.settings, arguments.tenant, (name, purpose)).await?;
     writeln!(std::io::stderr(), "sandbox {name}: {made}")?;
     Ok(())
 }

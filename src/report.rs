@@ -77,8 +77,8 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         let page = tokio::task::spawn_blocking(of_prior).await??;
         return write(&out, &page);
     }
-    let parts = arguments.settings.parts()?;
-    let store = arguments.settings.fairness_store(&parts.keyring)?;
+    let parts = arguments.settings.tool()?;
+    let store = arguments.settings.fairness_store(&parts.keyring)?.patient();
     let tenants = match arguments.tenant {
         Some(tenant) => vec![tenant],
         None => tenants(&parts).await?,

@@ -48,7 +48,7 @@ use crate::{
 /// # Errors
 /// When the log cannot be read or the model not be stored. A tenant without enough history is told, not an error.
 pub async fn run(settings: Settings) -> Result<(), Failure> {
-    let parts = settings.parts()?;
+    let parts = settings.tool()?;
     let tenants = parts
         .database
         .transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection)))

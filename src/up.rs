@@ -19,7 +19,7 @@ use infra::{
     auth,
     broker::Brokers,
     checkpoint, clock,
-    database::{self, Access, DatabaseError},
+    database::{self, Access, Database, DatabaseError},
     embedded::{EmbeddedBroker, EmbeddedPostgres},
     event_log::EventLog,
     outcome, read_model, route,
@@ -93,7 +93,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         .map(|postgres| tokio::spawn(postgres.keep(stop_postgres.clone())));
     database::migrate(&database_url, &settings.master()?).await?;
     settings.publish(&database_url, &brokers)?;
-    let parts = Parts::new(settings, &database_url, brokers)?;
+    let parts = Parts::new(settings, Database::new(&database_url, &settings.master()?)?, brokers)?;
     parts.database.assert_trustworthy().await?;
     let store = settings.fairness_store(&parts.keyring)?;
     store.database().assert_trustworthy().await?;

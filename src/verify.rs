@@ -36,7 +36,7 @@ pub struct Arguments {
 /// # Errors
 /// The first difference; or when the log cannot be read.
 pub async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let parts = arguments.settings.parts()?;
+    let parts = arguments.settings.tool()?;
     let mut out = std::io::stdout();
     writeln!(out, "{}", log(&parts).await?)?;
     let tenants = match arguments.tenant {
@@ -44,7 +44,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         None => report::tenants(&parts).await?,
     };
     let prior = Arc::new(prior::prior()?);
-    let store = arguments.settings.fairness_store(&parts.keyring)?;
+    let store = arguments.settings.fairness_store(&parts.keyring)?.patient();
     for tenant in tenants {
         writeln!(out, "tenant {tenant}")?;
         writeln!(out, "  {}", registry(&parts, tenant).await?)?;

@@ -148,7 +148,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 async fn open(of: &Of) -> Result<(Parts, TenantId, Sandboxes), Failure> {
-    let parts = of.settings.parts()?;
+    let parts = of.settings.tool()?;
     let tenant = the_tenant(&parts, of.tenant).await?;
     let sandboxes = Sandboxes::open(&of.settings.database_url()?).await?;
     Ok((parts, tenant, sandboxes))
@@ -423,7 +423,11 @@ fn disarmed(text: &str) -> String {
 ///
 /// # Errors
 /// As [`Laboratory::run`].
-pub(crate) async fn unchanged(settings: &Settings, tenant: Option<TenantId>, name: &str) -> Result<String, Failure> {
+pub(crate) async fn unchanged(
+    settings: &Settings,
+    tenant: Option<TenantId>,
+    (name, purpose): (&str, &str),
+) -> Result<String, Failure> {
     let of = Of {
         settings: settings.clone(),
         tenant,
@@ -431,6 +435,7 @@ pub(crate) async fn unchanged(settings: &Settings, tenant: Option<TenantId>, nam
     let (parts, tenant, sandboxes) = open(&of).await?;
     let name = Name::new(name)?;
     let today = infra::clock::today();
+    record(&parts, tenant, ("what-if", Some(today), None), purpose).await?;
     let question = Question::new(tenant, name, format!("title: The history as it is\nfrom: {today}\n"))?;
     let report = answer(&parts, sandboxes, question).await?;
     if !report.is_nothing() {

@@ -32,10 +32,7 @@ pub async fn run(site: &Site) -> Vec<Row> {
     history.happen_to(0, LONG).await;
     history.happen(EVENTS).await;
     let streams = history.streams();
-    sqlx::raw_sql("vacuum analyze")
-        .execute(&site.owner)
-        .await
-        .expect("vacuumed");
+    site.vacuum().await;
 
     tell("archive: states from the table");
     let (usual, events) = states(site, &streams[1..=LOADS]).await;
@@ -141,8 +138,7 @@ async fn divide(site: &Site, head: i64) {
          insert into log_seal (position, after, hash, code) values ({head}, 0, '', ''); commit",
         site.tenant
     );
-    for statement in [moved.as_str(), "vacuum analyze"] {
-        let statement = AssertSqlSafe(statement.to_owned());
-        sqlx::raw_sql(statement).execute(&site.owner).await.expect("divided");
-    }
+    let moved = AssertSqlSafe(moved);
+    sqlx::raw_sql(moved).execute(&site.owner).await.expect("divided");
+    site.vacuum().await;
 }

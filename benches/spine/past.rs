@@ -33,11 +33,7 @@ pub async fn run(site: &Site) -> Vec<Row> {
     .execute(&site.owner)
     .await
     .expect("scores of the past");
-    // As the server does by itself when a table has grown.
-    sqlx::raw_sql("vacuum analyze")
-        .execute(&site.owner)
-        .await
-        .expect("vacuumed");
+    site.vacuum().await;
     let manager: String = sqlx::query_scalar(
         "select manager::text from employee where manager is not null group by 1 order by count(*) desc, 1 limit 1",
     )

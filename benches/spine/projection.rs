@@ -127,6 +127,14 @@ pub async fn alone<P: Projection>(site: &Site, projection: P, records: i64) -> f
     rate
 }
 
+/// Relays and projects everything into the read models, and lets the server look at what they hold. Answers how quick the projection was.
+pub async fn read_models(site: &Site) -> f64 {
+    relay_all(site).await;
+    let rate = alone(site, ReadModels::new(site.parts.database.clone()), site.head().await).await;
+    site.vacuum().await;
+    rate
+}
+
 /// From the moment when the relay is let go until both projections have taken everything.
 async fn all_together(site: &Site) -> f64 {
     let shutdown = CancellationToken::new();

@@ -7,16 +7,13 @@ use std::{
 };
 
 use infra::{event_log, generation::Workshop};
-use projection_workers::{
-    read_models::ReadModels,
-    rebuild::{Aim, Rebuild},
-};
+use projection_workers::rebuild::{Aim, Rebuild};
 use secrecy::ExposeSecret;
 use sqlx::AssertSqlSafe;
 
 use crate::{
     projection::{self, History},
-    report::{Row, tell},
+    report::{Row, median, tell},
     stage::Site,
 };
 
@@ -24,6 +21,7 @@ const PEOPLE: usize = 20_000;
 const EVENTS: usize = 180_000;
 /// Events that are read at once.
 const PAGE: i64 = 5_000;
+const ROUNDS: usize = 3;
 const RAW_TARGET: f64 = 300_000.0;
 const REPLAY_TARGET: f64 = 60_000.0;
 const EXPORT_TARGET: f64 = 150_000.0;
@@ -34,19 +32,17 @@ const REBUILD_TARGET: f64 = 25_000.0;
 pub async fn run(site: &Site) -> Vec<Row> {
     tell("replay: preparing 200,000 events");
     History::begin(site, PEOPLE).await.happen(EVENTS).await;
-    projection::relay_all(site).await;
-    let live = projection::alone(site, ReadModels::new(site.parts.database.clone()), site.head().await).await;
-    sqlx::raw_sql("vacuum analyze")
-        .execute(&site.owner)
-        .await
-        .expect("vacuumed");
+    let live = projection::read_models(site).await;
     let raw = raw_reading(site).await;
     tell("replay: rebuilding");
     let rebuilt = rebuild(site).await;
     tell("replay: the same rows by COPY");
     let copied = copy(site).await;
     tell("replay: to Kafka, and to files");
-    let (to_kafka, _) = tool(site, &["replay", "--into", "kafka:bench.replayed"]);
+    // A broker that has just begun is still compiling itself.
+    let to_kafka: Vec<f64> = (0..ROUNDS)
+        .map(|_| tool(site, &["replay", "--into", "kafka:bench.replayed"]).0)
+        .collect();
     let mut exports = Vec::new();
     for (format, name) in [
         ("parquet", "export of events, Parquet"),
@@ -83,7 +79,7 @@ pub async fn run(site: &Site) -> Vec<Row> {
         Row::new("rebuilding the read models, beside COPY", head / rebuilt, "events/s")
             .beside("COPY of the same rows", head / copied)
             .at_least_times_the_peer(0.5),
-        Row::new("replay into Kafka", to_kafka, "events/s").at_least(REPLAY_TARGET),
+        Row::new("replay into Kafka", median(to_kafka), "events/s").at_least(REPLAY_TARGET),
     ];
     rows.extend(exports);
     rows.push(Row::new("what-if, nothing changed", nothing, "events/s"));

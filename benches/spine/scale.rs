@@ -1,7 +1,5 @@
 //! Whether an event costs the same in a long log as in a short one. Takes a quarter of an hour, so only when it is named.
 
-use projection_workers::read_models::ReadModels;
-
 use crate::{
     projection::{self, History},
     replay::{raw_reading, rebuild, tool},
@@ -56,12 +54,7 @@ async fn of(site: &Site, size: usize) -> [f64; 5] {
         left -= some;
     }
     drop(history);
-    projection::relay_all(site).await;
-    let live = projection::alone(site, ReadModels::new(site.parts.database.clone()), site.head().await).await;
-    sqlx::raw_sql("vacuum analyze")
-        .execute(&site.owner)
-        .await
-        .expect("vacuumed");
+    let live = projection::read_models(site).await;
     let (mut raw, mut rebuilt, mut exported) = (Vec::new(), Vec::new(), Vec::new());
     let rounds = if size == SIZES[0] { ROUNDS } else { 1 };
     for _ in 0..rounds {

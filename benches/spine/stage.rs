@@ -11,7 +11,8 @@ use std::{
 use domain::id::TenantId;
 use infra::{
     broker::Brokers,
-    clock, database,
+    clock,
+    database::{self, Database},
     embedded::{EmbeddedBroker, EmbeddedPostgres},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -157,7 +158,8 @@ impl Stage {
         let url = SecretString::from(format!("{server}/{name}"));
         let master = self.settings.master().expect("a master key");
         database::migrate(&url, &master).await.expect("a schema");
-        let parts = Parts::new(&self.settings, &url, self.kafka.brokers().clone()).expect("parts");
+        let database = Database::new(&url, &master).expect("an address");
+        let parts = Parts::new(&self.settings, database, self.kafka.brokers().clone()).expect("parts");
         parts
             .database
             .assert_trustworthy()
@@ -195,6 +197,14 @@ pub struct Site {
 }
 
 impl Site {
+    /// As the server does by itself when a table has grown.
+    pub async fn vacuum(&self) {
+        sqlx::raw_sql("vacuum analyze")
+            .execute(&self.owner)
+            .await
+            .expect("vacuumed");
+    }
+
     /// How many records a consumer has taken.
     pub async fn taken(&self, consumer: &str) -> i64 {
         sqlx::query_scalar("select coalesce(sum(next_offset), 0)::bigint from consumer_checkpoint where consumer = $1")

@@ -8,7 +8,11 @@
 //! transaction behind: sqlx's `begin` is not cancel-safe (transact-rs/sqlx#4393), and the next borrower of the connection
 //! would work inside it, with the tenant before.
 
-use std::{str::FromStr, time::Duration};
+use std::{
+    net::{SocketAddr, TcpStream, ToSocketAddrs},
+    str::FromStr,
+    time::Duration,
+};
 
 use domain::id::TenantId;
 use futures_util::future::BoxFuture;
@@ -45,6 +49,8 @@ const RELAY_CONNECTIONS_MAX: u32 = 2;
 const FAIRNESS_CONNECTIONS_MAX: u32 = 4;
 /// How long a unit of work waits for a connection before it gives up.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// The same where somebody waits for the end of a command, which would have to begin anew.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// A connection that was idle for longer is tried before it is used.
 const IDLE_TRUSTED: Duration = Duration::from_secs(1);
 
@@ -80,7 +86,7 @@ pub enum DatabaseError {
 /// What kind of failure it was, in words that hold no stored value: logs show these, and nothing of what is below.
 fn why(cause: &sqlx::Error) -> String {
     match cause {
-        sqlx::Error::PoolTimedOut => format!(" (no connection was free within {} s)", ACQUIRE_TIMEOUT.as_secs()),
+        sqlx::Error::PoolTimedOut => " (no connection was free in time)".to_owned(),
         sqlx::Error::Io(_) => " (the connection broke)".to_owned(),
         sqlx::Error::Database(error) => error
             .code()
@@ -174,12 +180,32 @@ pub async fn migrate(owner_url: &SecretString, master: &MasterKey) -> Result<(),
     Ok(())
 }
 
+/// The address at which nothing listens, if that is so: whoever is patient need not wait for what is not there.
+///
+/// # Errors
+/// When the database's address does not read.
+pub fn nobody_at(owner_url: &SecretString) -> Result<Option<String>, DatabaseError> {
+    let options = PgConnectOptions::from_str(owner_url.expose_secret()).doing("read the database's address")?;
+    let (host, port) = (options.get_host(), options.get_port());
+    // A socket's folder, or a name that nobody knows, is told of by the first connection.
+    let addresses: Vec<SocketAddr> = (host, port)
+        .to_socket_addrs()
+        .map(Iterator::collect)
+        .unwrap_or_default();
+    let refuses = |address: &SocketAddr| {
+        TcpStream::connect_timeout(address, ACQUIRE_TIMEOUT)
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
+    };
+    let nobody = !addresses.is_empty() && addresses.iter().all(refuses);
+    Ok(nobody.then(|| format!("{host}:{port}")))
+}
+
 /// A few connections of the owner, for what changes tables.
 pub(crate) async fn owner_pool(owner_url: &SecretString) -> Result<PgPool, DatabaseError> {
     let options = PgConnectOptions::from_str(owner_url.expose_secret()).doing("read the database's address")?;
     PgPoolOptions::new()
         .max_connections(3)
-        .acquire_timeout(Duration::from_secs(10))
+        .acquire_timeout(PATIENCE)
         .connect_with(options)
         .await
         .doing("connect to the database as its owner")
@@ -250,6 +276,19 @@ impl Database {
             app: pool(options(owner_url, master, APP_ROLE)?, APP_CONNECTIONS_MAX),
             relay: pool(options(owner_url, master, RELAY_ROLE)?, RELAY_CONNECTIONS_MAX),
         })
+    }
+
+    /// The same database for a tool, which rather waits for one that is busy than fails: not for whatever answers requests.
+    #[must_use]
+    pub fn patient(&self) -> Self {
+        let again = |pool: &PgPool| {
+            let options = pool.options().clone().acquire_timeout(PATIENCE);
+            options.connect_lazy_with((*pool.connect_options()).clone())
+        };
+        Self {
+            app: again(&self.app),
+            relay: again(&self.relay),
+        }
     }
 
     /// The same database, in which the tables of `schema` come before those of the same names that everybody else sees. What is
@@ -665,4 +704,19 @@ pub(crate) async fn create_database(url: &SecretString, name: &'static str) -> R
             .doing("create the database")?;
     }
     connection.close().await.doing("close a connection")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_at_which_nothing_listens_is_told_apart_from_a_busy_one() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let url = SecretString::from(format!("postgres://somebody@{address}/tenure"));
+        assert_eq!(nobody_at(&url).expect("an address"), None); // it does not answer, but it is there
+        drop(listener);
+        assert_eq!(nobody_at(&url).expect("an address"), Some(address.to_string()));
+    }
 }

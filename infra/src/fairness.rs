@@ -43,6 +43,15 @@ impl FairnessStore {
         })
     }
 
+    /// The same store for a tool ([`Database::patient`]).
+    #[must_use]
+    pub fn patient(self) -> Self {
+        Self {
+            database: self.database.patient(),
+            ..self
+        }
+    }
+
     /// The database as the fairness role sees it: what the store's projection writes with.
     #[must_use]
     pub const fn database(&self) -> &Database {

@@ -111,7 +111,7 @@ impl Workshop {
             owner,
             build,
             _seat: seat,
-            inside: Database::in_schema(owner_url, master, BUILDING)?,
+            inside: Database::in_schema(owner_url, master, BUILDING)?.patient(),
         })
     }
 

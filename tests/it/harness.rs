@@ -312,7 +312,7 @@ pub fn parts(data_dir: &Path) -> Parts {
         log_heads: None,
         retrain_days: 30,
     };
-    settings.parts().expect("the installation's parts")
+    settings.tool().expect("the installation's parts")
 }
 
 /// A subcommand of the product on an installation's folder, whose addresses are in it, whatever the environment says.

@@ -308,7 +308,11 @@ fn bad_input(data: &Path, somebody: &str) {
         what_if(data, &["drop", name]).expect("dropped");
     }
     assert_eq!(schemas(data), "0");
-    let replayed = told(tool(data, &["replay", "--into", "sandbox:again"]).current_dir(data)).map(drop);
+    let replay = ["replay", "--into", "sandbox:again"];
+    let refused = told(tool(data, &replay).current_dir(data)).expect_err("no purpose");
+    assert!(refused.contains("--purpose"), "{refused}");
+    let replayed = [&replay[..], &["--purpose", "to see that it is the same"]].concat();
+    let replayed = told(tool(data, &replayed).current_dir(data)).map(drop);
     replayed.expect("the whole history, unchanged, equals what people see");
     assert_eq!(schemas(data), "1");
     let error = told(&mut tool(
