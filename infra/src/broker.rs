@@ -32,6 +32,8 @@ pub const BUFFERED_RECORDS_MAX: usize = 20_000;
 pub const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long metadata and administration may take.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a consumer whose partitions cannot be claimed waits before it tries again.
+const CLAIM_PAUSE: Duration = Duration::from_millis(500);
 /// How long a consumer waits at a time to be told of its topic.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the consumer's thread sleeps in one poll.
@@ -673,7 +675,7 @@ impl Assignments {
                         error = &error as &dyn std::error::Error,
                         "partitions cannot be claimed yet"
                     );
-                    self.runtime.block_on(tokio::time::sleep(Duration::from_millis(500)));
+                    std::thread::sleep(CLAIM_PAUSE); // this thread is the consumer's own
                 }
             }
         }

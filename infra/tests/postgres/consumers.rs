@@ -9,7 +9,7 @@ use infra::{
 use schemas::topics;
 use tokio_util::sync::CancellationToken;
 
-use crate::server::{PATIENCE, run, shared};
+use crate::server::{PATIENCE, alone, run, shared};
 
 const PARTITIONS: i32 = 6;
 const RECORDS: usize = 2_000;
@@ -74,5 +74,45 @@ fn a_consumer_that_begins_again_gets_everything_again() {
             assert_eq!(assigned, (0..PARTITIONS).collect());
             shutdown.cancel();
         }
+    });
+}
+
+/// Postgres may be busy just when partitions are given: the consumer's thread survives it, and has them later.
+#[test]
+fn a_consumer_that_cannot_claim_its_partitions_tries_again() {
+    run(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let started = EmbeddedBroker::start(folder.path()).await.expect("a broker");
+        started.brokers.ensure_topics(PARTITIONS, 1).await.expect("topics");
+        let world = alone().await;
+        // A sequence counts also what is rolled back.
+        let refuse = "create sequence tries;
+            create function refuse() returns trigger language plpgsql security definer as
+                $$ begin perform nextval('tries'); raise 'on purpose'; end $$;
+            create trigger refuse before insert or update on consumer_checkpoint for each statement execute function refuse()";
+        sqlx::raw_sql(refuse).execute(&world.owner).await.expect("refused");
+        let shutdown = CancellationToken::new();
+        let member = Member {
+            group: "waits",
+            topic: topics::INTAKE,
+            instance: "one".to_owned(),
+        };
+        let mut deliveries =
+            broker::consume(&started.brokers, member, world.database.clone(), shutdown.clone()).expect("a consumer");
+        tokio::select! {
+            first = deliveries.recv() => panic!("{}", if first.is_some() { "nothing can be assigned yet" } else { "the consumer died" }),
+            () = async {
+                while world.owner_number("select last_value from tries").await < 3 {
+                    tokio::task::yield_now().await;
+                }
+            } => {}
+        }
+        let allow = "drop trigger refuse on consumer_checkpoint";
+        sqlx::raw_sql(allow).execute(&world.owner).await.expect("allowed");
+        let first = tokio::time::timeout(PATIENCE, deliveries.recv())
+            .await
+            .expect("in time");
+        assert!(matches!(first, Some(Delivery::Assigned(_))), "the consumer died");
+        shutdown.cancel();
     });
 }
