@@ -174,9 +174,17 @@ impl Tenure {
             .expect("text")
     }
 
-    /// A GraphQL query; panics on errors.
+    /// A GraphQL query; panics on errors. A busy machine may have no connection free in time, and says so: then it is asked again, as
+    /// clients do.
     pub async fn query(&self, role: &str, query: &str) -> Value {
-        let answer = self.ask(role, query, &[]).await;
+        let answer = eventually(query, || async {
+            let answer = self.ask(role, query, &[]).await;
+            if answer["errors"][0]["extensions"]["code"] == "UNAVAILABLE" {
+                return Err(answer);
+            }
+            Ok(answer)
+        })
+        .await;
         assert!(answer.get("errors").is_none(), "{query}\n{answer:#}");
         answer["data"].clone()
     }
