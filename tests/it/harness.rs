@@ -154,23 +154,6 @@ impl Tenure {
         answer(request).await
     }
 
-    /// A command that is accepted: asked again, under the same key, while the product is too busy (503), as clients do.
-    pub async fn accepted(&self, path: &str, key: &str, body: Value) -> Value {
-        eventually(path, || async {
-            match self
-                .post(path, "hr_manager", &[("idempotency-key", key)], body.clone())
-                .await
-            {
-                (503, answer) => Err(answer),
-                (status, answer) => {
-                    assert!(status == 200 || status == 202, "{answer:#}");
-                    Ok(answer)
-                }
-            }
-        })
-        .await
-    }
-
     pub async fn get(&self, path: &str, role: &str) -> (u16, Value) {
         answer(
             self.http
