@@ -174,17 +174,9 @@ impl Tenure {
             .expect("text")
     }
 
-    /// A GraphQL query; panics on errors. A busy machine may have no connection free in time, and says so: then it is asked again, as
-    /// clients do.
+    /// A GraphQL query; panics on errors.
     pub async fn query(&self, role: &str, query: &str) -> Value {
-        let answer = eventually(query, || async {
-            let answer = self.ask(role, query, &[]).await;
-            if answer["errors"][0]["extensions"]["code"] == "UNAVAILABLE" {
-                return Err(answer);
-            }
-            Ok(answer)
-        })
-        .await;
+        let answer = self.ask(role, query, &[]).await;
         assert!(answer.get("errors").is_none(), "{query}\n{answer:#}");
         answer["data"].clone()
     }
