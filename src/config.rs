@@ -9,7 +9,7 @@ use std::{
 use infra::{
     auth::Verifier,
     broker::{BrokerError, Brokers, Pace, Producer},
-    database::{self, Database, DatabaseError},
+    database::{Database, DatabaseError},
     fairness::FairnessStore,
     seal::{Heads, Sealer},
     sealing::{Keyring, MasterKey, SealingError},
@@ -43,10 +43,6 @@ pub enum ConfigError {
     MasterKey(#[source] SealingError),
     #[error("the database could not be prepared")]
     Database(#[source] DatabaseError),
-    #[error(
-        "no Postgres listens at {0}: start the product first (`tenure up` leaves its addresses in the data directory), or give DATABASE_URL"
-    )]
-    Nobody(String),
     #[error("Kafka could not be prepared")]
     Broker(#[source] BrokerError),
     #[error("an HTTP client could not be made")]
@@ -213,22 +209,17 @@ impl Settings {
     /// # Errors
     /// When an address or a key is missing.
     pub fn parts(&self) -> Result<Parts, ConfigError> {
-        Parts::new(self, self.database()?, self.brokers()?)
+        let database = Database::new(&self.database_url()?, &self.master()?).map_err(ConfigError::Database)?;
+        Parts::new(self, database, self.brokers()?)
     }
 
-    /// What a tool is made of ([`Database::patient`]).
+    /// What a tool is made of ([`Database::of_tool`]).
     ///
     /// # Errors
     /// When an address or a key is missing, or no database is there.
     pub fn tool(&self) -> Result<Parts, ConfigError> {
-        if let Some(address) = database::nobody_at(&self.database_url()?).map_err(ConfigError::Database)? {
-            return Err(ConfigError::Nobody(address));
-        }
-        Parts::new(self, self.database()?.patient(), self.brokers()?)
-    }
-
-    fn database(&self) -> Result<Database, ConfigError> {
-        Database::new(&self.database_url()?, &self.master()?).map_err(ConfigError::Database)
+        let database = Database::of_tool(&self.database_url()?, &self.master()?).map_err(ConfigError::Database)?;
+        Parts::new(self, database, self.brokers()?)
     }
 
     /// The handle on protected attributes. It is no part of [`Parts`], which whatever makes models is made of: whoever audits

@@ -103,8 +103,7 @@ impl Address {
 
 impl Copying {
     fn place(&self, address: &Address) -> Result<Place, Failure> {
-        let postgres =
-            |url: &SecretString| Ok(Place::Postgres(Database::new(url, &self.settings.master()?)?.patient()));
+        let postgres = |url: &SecretString| Ok(Place::Postgres(Database::of_tool(url, &self.settings.master()?)?));
         let kurrent = |url: &SecretString| Ok(Place::Kurrent(KurrentLog::new(url, &self.streams)?));
         match address {
             Address::OwnPostgres => postgres(&self.settings.database_url()?),
@@ -137,7 +136,7 @@ async fn archive(archiving: &Archiving) -> Result<(), Failure> {
         .clone()
         .unwrap_or_else(|| settings.data_dir.join("archive"));
     let database_url = settings.database_url()?;
-    let database = Database::new(&database_url, &settings.master()?)?.patient();
+    let database = Database::of_tool(&database_url, &settings.master()?)?;
     let archivist = Archivist::open(&database_url, database.clone()).await?;
     let before = clock::now() - chrono::Duration::days(archiving.older_than.into());
     let due = archivist.due(before).await?;

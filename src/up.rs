@@ -94,10 +94,11 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     database::migrate(&database_url, &settings.master()?).await?;
     settings.publish(&database_url, &brokers)?;
     let parts = Parts::new(settings, Database::new(&database_url, &settings.master()?)?, brokers)?;
-    parts.database.assert_trustworthy().await?;
+    patiently(|| parts.database.assert_trustworthy()).await?;
     let store = settings.fairness_store(&parts.keyring)?;
-    store.database().assert_trustworthy().await?;
-    EventLog::new(parts.database.clone()).prepare().await?;
+    patiently(|| store.database().assert_trustworthy()).await?;
+    let log = EventLog::new(parts.database.clone());
+    patiently(|| log.prepare()).await?;
     parts
         .brokers
         .ensure_topics(schemas::topics::PARTITIONS_DEFAULT, settings.kafka_replication)

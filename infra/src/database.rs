@@ -77,6 +77,10 @@ pub enum DatabaseError {
     TooPowerful(String),
     #[error("Postgres runs with {0} = off, so that it may lose what it has confirmed: set it on, and start again")]
     NotDurable(String),
+    #[error(
+        "no Postgres listens at {0}: start the product first (`tenure up` leaves its addresses in the data directory), or give DATABASE_URL"
+    )]
+    Nobody(String),
     #[error("stored {0} does not read")]
     Corrupt(&'static str),
     #[error(transparent)]
@@ -118,7 +122,7 @@ impl DatabaseError {
                 _ => false,
             },
             // A folder that is not mounted comes back, as a database does.
-            Self::CutOff | Self::Contended(_) | Self::Archive(_) => true,
+            Self::CutOff | Self::Contended(_) | Self::Archive(_) | Self::Nobody(_) => true,
             Self::Fenced(_) | Self::TooPowerful(_) | Self::NotDurable(_) | Self::Corrupt(_) => false,
         }
     }
@@ -181,10 +185,7 @@ pub async fn migrate(owner_url: &SecretString, master: &MasterKey) -> Result<(),
 }
 
 /// The address at which nothing listens, if that is so: whoever is patient need not wait for what is not there.
-///
-/// # Errors
-/// When the database's address does not read.
-pub fn nobody_at(owner_url: &SecretString) -> Result<Option<String>, DatabaseError> {
+fn nobody_at(owner_url: &SecretString) -> Result<Option<String>, DatabaseError> {
     let options = PgConnectOptions::from_str(owner_url.expose_secret()).doing("read the database's address")?;
     let (host, port) = (options.get_host(), options.get_port());
     // A socket's folder, or a name that nobody knows, is told of by the first connection.
@@ -276,6 +277,17 @@ impl Database {
             app: pool(options(owner_url, master, APP_ROLE)?, APP_CONNECTIONS_MAX),
             relay: pool(options(owner_url, master, RELAY_ROLE)?, RELAY_CONNECTIONS_MAX),
         })
+    }
+
+    /// The database of a tool: waited for while it is busy ([`Self::patient`]), but not where nothing listens.
+    ///
+    /// # Errors
+    /// When the address does not read, or nobody is there.
+    pub fn of_tool(owner_url: &SecretString, master: &MasterKey) -> Result<Self, DatabaseError> {
+        match nobody_at(owner_url)? {
+            Some(address) => Err(DatabaseError::Nobody(address)),
+            None => Ok(Self::new(owner_url, master)?.patient()),
+        }
     }
 
     /// The same database for a tool, which rather waits for one that is busy than fails: not for whatever answers requests.

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
-    Kind,
+    Kind, StreamId,
     employee::{Demographics, Event},
     id::TenantId,
 };
@@ -32,6 +32,8 @@ use crate::{
 
 /// Rows that are read at once.
 const ROWS_MAX: i64 = 5_000;
+/// People whose histories are read again at once.
+const PEOPLE_MAX: usize = 500;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -124,11 +126,29 @@ pub async fn compare(
             Held::read(connection, tenant).await
         })
     });
-    let judged = Judged::new((log, keyring), tenant, held.await?).await?;
-    Ok(judged.compared())
+    let held = held.await?;
+    let (mut said, mut after) = (BTreeMap::new(), 0);
+    loop {
+        let page = log.transact(Access::Read, &tenants, move |connection| {
+            let limit = event_log::PAGE_EVENTS_MAX;
+            Box::pin(event_log::read_tenant_after(connection, tenant, after, limit))
+        });
+        let events = page.await?;
+        let Some(last) = events.last() else { break };
+        after = last.position;
+        hear(&mut said, keyring, &held.progress, events).await?;
+    }
+    let people: BTreeSet<Uuid> = said.keys().chain(held.rows.keys()).copied().collect();
+    let judged = Judged::new(keyring, (tenant, &people), &held, &said).await?;
+    let rows = judged.rows.iter().map(|row| row.employee);
+    Ok(Compared {
+        people: judged.people,
+        differing: rows.chain(judged.gone.iter().map(|(_, person)| *person)).collect(),
+    })
 }
 
-/// Makes what is otherwise again from the log, in one transaction: the store's projection waits meanwhile, and nobody else.
+/// Makes what is otherwise again from the log, in one transaction: the store's projection waits meanwhile, and nobody else. Who that
+/// is, is found out before.
 ///
 /// # Errors
 /// When the database or the keys fail; nothing was changed then.
@@ -136,19 +156,35 @@ pub async fn mend(
     (store, log, keyring): (&FairnessStore, &Database, &Keyring),
     tenant: TenantId,
 ) -> Result<Compared, DatabaseError> {
-    let (log, keyring) = (log.clone(), keyring.clone());
+    let compared = compare((store, log, keyring), tenant).await?;
+    let (log, keyring, differing) = (log.clone(), keyring.clone(), compared.differing.clone());
     let tenants = [tenant];
     let mended = store.database().transact(Access::Write, &tenants, move |connection| {
         Box::pin(async move {
             fairness::keep_to_oneself(connection).await?;
             let held = Held::read(connection, tenant).await?;
-            let judged = Judged::new((&log, &keyring), tenant, held).await?;
-            fairness::upsert(connection, &judged.rows).await?;
-            fairness::remove(connection, &judged.gone).await?;
-            Ok(judged.compared())
+            for people in differing.chunks(PEOPLE_MAX) {
+                let streams: Vec<StreamId> = people
+                    .iter()
+                    .map(|person| StreamId::new(tenant, Kind::Employee, *person))
+                    .collect();
+                let events = log
+                    .transact(Access::LookUp, &[tenant], move |connection| {
+                        Box::pin(async move { event_log::read_streams(connection, &streams).await })
+                    })
+                    .await?;
+                let mut said = BTreeMap::new();
+                hear(&mut said, &keyring, &held.progress, events).await?;
+                let people = people.iter().copied().collect();
+                let judged = Judged::new(&keyring, (tenant, &people), &held, &said).await?;
+                fairness::upsert(connection, &judged.rows).await?;
+                fairness::remove(connection, &judged.gone).await?;
+            }
+            Ok(())
         })
     });
-    mended.await
+    mended.await?;
+    Ok(compared)
 }
 
 /// What the store holds of a tenant's people, and how far it is.
@@ -183,13 +219,16 @@ struct Judged {
 }
 
 impl Judged {
-    async fn new((log, keyring): (&Database, &Keyring), tenant: TenantId, held: Held) -> Result<Self, DatabaseError> {
-        let said = said((log, keyring), tenant, &held.progress).await?;
-        let known: BTreeSet<Uuid> = said.keys().chain(held.rows.keys()).copied().collect();
-        let subjects: Vec<Subject> = known.iter().map(|person| (tenant, *person)).collect();
+    async fn new(
+        keyring: &Keyring,
+        (tenant, people): (TenantId, &BTreeSet<Uuid>),
+        held: &Held,
+        said: &BTreeMap<Uuid, Said>,
+    ) -> Result<Self, DatabaseError> {
+        let subjects: Vec<Subject> = people.iter().map(|person| (tenant, *person)).collect();
         let keys = keyring.subjects(&subjects).await.map_err(unavailable)?;
         let mut judged = Self::default();
-        for person in known {
+        for person in people.iter().copied() {
             if held.progress.waiting.contains(&person) {
                 continue;
             }
@@ -215,14 +254,6 @@ impl Judged {
         }
         Ok(judged)
     }
-
-    fn compared(self) -> Compared {
-        let rows = self.rows.iter().map(|row| row.employee);
-        Compared {
-            people: self.people,
-            differing: rows.chain(self.gone.iter().map(|(_, person)| *person)).collect(),
-        }
-    }
 }
 
 /// The last word of the log on a person, as far as the store has heard it.
@@ -232,42 +263,31 @@ struct Said {
     is_erased: bool,
 }
 
-async fn said(
-    (log, keyring): (&Database, &Keyring),
-    tenant: TenantId,
+/// Takes in what events, in the order of the log, say of people, as far as the store has heard them.
+async fn hear(
+    said: &mut BTreeMap<Uuid, Said>,
+    keyring: &Keyring,
     progress: &Progress,
-) -> Result<BTreeMap<Uuid, Said>, DatabaseError> {
-    let (mut said, mut after) = (BTreeMap::<Uuid, Said>::new(), 0);
-    loop {
-        let events = log
-            .transact(Access::Read, &[tenant], move |connection| {
-                Box::pin(event_log::read_tenant_after(
-                    connection,
-                    tenant,
-                    after,
-                    event_log::PAGE_EVENTS_MAX,
-                ))
-            })
-            .await?;
-        let Some(last) = events.last() else { return Ok(said) };
-        after = last.position;
-        let is_of_interest = |event: &StoredEvent| {
-            event.stream.kind == Kind::Employee && Fairness::wants(&event.event_type) && progress.has(event)
+    events: Vec<StoredEvent>,
+) -> Result<(), DatabaseError> {
+    let is_of_interest = |event: &StoredEvent| {
+        event.stream.kind == Kind::Employee && Fairness::wants(&event.event_type) && progress.has(event)
+    };
+    let events: Vec<StoredEvent> = events.into_iter().filter(is_of_interest).collect();
+    let keys = proof::keys(keyring, &events).await?;
+    for event in events {
+        let stream = event.stream;
+        let Ok(AnyEvent::Employee(opened)) = runner::open(&event, keys.get(&(stream.tenant, stream.id))) else {
+            continue; // parked
         };
-        let events: Vec<StoredEvent> = events.into_iter().filter(is_of_interest).collect();
-        let keys = proof::keys(keyring, &events).await?;
-        for event in events {
-            let Ok(AnyEvent::Employee(opened)) = runner::open(&event, keys.get(&(tenant, event.stream.id))) else {
-                continue; // parked
-            };
-            let person = said.entry(event.stream.id).or_default();
-            person.is_erased = matches!(opened, Event::Erased(_));
-            person.attributes = match OnRecord::after(&opened) {
-                Some(OnRecord::Attributes(attributes)) => Some((attributes.clone(), event.position)),
-                Some(OnRecord::Nothing) | None => None,
-            };
-        }
+        let person = said.entry(stream.id).or_default();
+        person.is_erased = matches!(opened, Event::Erased(_));
+        person.attributes = match OnRecord::after(&opened) {
+            Some(OnRecord::Attributes(attributes)) => Some((attributes.clone(), event.position)),
+            Some(OnRecord::Nothing) | None => None,
+        };
     }
+    Ok(())
 }
 
 /// What is on record of a person.

@@ -1,5 +1,7 @@
 //! Where resolvers get what they show: one transaction per question, in the viewer's tenant only.
 
+use std::sync::Arc;
+
 use domain::{access::Question, id::TenantId};
 use futures_util::future::BoxFuture;
 use infra::{
@@ -7,17 +9,20 @@ use infra::{
     outbox,
     sealing::Keyring,
 };
+use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use crate::{
     access::{Pseudonyms, Viewer},
     changes::Changes,
     error::ApiError,
+    limits::READS_AT_ONCE,
 };
 
 #[derive(Clone)]
 pub struct Store {
     database: Database,
+    seats: Arc<Semaphore>,
     pub keyring: Keyring,
     pub pseudonyms: Pseudonyms,
     pub changes: Changes,
@@ -27,6 +32,7 @@ impl Store {
     pub fn new(database: Database, keyring: Keyring, pseudonym_key: Zeroizing<Vec<u8>>, changes: Changes) -> Self {
         Self {
             database,
+            seats: Arc::new(Semaphore::new(READS_AT_ONCE)),
             keyring,
             pseudonyms: Pseudonyms::new(pseudonym_key),
             changes,
@@ -39,7 +45,7 @@ impl Store {
         T: Send + 'static,
         W: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, DatabaseError>> + Send + 'static,
     {
-        Ok(self.database.transact(Access::Read, &[tenant], work).await?)
+        self.with_a_seat(Access::Read, tenant, work).await
     }
 
     /// As [`Self::read`], for a list that is walked along an index: its plan is made once, not for each page.
@@ -48,7 +54,25 @@ impl Store {
         T: Send + 'static,
         W: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, DatabaseError>> + Send + 'static,
     {
-        Ok(self.database.transact(Access::LookUp, &[tenant], work).await?)
+        self.with_a_seat(Access::LookUp, tenant, work).await
+    }
+
+    async fn with_a_seat<T, W>(&self, access: Access, tenant: TenantId, work: W) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        W: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, DatabaseError>> + Send + 'static,
+    {
+        let seat = Arc::clone(&self.seats).acquire_owned().await;
+        let tenants = [tenant];
+        // The seat is taken as long as the connection is, also when nobody waits for the answer any more.
+        let seated = self.database.transact(access, &tenants, move |connection| {
+            Box::pin(async move {
+                let done = work(connection).await;
+                drop(seat);
+                done
+            })
+        });
+        Ok(seated.await?)
     }
 
     /// Records that somebody asks for history, on its way into the log when this answers well: the one thing that is written here.

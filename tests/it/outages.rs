@@ -196,11 +196,14 @@ async fn a_command_that_is_durable_is_never_answered_as_if_it_were_not() {
     let key = [("idempotency-key", "one"), ("prefer", "wait=10")];
 
     // The appender cannot write while somebody holds its checkpoints; meanwhile Postgres dies under the waiting request.
-    let holder = Holder::of(&data.0);
+    let holder = Holder::of(
+        &data.0,
+        "select 1 from consumer_checkpoint where consumer = 'appender' for update",
+    );
     holder.holds().await;
     let waiting = tenure.post(&path, "hr_manager", &key, note.clone());
     let fault = async {
-        holder.held().await;
+        holder.held(1).await;
         Postgres::of(&tenure).kill();
     };
     let (answer, ()) = tokio::join!(waiting, fault);
@@ -220,21 +223,50 @@ async fn a_command_that_is_durable_is_never_answered_as_if_it_were_not() {
     );
 }
 
-/// Keeps the appender from committing until Postgres ends.
+/// One page whose fields each read for themselves, of a table that cannot be read for now, against a command.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_takes_long_takes_no_connection_from_commands() {
+    let data = DataDir::new();
+    let tenure = Tenure::start(&data.0);
+    let vendor = Vendor::start(25, 40).await;
+    let connected = tenure.connect(&vendor).await;
+    imported(&tenure, &connected).await;
+    settled(&tenure).await;
+    let listed = tenure
+        .query("hr_manager", "{ employees(first: 1) { nodes { id } } }")
+        .await;
+    let id = listed["employees"]["nodes"][0]["id"].as_str().expect("an id");
+
+    let holder = Holder::of(&data.0, "lock table timeline_entry in access exclusive mode");
+    holder.holds().await;
+    let page = "{ employees(first: 40) { nodes { timeline(first: 1) { nodes { position } } } } }";
+    let page = tenure.ask("hr_manager", page, &[]);
+    let path = format!("/v1/employees/{id}/write-note");
+    let command = async {
+        holder.held(16).await;
+        let note = json!({"on": today(), "text": "meanwhile"});
+        let key = [("idempotency-key", "one"), ("prefer", "wait=10")];
+        tenure.post(&path, "hr_manager", &key, note).await
+    };
+    let (page, (status, answer)) = tokio::join!(page, command);
+    assert_eq!(status, 200, "{answer}");
+    assert!(page.get("errors").is_some(), "nothing was in the page's way: {page}");
+}
+
+/// Keeps what it has locked until it is dropped, or Postgres ends.
 struct Holder {
     session: std::process::Child,
     data: std::path::PathBuf,
 }
 
 impl Holder {
-    fn of(data: &Path) -> Self {
+    fn of(data: &Path, lock: &str) -> Self {
         let addresses = std::fs::read_to_string(data.join("addresses.json")).expect("addresses");
         let addresses: Value = serde_json::from_str(&addresses).expect("JSON");
-        let hold =
-            "begin; select 1 from consumer_checkpoint where consumer = 'appender' for update; select pg_sleep(60)";
+        let hold = format!("begin; {lock}; select pg_sleep(60)");
         let session = Command::new("psql")
             .arg(addresses["database_url"].as_str().expect("an address"))
-            .args(["-XAtq", "-c", hold])
+            .args(["-XAtq", "-c", &hold])
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())
             .spawn()
@@ -260,14 +292,16 @@ impl Holder {
         .await;
     }
 
-    /// Waits until the appender waits for us: then the command is durable, and not decided.
-    async fn held(&self) {
-        eventually("a waiting appender", || async {
+    /// Waits until the product waits for us on that many connections: once for the appender, whose command is durable then, and
+    /// not decided.
+    async fn held(&self, connections: usize) {
+        eventually("a waiting product", || async {
             let waiting = psql(
                 &self.data,
                 "select count(*) from pg_stat_activity where usename = 'tenure_app' and wait_event_type = 'Lock'",
             );
-            if waiting.as_deref().is_ok_and(|count| count != "0") {
+            let enough = |count: &str| count.parse::<usize>().is_ok_and(|count| count >= connections);
+            if waiting.as_deref().is_ok_and(enough) {
                 Ok(())
             } else {
                 Err(json!(waiting))
