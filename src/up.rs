@@ -94,6 +94,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     database::migrate(&database_url, &settings.master()?).await?;
     settings.publish(&database_url, &brokers)?;
     let parts = Parts::new(settings, Database::new(&database_url, &settings.master()?)?, brokers)?;
+    patiently(|| parts.database.warm()).await?;
     patiently(|| parts.database.assert_trustworthy()).await?;
     let store = settings.fairness_store(&parts.keyring)?;
     patiently(|| store.database().assert_trustworthy()).await?;
