@@ -15,7 +15,7 @@ use std::{
 };
 
 use domain::id::TenantId;
-use futures_util::future::{BoxFuture, try_join_all};
+use futures_util::future::BoxFuture;
 use hmac::{Hmac, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
@@ -535,17 +535,17 @@ impl Database {
         sender
     }
 
-    /// Opens every connection that there may be, all at once: whoever waits for one that is being opened cannot take another that
-    /// becomes free meanwhile, and a machine on which everything begins at the same time opens them slowly.
+    /// Opens every connection that there may be, one after the other: whoever waits for one that is being opened cannot take another
+    /// that becomes free meanwhile, and a machine on which everything begins at the same time opens them slowly.
     ///
     /// # Errors
-    /// When they could not be opened in time; those that could stay open.
+    /// When one could not be opened in time; those that could stay open.
     pub async fn warm(&self) -> Result<(), DatabaseError> {
-        let opening = (0..APP_CONNECTIONS_MAX).map(|_| self.app.acquire());
-        try_join_all(opening)
-            .await
-            .doing("open the database's connections")
-            .map(drop)
+        let mut open = Vec::new();
+        for _ in 0..APP_CONNECTIONS_MAX {
+            open.push(self.app.acquire().await.doing("open the database's connections")?);
+        }
+        Ok(())
     }
 
     /// Refuses to work with a role that row-level security does not bind, and with a server that confirms what it may lose: all
