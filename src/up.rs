@@ -94,7 +94,13 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     database::migrate(&database_url, &settings.master()?).await?;
     settings.publish(&database_url, &brokers)?;
     let parts = Parts::new(settings, Database::new(&database_url, &settings.master()?)?, brokers)?;
-    patiently(|| parts.database.warm()).await?;
+    if let Err(error) = parts.database.warm().await {
+        // A smaller server does too; what is missing is opened when it is needed.
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "not every connection to the database could be opened at the start"
+        );
+    }
     patiently(|| parts.database.assert_trustworthy()).await?;
     let store = settings.fairness_store(&parts.keyring)?;
     patiently(|| store.database().assert_trustworthy()).await?;

@@ -43,7 +43,7 @@ const FAIRNESS_ROLE: &str = "tenure_fairness";
 /// Nobody logs in as this one: a transaction of the owner's takes it on.
 pub(crate) const WHAT_IF_ROLE: &str = "tenure_what_if";
 /// Connections of one process for the application's work.
-const APP_CONNECTIONS_MAX: u32 = 24;
+pub const APP_CONNECTIONS_MAX: u32 = 24;
 const RELAY_CONNECTIONS_MAX: u32 = 2;
 /// One projection, and an audit a day.
 const FAIRNESS_CONNECTIONS_MAX: u32 = 4;
@@ -539,7 +539,7 @@ impl Database {
     /// that becomes free meanwhile, and a machine on which everything begins at the same time opens them slowly.
     ///
     /// # Errors
-    /// When one could not be opened in time; those that could stay open.
+    /// When one could not be opened in time, or the server has no more; those before it stay open.
     pub async fn warm(&self) -> Result<(), DatabaseError> {
         let mut open = Vec::new();
         for _ in 0..APP_CONNECTIONS_MAX {
@@ -742,6 +742,14 @@ mod tests {
         let url = SecretString::from(format!("postgres://somebody@{address}/tenure"));
         assert_eq!(nobody_at(&url).expect("an address"), None); // it does not answer, but it is there
         drop(listener);
-        assert_eq!(nobody_at(&url).expect("an address"), Some(address.to_string()));
+        let master = MasterKey::from_base64(&format!("{}=", "A".repeat(43))).expect("a key");
+        let told = Database::of_tool(&url, &master)
+            .err()
+            .expect("nobody is there")
+            .to_string();
+        assert!(
+            told.contains(&address.to_string()) && told.contains("tenure up"),
+            "{told}"
+        );
     }
 }

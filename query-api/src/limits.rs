@@ -6,6 +6,7 @@ use async_graphql::{
     Name,
     parser::types::{ExecutableDocument, OperationType, Selection, SelectionSet},
 };
+use infra::database::APP_CONNECTIONS_MAX;
 
 pub const DEPTH_MAX: usize = 10;
 /// Fields that an answer may hold, lists counted by their page size.
@@ -19,9 +20,9 @@ pub const PAGE_SIZE_MAX: i32 = 100;
 pub const PAGE_SIZE_DEFAULT: i32 = 25;
 pub const TEXT_CHARS_MAX: usize = 200;
 pub const FILTER_VALUES_MAX: usize = 10;
-/// Connections to the database that queries have at once, of the 24 that commands and projections of the same process share with them:
-/// one page with fields that each read for themselves would take them all.
-pub const READS_AT_ONCE: usize = 16;
+/// Connections to the database that queries have at once: two in three of those that commands and projections of the same process share
+/// with them. One page with fields that each read for themselves would take them all.
+pub const READS_AT_ONCE: usize = APP_CONNECTIONS_MAX as usize * 2 / 3;
 /// How long one query may take.
 pub const DEADLINE: Duration = Duration::from_secs(5);
 /// How long a request waits for the read models to reach `Tenure-Min-Position`.

@@ -64,15 +64,12 @@ impl Store {
     {
         let seat = Arc::clone(&self.seats).acquire_owned().await;
         let tenants = [tenant];
-        // The seat is taken as long as the connection is, also when nobody waits for the answer any more.
+        // The seat goes through the transaction: it is taken as long as that lasts, also when nobody waits for the answer any more.
         let seated = self.database.transact(access, &tenants, move |connection| {
-            Box::pin(async move {
-                let done = work(connection).await;
-                drop(seat);
-                done
-            })
+            Box::pin(async move { Ok((work(connection).await?, seat)) })
         });
-        Ok(seated.await?)
+        let (done, _seat) = seated.await?;
+        Ok(done)
     }
 
     /// Records that somebody asks for history, on its way into the log when this answers well: the one thing that is written here.

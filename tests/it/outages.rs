@@ -253,7 +253,7 @@ async fn a_page_that_takes_long_takes_no_connection_from_commands() {
     assert!(page.get("errors").is_some(), "nothing was in the page's way: {page}");
 }
 
-/// Keeps what it has locked until it is dropped, or Postgres ends.
+/// Keeps what it has locked for a minute, or until Postgres ends.
 struct Holder {
     session: std::process::Child,
     data: std::path::PathBuf,
