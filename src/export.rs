@@ -36,8 +36,8 @@ use crate::{
 
 /// Rows that are read, and written, at once.
 const PAGE: i64 = 10_000;
-/// Rows of a piece of a columnar file: few pieces of many rows are what readers like.
-const PIECE_ROWS: usize = 50_000;
+/// Rows of a piece of a columnar file: readers like few pieces of many rows, and while it is written a piece is in memory several times.
+const PIECE_ROWS: usize = 20_000;
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Arguments {

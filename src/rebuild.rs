@@ -39,7 +39,7 @@ pub struct Arguments {
     /// Removes the generation that is kept for `--back`
     #[arg(long, conflicts_with_all = ["compare", "back"])]
     forget: bool,
-    /// Transactions at once [default: one for each processor]
+    /// Pieces of history that rows are made of at once, while as many are read [default: one for each processor]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..=16))]
     workers: Option<u8>,
 }

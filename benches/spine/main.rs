@@ -1,7 +1,7 @@
 //! How fast the spine of the product is on this machine, beside bare peers in the same run.
 //!
-//! `cargo bench` measures everything; names measure only those: `cargo bench --bench spine -- log page`. See
-//! `benches/README.md`.
+//! `cargo bench` measures everything; names measure only those: `cargo bench --bench spine -- log page`. With `RUST_LOG=warn`
+//! the product's parts say what goes wrong in them. See `benches/README.md`.
 
 mod appends;
 mod archive;
@@ -19,7 +19,7 @@ mod scoring;
 mod stage;
 
 use report::{Row, tell};
-use stage::Stage;
+use stage::{Site, on_site, on_stage};
 
 const NAMES: [&str; 10] = [
     "log",
@@ -65,6 +65,9 @@ impl Arguments {
 
 fn main() -> std::io::Result<()> {
     let arguments = Arguments::parse();
+    if std::env::var_os("RUST_LOG").is_some() {
+        infra::telemetry::start_logging(infra::telemetry::LogFormat::Text);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let rows = runtime.block_on(measure(&arguments));
     report::write(&rows, arguments.json)
@@ -73,58 +76,46 @@ fn main() -> std::io::Result<()> {
 async fn measure(arguments: &Arguments) -> Vec<Row> {
     tell(&format!("load before: {}", load()));
     let mut rows = Vec::new();
-    if NAMES
-        .iter()
-        .filter(|name| **name != "product")
-        .any(|name| arguments.wants(name))
-    {
-        let stage = Stage::start(arguments.real_kafka).await;
-        if arguments.wants("log") {
-            rows.extend(appends::run(&stage).await);
-        }
-        if arguments.wants("intake") {
-            rows.extend(intake::run(&stage).await);
-        }
-        if arguments.wants("projection") || arguments.wants("page") {
-            let site = stage.site("bench_company").await;
+    let real_kafka = arguments.real_kafka;
+    if arguments.wants("log") {
+        rows.extend(on_stage(real_kafka, appends::run).await);
+    }
+    if arguments.wants("intake") {
+        rows.extend(on_stage(real_kafka, intake::run).await);
+    }
+    if arguments.wants("projection") || arguments.wants("page") {
+        let measured = async |site: &Site| {
+            let mut rows = Vec::new();
             if arguments.wants("projection") {
-                rows.extend(projection::run(&site).await);
+                rows.extend(projection::run(site).await);
             } else {
-                projection::prepare(&site).await;
+                projection::prepare(site).await;
             }
             if arguments.wants("page") {
-                rows.extend(page::run(&site).await);
+                rows.extend(page::run(site).await);
             }
-            site.end().await;
-        }
-        if arguments.wants("past") {
-            let site = stage.site("bench_past").await;
-            rows.extend(past::run(&site).await);
-            site.end().await;
-        }
-        if arguments.wants("replay") {
-            let site = stage.site("bench_replay").await;
-            rows.extend(replay::run(&site).await);
-            site.end().await;
-        }
-        if arguments.wants("archive") {
-            let site = stage.site("bench_archive").await;
-            rows.extend(archive::run(&site).await);
-            site.end().await;
-        }
-        if arguments.wants("scoring") {
-            rows.extend(scoring::in_memory());
-            let site = stage.site("bench_scoring").await;
-            rows.extend(scoring::run(&site).await);
-            site.end().await;
-        }
-        if arguments.wants("scale") {
-            rows.extend(scale::run(&stage).await);
-        }
-        stage.end().await;
+            rows
+        };
+        rows.extend(on_site(real_kafka, "bench_company", measured).await);
+    }
+    if arguments.wants("past") {
+        rows.extend(on_site(real_kafka, "bench_past", past::run).await);
+    }
+    if arguments.wants("replay") {
+        rows.extend(on_site(real_kafka, "bench_replay", replay::run).await);
+    }
+    if arguments.wants("archive") {
+        rows.extend(on_site(real_kafka, "bench_archive", archive::run).await);
+    }
+    if arguments.wants("scoring") {
+        rows.extend(scoring::in_memory());
+        rows.extend(on_site(real_kafka, "bench_scoring", scoring::run).await);
+    }
+    if arguments.wants("scale") {
+        rows.extend(scale::run(real_kafka).await);
     }
     if arguments.wants("product") {
-        rows.extend(product::run(arguments.real_kafka).await);
+        rows.extend(product::run(real_kafka).await);
     }
     tell(&format!("load after: {}", load()));
     rows

@@ -17,8 +17,8 @@ use crate::{
     stage::Site,
 };
 
-const PEOPLE: usize = 20_000;
-const EVENTS: usize = 180_000;
+const PEOPLE: usize = 50_000;
+const EVENTS: usize = 950_000;
 /// Events that are read at once.
 const PAGE: i64 = 5_000;
 const ROUNDS: usize = 3;
@@ -30,7 +30,7 @@ const EXPORT_MEGABYTES_MAX: f64 = 300.0;
 const REBUILD_TARGET: f64 = 25_000.0;
 
 pub async fn run(site: &Site) -> Vec<Row> {
-    tell("replay: preparing 200,000 events");
+    tell("replay: preparing 1,000,000 events");
     History::begin(site, PEOPLE).await.happen(EVENTS).await;
     let live = projection::read_models(site).await;
     let raw = raw_reading(site).await;

@@ -1,10 +1,10 @@
-//! Whether an event costs the same in a long log as in a short one. Takes a quarter of an hour, so only when it is named.
+//! Whether an event costs the same in a long log as in a short one. Takes half an hour, so only when it is named.
 
 use crate::{
     projection::{self, History},
     replay::{raw_reading, rebuild, tool},
     report::{Row, median, tell},
-    stage::{Site, Stage},
+    stage::{Site, on_site},
 };
 
 const SIZES: [usize; 2] = [100_000, 5_000_000];
@@ -13,12 +13,10 @@ const STORED_AT_ONCE: usize = 100_000;
 /// A short log is over too soon for one look.
 const ROUNDS: usize = 3;
 
-pub async fn run(stage: &Stage) -> Vec<Row> {
+pub async fn run(real_kafka: bool) -> Vec<Row> {
     let mut figures = Vec::new();
     for size in SIZES {
-        let site = stage.site(&format!("bench_scale_{size}")).await;
-        figures.push(of(&site, size).await);
-        site.end().await;
+        figures.push(on_site(real_kafka, "bench_scale", async |site| of(site, size).await).await);
     }
     let [short, long] = &figures[..] else {
         unreachable!("two sizes")

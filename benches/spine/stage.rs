@@ -15,6 +15,7 @@ use infra::{
     database::{self, Database},
     embedded::{EmbeddedBroker, EmbeddedPostgres},
 };
+use projection_workers::lag;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{AssertSqlSafe, PgPool, postgres::PgPoolOptions};
 use tempfile::TempDir;
@@ -103,7 +104,26 @@ fn script(action: &str, folder: &Path) -> Vec<u8> {
     output.stdout
 }
 
-/// Postgres and a broker, started with the bench and ended with it.
+/// Runs a benchmark with a Postgres and a broker of its own: what another has left in the topics is not of its log.
+pub async fn on_stage<T>(real_kafka: bool, run: impl AsyncFnOnce(&Stage) -> T) -> T {
+    let stage = Stage::start(real_kafka).await;
+    let measured = run(&stage).await;
+    stage.end().await;
+    measured
+}
+
+/// The same, in a database of this name.
+pub async fn on_site<T>(real_kafka: bool, name: &str, run: impl AsyncFnOnce(&Site) -> T) -> T {
+    on_stage(real_kafka, async |stage| {
+        let site = stage.site(name).await;
+        let measured = run(&site).await;
+        site.end().await;
+        measured
+    })
+    .await
+}
+
+/// Postgres and a broker, started with a benchmark and ended with it.
 pub struct Stage {
     postgres: EmbeddedPostgres,
     kafka: Kafka,
@@ -214,6 +234,14 @@ impl Site {
             .expect("checkpoints")
     }
 
+    /// Up to where in the log a projection has everything. Offsets do not tell: what the relay sent twice is skipped.
+    pub async fn projected(&self, projection: &str) -> i64 {
+        let standing = lag::standing(&self.parts.database)
+            .await
+            .expect("where everything stands");
+        standing.of(projection).expect("a projection").position
+    }
+
     pub async fn relayed(&self) -> i64 {
         sqlx::query_scalar("select position from relay_checkpoint")
             .fetch_one(&self.owner)
@@ -269,19 +297,20 @@ pub async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// The rate at which `count` rises to `upto`, from its first step on: what comes before is joining, not working.
+/// The rate at which `count` rises to `upto`, from its first step on: what comes before is joining, not working. However long it
+/// takes, as long as it does rise.
 pub async fn rate_after_first_step(upto: i64, mut count: impl AsyncFnMut() -> i64) -> f64 {
-    let before = count().await;
+    let mut last = count().await;
     let mut first = None;
-    let mut last = before;
-    until("the last record", async || {
-        last = count().await;
-        if first.is_none() && last > before {
-            first = Some((Instant::now(), last));
-        }
-        last >= upto
-    })
-    .await;
+    while last < upto {
+        let before = last;
+        until("the next record", async || {
+            last = count().await;
+            last > before
+        })
+        .await;
+        first.get_or_insert_with(|| (Instant::now(), last));
+    }
     let (at, step) = first.expect("a step");
     (last - step) as f64 / at.elapsed().as_secs_f64()
 }

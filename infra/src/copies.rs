@@ -44,7 +44,7 @@ pub(crate) async fn like(
              select 3, conname::text, format('alter table %I.%I add constraint %I %s', $2, relname, conname, pg_get_constraintdef(c.oid))
                from t join pg_constraint c on c.conrelid = t.oid where contype in ('p', 'u', 'c', 'x')
              union all
-             select 4, i.indexrelid::regclass::text, replace(pg_get_indexdef(i.indexrelid), format(' ON public.%I ', relname), format(' ON %I.%I ', $2, relname))
+             select 4, i.indexrelid::regclass::text, regexp_replace(replace(pg_get_indexdef(i.indexrelid), format(' ON public.%I ', relname), format(' ON %I.%I ', $2, relname)), ' INDEX ', ' INDEX if not exists ')
                from t join pg_index i on i.indrelid = t.oid where not exists (select from pg_constraint c where c.conindid = i.indexrelid)
              union all
              select 5, r.rolname || privilege_type, format('grant %s on %I.%I to %I', privilege_type, $2, relname, r.rolname)

@@ -205,7 +205,7 @@ fn nobody_at(owner_url: &SecretString) -> Result<Option<String>, DatabaseError> 
 pub(crate) async fn owner_pool(owner_url: &SecretString) -> Result<PgPool, DatabaseError> {
     let options = PgConnectOptions::from_str(owner_url.expose_secret()).doing("read the database's address")?;
     PgPoolOptions::new()
-        .max_connections(3)
+        .max_connections(4)
         .acquire_timeout(PATIENCE)
         .connect_with(options)
         .await

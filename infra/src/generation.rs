@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use secrecy::SecretString;
 use sqlx::{AssertSqlSafe, PgPool, Postgres, pool::PoolConnection};
 use uuid::Uuid;
@@ -26,6 +27,8 @@ pub const BUILDING: &str = "read_models_building";
 /// The schema of the generation before the live one.
 pub const KEPT: &str = "read_models_kept";
 
+/// Tables that are worked on at once: the owner's connections but for those that hold the seat and the standstill.
+const TABLES_AT_ONCE: usize = 2;
 /// Rows that are shown of a table that came out otherwise.
 const SHOWN: i64 = 3;
 
@@ -306,17 +309,24 @@ impl Workshop {
     }
 
     async fn end_filling(&self, statement: &str) -> Result<(), DatabaseError> {
-        let mut statements = Vec::new();
-        for (table, ..) in TABLES {
-            statements.extend(copies::like(&self.owner, BUILDING, table, Part::Indexes).await?);
-        }
-        statements.push(format!("{statement}; delete from {BUILDING}.generation_filling"));
-        statements.push(format!(
-            "analyze {}",
-            TABLES.map(|(table, ..)| format!("{BUILDING}.{table}")).join(", ")
-        ));
-        self.run(&statements.join(";\n"), "finish the filling of a generation")
-            .await
+        // Each table is done or not at all: whoever goes on after a kill finds some done.
+        stream::iter(TABLES.map(|(table, ..)| self.make_readable(table)))
+            .buffer_unordered(TABLES_AT_ONCE)
+            .try_collect::<()>()
+            .await?;
+        fail::fail_point!("indexes-made");
+        self.run(
+            &format!("{statement}; delete from {BUILDING}.generation_filling"),
+            "finish the filling of a generation",
+        )
+        .await
+    }
+
+    /// Makes the indexes that only readers need, and tells the planner what a table holds.
+    async fn make_readable(&self, table: &str) -> Result<(), DatabaseError> {
+        let mut statements = copies::like(&self.owner, BUILDING, table, Part::Indexes).await?;
+        statements.push(format!("analyze {BUILDING}.{table}"));
+        self.run(&statements.join(";\n"), "make a generation's indexes").await
     }
 
     /// Keeps the projection out of the live tables; readers go on. What it holds ends with [`Standstill::flip`] or
@@ -330,13 +340,19 @@ impl Workshop {
             connection.close_on_drop();
             let tenants = route::tenants(&mut connection).await?;
             let tenants: Vec<String> = tenants.iter().map(ToString::to_string).collect();
+            let for_tenants = format!("set local app.tenants = '{{{}}}'", tenants.join(","));
             let statement = format!(
-                "begin; set local app.tenants = '{{{}}}'; {}",
-                tenants.join(","),
+                "begin; {for_tenants}; {}",
                 lock_statement("public", "share row exclusive")
             );
             match sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *connection).await {
-                Ok(_) => return Ok(Standstill { connection }),
+                Ok(_) => {
+                    return Ok(Standstill {
+                        connection,
+                        owner: self.owner.clone(),
+                        for_tenants,
+                    });
+                }
                 Err(error) if locks::timed_out(&error) => tokio::time::sleep(locks::PAUSE).await,
                 Err(cause) => {
                     let doing = "keep the projection out";
@@ -472,6 +488,9 @@ pub async fn forget_kept(connection: &mut Connection) -> Result<(), DatabaseErro
 /// A moment in which nothing is projected.
 pub struct Standstill {
     connection: PoolConnection<Postgres>,
+    owner: PgPool,
+    /// The statement that lets a transaction see everybody's rows.
+    for_tenants: String,
 }
 
 impl Standstill {
@@ -491,14 +510,24 @@ impl Standstill {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn compare(&mut self) -> Result<Vec<Compared>, DatabaseError> {
-        let mut all = Vec::with_capacity(TABLES.len());
-        for (table, name, _) in TABLES {
-            let comparison =
-                shadow::compare_schemas(&mut self.connection, (table, name), ("public", BUILDING), SHOWN).await?;
-            all.push(Compared { table, comparison });
-        }
-        Ok(all)
+    pub async fn compare(&self) -> Result<Vec<Compared>, DatabaseError> {
+        // Nobody writes to either: it does not matter which connection looks.
+        stream::iter(TABLES.map(|(table, name, _)| self.compare_table(table, name)))
+            .buffered(TABLES_AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    async fn compare_table(&self, table: &'static str, name: &str) -> Result<Compared, DatabaseError> {
+        let mut transaction = self.owner.begin().await.doing("begin a transaction")?;
+        sqlx::raw_sql(AssertSqlSafe(self.for_tenants.clone()))
+            .execute(&mut *transaction)
+            .await
+            .doing("name the transaction's tenants")?;
+        let schemas = ("public", BUILDING);
+        let comparison = shadow::compare_schemas(&mut transaction, (table, name), schemas, SHOWN).await?;
+        transaction.rollback().await.doing("end a transaction")?;
+        Ok(Compared { table, comparison })
     }
 
     /// Puts the new generation in the place of the live one, and keeps that. What `consumer` had parked and the new generation

@@ -17,7 +17,7 @@ use infra::{
     checkpoint,
     database::{Access, Database, DatabaseError},
     event_log,
-    generation::{self, Begun, Compared, Filling, GenerationError, Standstill, Workshop},
+    generation::{self, Begun, Compared, Filling, GenerationError, Standstill, StreamKey, Workshop},
     log_archive::Archived,
     read_model::shadow,
     sealing::Keyring,
@@ -82,9 +82,17 @@ pub struct Rebuild<'r> {
     pub database: Database,
     pub keyring: Keyring,
     pub workshop: Workshop,
-    /// Transactions at once.
+    /// Pieces that the streams which are read at once are written in, each in a transaction.
     pub workers: usize,
     pub show: &'r (dyn Fn(u64, u64) + Sync),
+}
+
+/// Streams that are being written.
+struct Writing {
+    /// The last of them.
+    upto: StreamKey,
+    /// Each of them tells how many events it had.
+    pieces: JoinSet<Result<u64, DatabaseError>>,
 }
 
 /// Events that cannot be read, and the streams that wait behind them.
@@ -158,49 +166,64 @@ impl Rebuild<'_> {
         let all = targets.values().copied().max().unwrap_or(0);
         let targets = Arc::new(targets);
         let tenants = self.tenants().await?;
-        let mut events = 0;
+        let (mut events, mut before) = (0, None);
         loop {
-            let from = after.clone();
-            let mut streams = self
-                .database
-                .transact(Access::Read, &tenants, move |connection| {
-                    Box::pin(event_log::streams_after(connection, from, STREAMS_MAX))
-                })
-                .await?;
-            let mut count = 0;
-            let many = streams.iter().position(|(.., revision)| {
-                count += revision;
-                count > PAGE_EVENTS_MAX
-            });
-            streams.truncate(many.map_or(STREAMS_MAX as usize, |many| many.max(1)));
-            let Some((tenant, kind, id, _)) = streams.last().cloned() else {
-                break;
-            };
-            let mut writing = JoinSet::new();
-            for mine in streams.chunks(streams.len().div_ceil(self.workers)) {
-                let mine: Result<Vec<StreamId>, DatabaseError> = mine.iter().map(stream).collect();
-                let (mine, targets, unread) = (mine?, Arc::clone(&targets), Arc::clone(unread));
-                let (database, keyring) = (self.database.clone(), self.keyring.clone());
-                let inside = self.workshop.inside.clone();
-                writing.spawn(async move {
-                    let events = whole(&database, mine, &targets).await?;
-                    let piece = open(&keyring, events, &unread).await?;
-                    let count = piece.events.len() as u64;
-                    write(inside, piece).await?;
-                    Ok::<u64, DatabaseError>(count)
-                });
+            // Read while those before are written.
+            let next = self.write_streams(&tenants, after, &targets, unread).await?;
+            if let Some(Writing { upto, mut pieces }) = std::mem::replace(&mut before, next) {
+                while let Some(written) = pieces.join_next().await {
+                    events += written.map_err(|_| DatabaseError::CutOff)??;
+                }
+                self.workshop.filled_to(&upto).await?;
+                fail::fail_point!("mid-rebuild");
+                (self.show)(events, u64::try_from(all).unwrap_or(0));
             }
-            while let Some(written) = writing.join_next().await {
-                events += written.map_err(|_| DatabaseError::CutOff)??;
-            }
-            let reached = (tenant, kind, id);
-            self.workshop.filled_to(&reached).await?;
-            after = Some(reached);
-            fail::fail_point!("mid-rebuild");
-            (self.show)(events, u64::try_from(all).unwrap_or(0));
+            let Some(Writing { upto, .. }) = &before else { break };
+            after = Some(upto.clone());
         }
         self.workshop.filled().await?;
         Ok(events)
+    }
+
+    /// Begins to write the streams after `after`, as many as go at once. None: there are no more.
+    async fn write_streams(
+        &self,
+        tenants: &[TenantId],
+        after: Option<StreamKey>,
+        targets: &Arc<BTreeMap<i32, i64>>,
+        unread: &Arc<Mutex<Unread>>,
+    ) -> Result<Option<Writing>, DatabaseError> {
+        let mut streams = self
+            .database
+            .transact(Access::Read, tenants, move |connection| {
+                Box::pin(event_log::streams_after(connection, after, STREAMS_MAX))
+            })
+            .await?;
+        let mut count = 0;
+        let many = streams.iter().position(|(.., revision)| {
+            count += revision;
+            count > PAGE_EVENTS_MAX
+        });
+        streams.truncate(many.map_or(STREAMS_MAX as usize, |many| many.max(1)));
+        let Some((tenant, kind, id, _)) = streams.last().cloned() else {
+            return Ok(None);
+        };
+        let mut pieces = JoinSet::new();
+        for mine in streams.chunks(streams.len().div_ceil(self.workers)) {
+            let mine: Result<Vec<StreamId>, DatabaseError> = mine.iter().map(stream).collect();
+            let (mine, targets, unread) = (mine?, Arc::clone(targets), Arc::clone(unread));
+            let (database, keyring) = (self.database.clone(), self.keyring.clone());
+            let inside = self.workshop.inside.clone();
+            pieces.spawn(async move {
+                let events = whole(&database, mine, &targets).await?;
+                let piece = open(&keyring, events, &unread).await?;
+                let count = piece.events.len() as u64;
+                write(inside, piece).await?;
+                Ok(count)
+            });
+        }
+        let upto = (tenant, kind, id);
+        Ok(Some(Writing { upto, pieces }))
     }
 
     /// The last event that is in a file.

@@ -215,7 +215,8 @@ const SETTINGS: &[&str] = &[
     "synchronous_commit=on",
     "full_page_writes=on",
     "max_connections=80",
-    "shared_buffers=128MB",
+    // Taken only as it is used. Rebuilds read the log by person, so all over the table: with little they wait for copies.
+    "shared_buffers=512MB",
     "wal_compression=on",
     "max_wal_size=2GB",
     "checkpoint_timeout=15min",

@@ -1,8 +1,8 @@
 use super::*;
 use crate::{
     artifact::Origin,
-    dataset::{Dataset, History},
-    features::{FEATURES, FeatureState},
+    dataset::Dataset,
+    features::FEATURES,
     metrics,
     train::{HORIZON_DAYS, judge},
 };
@@ -89,41 +89,4 @@ fn the_committed_prior_ranks_people_of_another_seed() {
     );
     let used = |name: &str| artifact.card.features.contains(&name.to_owned());
     assert!(used("tenure_years") && used("survey_score"));
-}
-
-/// The scorer takes events as they come: one person must cost next to nothing.
-#[test]
-fn scoring_one_person_takes_microseconds() {
-    if update_golden() {
-        return;
-    }
-    let artifact = prior().expect("a whole artifact");
-    let company = company(7, 50);
-    let states: Vec<FeatureState> = company.histories().iter().map(folded).collect();
-    let round = || {
-        let begin = std::time::Instant::now();
-        let sum: f64 = states
-            .iter()
-            .map(|state| {
-                artifact
-                    .score(&artifact.vector(state, company.ends_on()).values, company.ends_on())
-                    .probability
-            })
-            .sum();
-        assert!(sum > 0.0);
-        begin.elapsed() / u32::try_from(states.len()).expect("few")
-    };
-    let fastest = (0..50).map(|_| round()).min().expect("a round");
-    println!("one prediction from a state: {fastest:?}");
-    // Unoptimised code is some ten times slower.
-    let limit = if cfg!(debug_assertions) { 200 } else { 20 };
-    assert!(fastest < std::time::Duration::from_micros(limit), "{fastest:?}");
-}
-
-fn folded(history: &History) -> FeatureState {
-    let mut state = FeatureState::default();
-    for recorded in &history.events {
-        state.apply(&recorded.event);
-    }
-    state
 }

@@ -43,19 +43,6 @@ fn the_optimum_and_the_base_rate_are_those_of_the_facts() {
 }
 
 #[test]
-fn a_hundred_thousand_people_take_a_moment() {
-    let begin = std::time::Instant::now();
-    assert_eq!(StaticTable::draw(1, 100_000).len(), 100_000);
-    let took = begin.elapsed();
-    println!("100,000 rows drawn in {took:?}");
-    // A busy machine with unoptimised code takes its time.
-    assert!(
-        took < std::time::Duration::from_secs(if cfg!(debug_assertions) { 5 } else { 1 }),
-        "{took:?}"
-    );
-}
-
-#[test]
 fn a_seed_is_a_table() {
     assert_eq!(
         csv(&StaticTable::draw(7, 500), true),
