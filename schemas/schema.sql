@@ -447,6 +447,7 @@ create table log_head (
     only_row boolean not null default true,
     "position" bigint not null,
     recorded_at timestamp with time zone not null,
+    id uuid not null default gen_random_uuid(),
     constraint log_head_only_row_check CHECK (only_row),
     constraint log_head_pkey PRIMARY KEY (only_row),
     constraint log_head_position_check CHECK (("position" >= 0))

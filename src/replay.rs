@@ -171,11 +171,12 @@ impl Sink {
 
     /// Whether somebody still reads.
     async fn write(&mut self, parts: &Parts, events: &[&StoredEvent]) -> Result<bool, Failure> {
+        let log = parts.database.log_id().await?;
         match self {
             Self::Stdout(out, before) => {
                 let mut lines = Vec::new();
                 for event in events {
-                    lines.extend(event.write(*before));
+                    lines.extend(event.write(log, *before));
                     lines.push(b'\n');
                     *before = event.position;
                 }
@@ -197,7 +198,7 @@ impl Sink {
                     Outgoing {
                         topic,
                         key,
-                        value: event.write(before),
+                        value: event.write(log, before),
                     }
                 };
                 let records: Vec<Outgoing> = events.iter().map(record).collect();

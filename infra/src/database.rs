@@ -11,12 +11,14 @@
 use std::{
     net::{SocketAddr, TcpStream, ToSocketAddrs},
     str::FromStr,
+    sync::Arc,
     time::Duration,
 };
 
 use domain::id::TenantId;
 use futures_util::future::BoxFuture;
 use hmac::{Hmac, Mac};
+use schemas::envelope::LogId;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 use sqlx::{
@@ -24,7 +26,7 @@ use sqlx::{
     pool::PoolConnection,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{log_archive::Unreadable, sealing::MasterKey};
@@ -265,6 +267,7 @@ fn pool(options: PgConnectOptions, connections: u32) -> PgPool {
 pub struct Database {
     app: PgPool,
     relay: PgPool,
+    log: Arc<OnceCell<LogId>>,
 }
 
 impl Database {
@@ -276,6 +279,7 @@ impl Database {
         Ok(Self {
             app: pool(options(owner_url, master, APP_ROLE)?, APP_CONNECTIONS_MAX),
             relay: pool(options(owner_url, master, RELAY_ROLE)?, RELAY_CONNECTIONS_MAX),
+            log: Arc::default(),
         })
     }
 
@@ -300,6 +304,7 @@ impl Database {
         Self {
             app: again(&self.app),
             relay: again(&self.relay),
+            log: Arc::clone(&self.log),
         }
     }
 
@@ -315,6 +320,7 @@ impl Database {
         Ok(Self {
             app: pool(options(owner_url, master, APP_ROLE)?.options(own), APP_CONNECTIONS_MAX),
             relay: pool(options(owner_url, master, RELAY_ROLE)?, RELAY_CONNECTIONS_MAX),
+            log: Arc::default(),
         })
     }
 
@@ -325,6 +331,7 @@ impl Database {
         Ok(Self {
             app: pool.clone(),
             relay: pool,
+            log: Arc::default(),
         })
     }
 
@@ -577,6 +584,18 @@ impl Database {
             }
         }
         Ok(())
+    }
+
+    /// Which log it has. Asked for once.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn log_id(&self) -> Result<LogId, DatabaseError> {
+        let asked = self.log.get_or_try_init(|| async {
+            let id = sqlx::query_scalar("select id from log_head").fetch_one(&self.app).await;
+            id.map(LogId).doing("read which log this is")
+        });
+        asked.await.copied()
     }
 
     /// Whether the database answers.

@@ -16,8 +16,8 @@
 //! a command is for one stream.
 //!
 //! **Failures.** The client follows a leader that it is told of. It keeps a node that is gone, though, and once it could not
-//! connect it is closed for good; then a new one is made. Tries are bounded by [`ATTEMPTS_MAX`]. One thing cannot be helped from
-//! here: if a server ended a subscription with the status OK, which KurrentDB is not known to do, the client (1.2) would turn in a
+//! connect it is closed for good; then a new one is made. It would also wait for an answer for ever, so each is waited for
+//! [`ANSWER_MAX`] only. Tries are bounded by [`ATTEMPTS_MAX`]. One thing cannot be helped from here: if a server ended a subscription with the status OK, which KurrentDB is not known to do, the client (1.2) would turn in a
 //! circle for ever, without giving its thread back (seen with the stand-in of the tests).
 //!
 //! It needs a server of 22.6 or later (which tells positions with a stream's events), and a user who may read `$all`.
@@ -53,6 +53,8 @@ use crate::{
 pub const NAME_DEFAULT: &str = "tenure";
 /// How often something is tried in a row. With the pauses some 15 seconds: longer than the election of a leader.
 pub const ATTEMPTS_MAX: u32 = 12;
+/// How long an answer is waited for, unless something else is asked for. KurrentDB itself gives an append up after seconds.
+pub const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// Before the second try; doubled before each further one.
 const PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -96,12 +98,14 @@ impl KurrentError {
         }
     }
 
-    /// Whether this client will not do it any more, whatever happens.
+    /// Whether this client will not do it any more, whatever happens, or does not answer.
     const fn ends_the_client(&self) -> bool {
         matches!(
             self,
             Self::Failed {
-                cause: eventstore::Error::ConnectionClosed | eventstore::Error::GrpcConnectionError(_),
+                cause: eventstore::Error::ConnectionClosed
+                    | eventstore::Error::GrpcConnectionError(_)
+                    | eventstore::Error::DeadlineExceeded,
                 ..
             }
         )
@@ -162,6 +166,7 @@ pub struct KurrentLog(Arc<Shared>);
 struct Shared {
     settings: ClientSettings,
     name: String,
+    answer_max: Duration,
     /// The client in use, and the how-manieth it is.
     client: Mutex<(u64, Option<Client>)>,
     /// Appends to one stream go one after the other, in the order in which they came.
@@ -174,6 +179,14 @@ impl KurrentLog {
     /// # Errors
     /// When the address or the name does not read.
     pub fn new(address: &SecretString, name: &str) -> Result<Self, KurrentError> {
+        Self::that_answers_within(ANSWER_MAX, address, name)
+    }
+
+    /// The same, with a server that is asked again if it has not answered by then.
+    ///
+    /// # Errors
+    /// As [`KurrentLog::new`].
+    pub fn that_answers_within(answer_max: Duration, address: &SecretString, name: &str) -> Result<Self, KurrentError> {
         let settings = address.expose_secret().parse().map_err(|_| KurrentError::Address)?;
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
         if name.is_empty() || !name.chars().all(fits) {
@@ -182,6 +195,7 @@ impl KurrentLog {
         Ok(Self(Arc::new(Shared {
             settings,
             name: name.to_owned(),
+            answer_max,
             client: Mutex::new((0, None)),
             turns: (0..TURNS).map(|_| tokio::sync::Mutex::new(())).collect(),
         })))
@@ -240,7 +254,7 @@ impl KurrentLog {
     ) -> Result<(), KurrentError> {
         let options = AppendToStreamOptions::default().stream_state(state_at(expected));
         let name = stored::stream_name(&self.0.name, &stream);
-        match client.append_to_stream(name, &options, events).await {
+        match self.answer(client.append_to_stream(name, &options, events)).await {
             // The next look tells what is there instead.
             Err(eventstore::Error::WrongExpectedVersion { .. }) | Ok(_) => Ok(()),
             Err(cause) => Err(cause).doing("append events"),
@@ -278,12 +292,12 @@ impl KurrentLog {
         let name = stored::stream_name(&self.0.name, &stream);
         let from = u64::try_from(after).unwrap_or_default();
         let options = ReadStreamOptions::default().position(StreamPosition::Position(from));
-        let mut events = match client.read_stream(name, &options).await {
+        let mut events = match self.answer(client.read_stream(name, &options)).await {
             Err(eventstore::Error::ResourceNotFound) => return Ok(()),
             opened => opened.doing("read a stream")?,
         };
         loop {
-            let event = match events.next().await {
+            let event = match self.answer(events.next()).await {
                 Err(eventstore::Error::ResourceNotFound) => None,
                 read => read.doing("read a stream")?,
             };
@@ -377,11 +391,21 @@ impl KurrentLog {
     }
 
     async fn last(&self, client: &Client, options: &ReadAllOptions) -> Result<Option<Found>, KurrentError> {
-        let mut events = client.read_all(options).await.doing("read the end of the log")?;
-        match events.next().await.doing("read the end of the log")? {
+        let mut events = self
+            .answer(client.read_all(options))
+            .await
+            .doing("read the end of the log")?;
+        match self.answer(events.next()).await.doing("read the end of the log")? {
             Some(event) => stored::read(&self.0.name, event.get_original_event()).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// What KurrentDB answers, if it does so in time.
+    async fn answer<T>(&self, asked: impl Future<Output = eventstore::Result<T>>) -> eventstore::Result<T> {
+        tokio::time::timeout(self.0.answer_max, asked)
+            .await
+            .unwrap_or(Err(eventstore::Error::DeadlineExceeded))
     }
 
     fn turn(&self, stream: &StreamId) -> &tokio::sync::Mutex<()> {
@@ -586,13 +610,15 @@ impl Restorer {
             Some(open) => open,
             None => {
                 let client = self.tries.client()?;
-                let open = client.batch_append(&BatchAppendOptions::default()).await;
+                let options = BatchAppendOptions::default();
+                let open = self.tries.log.answer(client.batch_append(&options)).await;
                 self.open.insert(open.doing("append events")?)
             }
         };
-        let name = stored::stream_name(&self.tries.log.0.name, &stream);
+        let log = &self.tries.log;
+        let name = stored::stream_name(&log.0.name, &stream);
         let data = events.iter().map(stored::old).collect();
-        let written = open.append_to_stream(name, state_at(expected), data).await;
+        let written = log.answer(open.append_to_stream(name, state_at(expected), data)).await;
         written.map(drop).doing("append events")
     }
 }
@@ -637,12 +663,18 @@ impl Reader {
                     .position(position_of(self.after))
                     .filter(filter(&self.prefix));
                 let client = self.tries.client()?;
-                let open = client.read_all(&options).await.doing("read the log")?;
+                let open = self
+                    .tries
+                    .log
+                    .answer(client.read_all(&options))
+                    .await
+                    .doing("read the log")?;
                 self.open.insert(open)
             }
         };
-        match open.next().await.doing("read the log")? {
-            Some(event) => stored::read(&self.tries.log.0.name, event.get_original_event()).map(Some),
+        let log = &self.tries.log;
+        match log.answer(open.next()).await.doing("read the log")? {
+            Some(event) => stored::read(&log.0.name, event.get_original_event()).map(Some),
             None => Ok(None),
         }
     }
@@ -696,9 +728,11 @@ impl Follower {
     }
 
     async fn try_next(&mut self) -> Result<Heard, KurrentError> {
+        let mut is_new = false;
         let open = match &mut self.open {
             Some(open) => open,
             None => {
+                is_new = true;
                 // Without the client's own retries: it would go on after the last event, not after the last place, and forever
                 // on a connection that is closed.
                 let options = SubscribeToAllOptions::default()
@@ -708,10 +742,17 @@ impl Follower {
                 self.open.insert(client.subscribe_to_all(&options).await)
             }
         };
+        let log = &self.tries.log;
         loop {
-            match open.next_subscription_event().await.doing("follow the log")? {
+            // It is confirmed at once; then there may be nothing to tell for long, and the connection's keep-alive looks after it.
+            let told = if std::mem::take(&mut is_new) {
+                log.answer(open.next_subscription_event()).await
+            } else {
+                open.next_subscription_event().await
+            };
+            match told.doing("follow the log")? {
                 SubscriptionEvent::EventAppeared(event) => {
-                    return stored::read(&self.tries.log.0.name, event.get_original_event())
+                    return stored::read(&log.0.name, event.get_original_event())
                         .map(|found| Heard::Event(Box::new(found)));
                 }
                 SubscriptionEvent::Checkpoint(position) => return Ok(Heard::Nothing(position.into())),

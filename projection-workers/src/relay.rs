@@ -174,6 +174,7 @@ async fn send(
     relayed: Relayed,
     (events, seal): (Vec<StoredEvent>, Option<Seal>),
 ) -> Result<Relayed, RelayError> {
+    let log = database.log_id().await?;
     let partitions = producer.partitions(topics::EVENTS).await?;
     let mut next = relayed.clone();
     let mut records = Vec::with_capacity(events.len());
@@ -185,7 +186,7 @@ async fn send(
         records.push(Outgoing {
             topic: topics::EVENTS,
             key,
-            value: event.write(before.unwrap_or(0)),
+            value: event.write(log, before.unwrap_or(0)),
         });
     }
     let count = records.len();

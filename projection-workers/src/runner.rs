@@ -18,7 +18,11 @@ use infra::{
     route,
     sealing::{Place, SealingError, Subject, SubjectKey, open_payload},
 };
-use schemas::{codec::AnyEvent, envelope::StoredEvent, topics};
+use schemas::{
+    codec::AnyEvent,
+    envelope::{LogId, Received, StoredEvent},
+    topics,
+};
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -296,14 +300,22 @@ impl<P: Projection> Runner<P> {
         let mut batch = Batch::default();
         let mut seen: HashMap<i32, (i64, Option<Timestamp>)> = HashMap::new();
         let mut stored = Vec::with_capacity(records.len());
+        let log = self.writer.workers.database.log_id().await?;
+        let mut foreign = None;
         for record in records {
             let Some(owned) = self.owned.get(&record.partition) else {
                 continue;
             };
             let (position, recorded_at) = seen.entry(record.partition).or_insert((owned.position, None));
             match StoredEvent::read(&record.value) {
+                // Its positions say nothing here.
+                Ok(received) if received.log.is_some_and(|other| other != log) => foreign = received.log,
                 // Something before it is missing here: the relay, which never got it confirmed, sends all of it again.
-                Ok((event, previous_position)) if previous_position > *position => {
+                Ok(Received {
+                    event,
+                    previous_position,
+                    ..
+                }) if previous_position > *position => {
                     metrics::counter!("tenure_projection_gaps_total", "projection" => P::NAME).increment(1);
                     tracing::warn!(
                         projection = P::NAME,
@@ -312,7 +324,7 @@ impl<P: Projection> Runner<P> {
                         event.position
                     );
                 }
-                Ok((event, _)) if event.position > *position => {
+                Ok(Received { event, .. }) if event.position > *position => {
                     (*position, *recorded_at) = (event.position, Some(event.recorded_at));
                     if P::wants(&event.event_type) {
                         stored.push((Arc::new(event), record));
@@ -332,6 +344,16 @@ impl<P: Projection> Runner<P> {
                     ));
                 }
             }
+        }
+        if let Some(LogId(other)) = foreign {
+            metrics::counter!("tenure_projection_foreign_total", "projection" => P::NAME).increment(1);
+            tracing::error!(
+                projection = P::NAME,
+                "{} also holds events of another log ({other}; ours is {}): they are left out. Was this Kafka used with another database \
+                 before? Two installations cannot share one Kafka.",
+                topics::EVENTS,
+                log.0
+            );
         }
         batch.steps = self.steps(records, &seen);
         let streams: HashSet<StreamId> = stored.iter().map(|(event, _)| event.stream).collect();
@@ -456,7 +478,7 @@ impl<P: Projection> Runner<P> {
                 .keyring
                 .subjects(&[(item.stream.tenant, item.stream.id)])
                 .await?;
-            let outcome = match read.and_then(|(event, _)| {
+            let outcome = match read.and_then(|Received { event, .. }| {
                 open(&event, keys.get(&(event.stream.tenant, event.stream.id))).map(|opened| Opened {
                     stored: Arc::new(event),
                     event: opened,
@@ -544,12 +566,16 @@ impl<P: Projection> Writer<P> {
             parked: batch.parked.clone(),
             steps: batch.steps.clone(),
         };
+        let log = self.workers.database.log_id().await?;
         let mut held: HashSet<StreamId> = HashSet::new();
         for opened in &batch.events {
             let stream = opened.stored.stream;
             if held.contains(&stream) {
-                rest.parked
-                    .push(self.park_event(&opened.stored, "waits behind a parked event of its stream".to_owned()));
+                rest.parked.push(self.park_event(
+                    &opened.stored,
+                    log,
+                    "waits behind a parked event of its stream".to_owned(),
+                ));
                 continue;
             }
             let alone = Batch {
@@ -566,8 +592,11 @@ impl<P: Projection> Writer<P> {
                 Err(RunnerError::Database(error @ DatabaseError::Fenced(_))) => return Err(error.into()),
                 Err(error) => {
                     held.insert(stream);
-                    rest.parked
-                        .push(self.park_event(&opened.stored, format!("{} cannot apply it: {error}", P::NAME)));
+                    rest.parked.push(self.park_event(
+                        &opened.stored,
+                        log,
+                        format!("{} cannot apply it: {error}", P::NAME),
+                    ));
                 }
             }
         }
@@ -615,7 +644,7 @@ impl<P: Projection> Writer<P> {
             .map_err(|error| format!("{} cannot apply it: {error}", P::NAME))
     }
 
-    fn park_event(&self, event: &StoredEvent, cause: String) -> Parked {
+    fn park_event(&self, event: &StoredEvent, log: LogId, cause: String) -> Parked {
         let partition = topics::partition(topics::key(&event.stream).as_bytes(), self.partitions);
         self.park(
             event.stream,
@@ -624,7 +653,7 @@ impl<P: Projection> Writer<P> {
             event.position,
             cause,
             BTreeMap::new(),
-            event.write(0),
+            event.write(log, 0),
         )
     }
 

@@ -38,7 +38,7 @@ use projection_workers::{
 };
 use schemas::{
     codec::AnyEvent,
-    envelope::{Provenance, StoredEvent},
+    envelope::{LogId, Provenance, StoredEvent},
     topics,
 };
 use serde_json::{Value, json};
@@ -337,6 +337,7 @@ struct World {
     store: FairnessStore,
     keyring: Keyring,
     bulk: Producer,
+    log: LogId,
     broker: EmbeddedBroker,
     _server: (EmbeddedPostgres, tempfile::TempDir),
     /// What was sent last to each partition.
@@ -369,6 +370,7 @@ impl World {
             store: FairnessStore::new(&server.0.url, &master, keyring.clone()).expect("an address"),
             keyring,
             bulk: Producer::new(&broker.brokers, Pace::BULK).expect("a producer"),
+            log: database.log_id().await.expect("a log"),
             database,
             broker,
             _server: server,
@@ -481,7 +483,7 @@ impl World {
         Outgoing {
             topic: topics::EVENTS,
             key,
-            value: stored.write(before.unwrap_or(0)),
+            value: stored.write(self.log, before.unwrap_or(0)),
         }
     }
 

@@ -24,7 +24,7 @@ use infra::{
     read_model::{
         employee::EmployeeRow,
         query::{self, Filter, FoundRow, Grouping, Key, Moment, Order, Page},
-        timeline,
+        risk as risk_rows, timeline,
         trends::{self, Asked, Point},
     },
 };
@@ -680,22 +680,34 @@ async fn check(database: &Database, tenant: TenantId, world: &World, at: Moment)
 
     let (entries, scores) = work(database, tenant, move |c| {
         Box::pin(async move {
-            let one = id(1);
+            let page = timeline::Page {
+                before: None,
+                limit: 100,
+                at: Some(at),
+            };
+            let people = [id(2), id(1)];
             Ok((
-                timeline::page(c, tenant, one.uuid(), (None, 100), Some(at)).await?,
-                query::risk_history(c, tenant, one, (None, 100), Some(at)).await?,
+                timeline::pages(c, tenant, &people, page).await?,
+                risk_rows::history_pages(c, tenant, &people, page).await?,
             ))
         })
     })
     .await;
-    let told: Vec<i64> = entries.iter().rev().map(|entry| entry.position).collect();
-    let happened = world
-        .events
-        .iter()
-        .filter(|event| event.person == 1 && event.on <= at.day && event.at <= at.known_at);
-    prop_assert_eq!(told, happened.map(|event| event.position).collect::<Vec<_>>());
-    let scores: Vec<f64> = scores.iter().rev().filter_map(|row| row.probability).collect();
-    prop_assert_eq!(scores, world.scores(1, at));
+    for person in [1, 2] {
+        let of = id(person).uuid();
+        let told = entries.iter().rev().filter(|entry| entry.employee == of);
+        let happened = world
+            .events
+            .iter()
+            .filter(|event| event.person == person && event.on <= at.day && event.at <= at.known_at);
+        prop_assert_eq!(
+            told.map(|entry| entry.position).collect::<Vec<_>>(),
+            happened.map(|event| event.position).collect::<Vec<_>>()
+        );
+        let scores = scores.iter().rev().filter(|row| row.employee == of);
+        let scores: Vec<f64> = scores.filter_map(|row| row.probability).collect();
+        prop_assert_eq!(scores, world.scores(person, at));
+    }
     Ok(())
 }
 

@@ -35,7 +35,7 @@ use projection_workers::{
 };
 use schemas::{
     codec::AnyEvent,
-    envelope::{Provenance, StoredEvent},
+    envelope::{LogId, Provenance, StoredEvent},
     topics,
 };
 use tokio_util::sync::CancellationToken;
@@ -46,6 +46,12 @@ const PARTITIONS: i32 = 3;
 /// The second event of the first person.
 const POISON: i64 = 3;
 const EVENTS_OF_A_TENANT: i64 = 8;
+
+const FIRST_PAGE: timeline::Page = timeline::Page {
+    before: None,
+    limit: 100,
+    at: None,
+};
 
 const WELL: u8 = 0;
 const FAILS: u8 = 1;
@@ -84,6 +90,8 @@ struct World {
     database: Database,
     keyring: Keyring,
     bulk: Producer,
+    /// What records are sent as events of.
+    log: LogId,
     _broker: EmbeddedBroker,
     _server: (EmbeddedPostgres, tempfile::TempDir),
     /// What was sent last to each partition.
@@ -193,6 +201,34 @@ async fn a_stream_is_held_in_the_batch_that_was_read_meanwhile() {
     running.await.expect("no panic").expect("the runner ends well");
 }
 
+/// A Kafka may have had another database before: its positions say nothing of this log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_of_another_log_are_left_out() {
+    let mut world = World::start().await;
+    let (here, elsewhere, people) = (tenant(), tenant(), [employee(1), employee(2)]);
+    let ours = std::mem::replace(&mut world.log, LogId(clock::new_id()));
+    world.happen(elsewhere, people).await;
+    (world.log, world.position) = (ours, 0);
+    world.sent.clear();
+    world.happen(here, people).await;
+    let shutdown = CancellationToken::new();
+    let read_models = ReadModels::new(world.database.clone());
+    let running = tokio::spawn(runner::run(world.workers(), read_models, shutdown.clone()));
+
+    for person in people {
+        eventually("a career", async || {
+            let entries = world.rows(here, person, 0).await.entries;
+            (entries.len() == career().len()).then_some(())
+        })
+        .await;
+        let rows = world.rows(elsewhere, person, 0).await;
+        assert!(rows.employee.is_none() && rows.entries.is_empty());
+    }
+    assert_eq!(world.parked(elsewhere, 100).await, []);
+    shutdown.cancel();
+    running.await.expect("no panic").expect("the runner ends well");
+}
+
 /// What the read models say of a person, without what the tenant decides: its own id, and where in the log it begins.
 struct Rows {
     employee: Option<employee::EmployeeRow>,
@@ -210,6 +246,7 @@ impl World {
         Self {
             keyring,
             bulk: Producer::new(&broker.brokers, Pace::BULK).expect("a producer"),
+            log: database.log_id().await.expect("a log"),
             database,
             _broker: broker,
             _server: server,
@@ -299,7 +336,7 @@ impl World {
         Outgoing {
             topic: topics::EVENTS,
             key,
-            value: stored.write(before.unwrap_or(0)),
+            value: stored.write(self.log, before.unwrap_or(0)),
         }
     }
 
@@ -339,7 +376,7 @@ impl World {
                     Ok((
                         employee::load(c, &who).await?.pop(),
                         version::load_believed(c, &who).await?,
-                        timeline::page(c, tenant, person.uuid(), (None, 100), None).await?,
+                        timeline::pages(c, tenant, &[person], FIRST_PAGE).await?,
                     ))
                 })
             })

@@ -4,15 +4,22 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use async_graphql::dataloader::{DataLoader, Loader};
 use domain::id::{EmployeeId, ProgramId, TenantId};
-use infra::read_model::{
-    employee::EmployeeRow,
-    query::{self, Filter, FoundRow, Moment, TeamPage},
-    readiness::{self, ProgramRow, ReadinessRow},
-    risk::RiskRow,
+use infra::{
+    read_model::{
+        employee::EmployeeRow,
+        query::{self, Filter, FoundRow, Moment, TeamPage},
+        readiness::{self, ProgramRow, ReadinessRow},
+        risk::{self, RiskHistoryRow, RiskRow},
+        timeline::{self, TimelineRow},
+    },
+    sealing::{Keyring, Subject, SubjectKey},
 };
 use uuid::Uuid;
 
-use crate::{error::SharedError, store::Store};
+use crate::{
+    error::{ApiError, SharedError},
+    store::Store,
+};
 
 /// The reads of one request.
 pub struct Loaders {
@@ -21,6 +28,9 @@ pub struct Loaders {
     pub readiness: DataLoader<Readiness>,
     pub programs: DataLoader<Programs>,
     pub teams: DataLoader<Teams>,
+    pub timelines: DataLoader<Timelines>,
+    pub risk_histories: DataLoader<RiskHistories>,
+    pub keys: DataLoader<SubjectKeys>,
 }
 
 impl Loaders {
@@ -31,6 +41,9 @@ impl Loaders {
             readiness: DataLoader::new(Readiness(store.clone()), tokio::spawn),
             programs: DataLoader::new(Programs(store.clone()), tokio::spawn),
             teams: DataLoader::new(Teams(store.clone()), tokio::spawn),
+            timelines: DataLoader::new(Timelines(store.clone()), tokio::spawn),
+            risk_histories: DataLoader::new(RiskHistories(store.clone()), tokio::spawn),
+            keys: DataLoader::new(SubjectKeys(store.keyring.clone()), tokio::spawn),
         }
     }
 }
@@ -223,5 +236,75 @@ impl Loader<TeamKey> for Teams {
             }
         }
         Ok(found)
+    }
+}
+
+/// A page of what is kept about somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PageKey {
+    pub tenant: TenantId,
+    pub employee: EmployeeId,
+    pub page: timeline::Page,
+}
+
+fn by_page(keys: &[PageKey]) -> BTreeMap<(TenantId, timeline::Page), Vec<EmployeeId>> {
+    let mut by_page: BTreeMap<_, Vec<EmployeeId>> = BTreeMap::new();
+    for key in keys {
+        by_page.entry((key.tenant, key.page)).or_default().push(key.employee);
+    }
+    by_page
+}
+
+pub struct Timelines(Store);
+
+impl Loader<PageKey> for Timelines {
+    type Value = Vec<TimelineRow>;
+    type Error = SharedError;
+
+    async fn load(&self, keys: &[PageKey]) -> Result<HashMap<PageKey, Vec<TimelineRow>>, SharedError> {
+        let mut found: HashMap<PageKey, Vec<TimelineRow>> = HashMap::with_capacity(keys.len());
+        for ((tenant, page), people) in by_page(keys) {
+            let read = self.0.read(tenant, move |connection| {
+                Box::pin(async move { timeline::pages(connection, tenant, &people, page).await })
+            });
+            for row in read.await? {
+                let employee = EmployeeId::from_uuid(row.employee);
+                found.entry(PageKey { tenant, employee, page }).or_default().push(row);
+            }
+        }
+        Ok(found)
+    }
+}
+
+pub struct RiskHistories(Store);
+
+impl Loader<PageKey> for RiskHistories {
+    type Value = Vec<RiskHistoryRow>;
+    type Error = SharedError;
+
+    async fn load(&self, keys: &[PageKey]) -> Result<HashMap<PageKey, Vec<RiskHistoryRow>>, SharedError> {
+        let mut found: HashMap<PageKey, Vec<RiskHistoryRow>> = HashMap::with_capacity(keys.len());
+        for ((tenant, page), people) in by_page(keys) {
+            let read = self.0.read(tenant, move |connection| {
+                Box::pin(async move { risk::history_pages(connection, tenant, &people, page).await })
+            });
+            for row in read.await? {
+                let employee = EmployeeId::from_uuid(row.employee);
+                found.entry(PageKey { tenant, employee, page }).or_default().push(row);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The keys that personal values are opened with. None: never had one, or erased.
+pub struct SubjectKeys(Keyring);
+
+impl Loader<Subject> for SubjectKeys {
+    type Value = SubjectKey;
+    type Error = SharedError;
+
+    async fn load(&self, keys: &[Subject]) -> Result<HashMap<Subject, SubjectKey>, SharedError> {
+        Ok(self.0.subjects(keys).await.map_err(ApiError::from)?)
     }
 }

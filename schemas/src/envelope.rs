@@ -123,11 +123,25 @@ pub enum EnvelopeError {
 
 type Attributes = Vec<(&'static str, String)>;
 
+/// Which log an event lies in: each database has one of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogId(pub Uuid);
+
+/// An event as it comes from Kafka.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Received {
+    pub event: StoredEvent,
+    /// The position that was sent to its partition before it; 0 at the beginning.
+    pub previous_position: i64,
+    /// None: sent before records named their log.
+    pub log: Option<LogId>,
+}
+
 impl StoredEvent {
     /// As the relay sends it. `previous_position` is the position sent to the same partition before, 0 at the beginning: a
     /// consumer that has not seen that one knows that something is missing, and waits for the relay to send it again.
     #[must_use]
-    pub fn write(&self, previous_position: i64) -> Vec<u8> {
+    pub fn write(&self, log: LogId, previous_position: i64) -> Vec<u8> {
         let mut attributes = vec![
             ("specversion", "1.0".to_owned()),
             ("id", self.event_id.to_string()),
@@ -136,6 +150,7 @@ impl StoredEvent {
             ("time", moment(self.recorded_at)),
             ("tenant", self.stream.tenant.to_string()),
             ("subject", format!("{}/{}", self.stream.kind, self.stream.id)),
+            ("log", log.0.to_string()),
             ("position", self.position.to_string()),
             ("previousposition", previous_position.to_string()),
             ("revision", self.revision.to_string()),
@@ -148,11 +163,11 @@ impl StoredEvent {
         Written { attributes, data }.to_bytes()
     }
 
-    /// The event, and the position that was sent to its partition before it.
+    /// The event, with what is said of its place.
     ///
     /// # Errors
     /// When the value is no event, or an attribute is missing or does not read.
-    pub fn read(value: &[u8]) -> Result<(Self, i64), EnvelopeError> {
+    pub fn read(value: &[u8]) -> Result<Received, EnvelopeError> {
         let read = Read::new(value)?;
         let event = Self {
             position: read.parsed("position")?,
@@ -166,7 +181,15 @@ impl StoredEvent {
             provenance: Provenance::read(&read)?,
             data: read.data()?,
         };
-        Ok((event, read.parsed("previousposition")?))
+        Ok(Received {
+            event,
+            previous_position: read.parsed("previousposition")?,
+            log: match read.parsed("log") {
+                Ok(id) => Some(LogId(id)),
+                Err(EnvelopeError::Missing(_)) => None,
+                Err(error) => return Err(error),
+            },
+        })
     }
 }
 
@@ -362,6 +385,8 @@ impl<'a> Read<'a> {
 mod tests {
     use super::*;
 
+    const LOG: LogId = LogId(Uuid::from_u128(9));
+
     fn provenance(backfill: bool) -> Provenance {
         Provenance {
             actor: "user:7".into(),
@@ -398,13 +423,19 @@ mod tests {
                 data: data.as_bytes().to_vec(),
                 ..stored(true)
             };
-            assert_eq!(StoredEvent::read(&event.write(7)), Ok((event, 7)), "byte for byte");
+            let sent = event.write(LOG, 7);
+            let received = Received {
+                event,
+                previous_position: 7,
+                log: Some(LOG),
+            };
+            assert_eq!(StoredEvent::read(&sent), Ok(received), "byte for byte");
         }
     }
 
     #[test]
     fn what_is_sent_is_a_cloud_event() {
-        let sent: serde_json::Value = serde_json::from_slice(&stored(false).write(11)).expect("JSON");
+        let sent: serde_json::Value = serde_json::from_slice(&stored(false).write(LOG, 11)).expect("JSON");
         let expected = serde_json::json!({
             "specversion": "1.0",
             "id": "00000000-0000-0000-0000-000000000006",
@@ -414,6 +445,7 @@ mod tests {
             "subject": "employee/00000000-0000-0000-0000-000000000002",
             "datacontenttype": "application/json",
             "tenant": "00000000-0000-0000-0000-000000000001",
+            "log": "00000000-0000-0000-0000-000000000009",
             "position": "12",
             "previousposition": "11",
             "revision": "3",
@@ -431,7 +463,7 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_record_is_named() {
         let without = |name: &str, instead: Option<&str>| {
-            let mut event: serde_json::Value = serde_json::from_slice(&stored(false).write(11)).expect("JSON");
+            let mut event: serde_json::Value = serde_json::from_slice(&stored(false).write(LOG, 11)).expect("JSON");
             match instead {
                 Some(value) => event[name] = value.into(),
                 None => drop(event.as_object_mut().expect("an object").remove(name)),
@@ -440,6 +472,8 @@ mod tests {
         };
         assert_eq!(without("position", None), Err(EnvelopeError::Missing("position")));
         assert_eq!(without("data", None), Err(EnvelopeError::Missing("data")));
+        assert_eq!(without("log", None), Ok(()), "as it was sent before");
+        assert_eq!(without("log", Some("7")), Err(EnvelopeError::Unreadable("log")));
         assert_eq!(
             without("subject", Some("employee")),
             Err(EnvelopeError::Unreadable("subject"))

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{
     FOR_EVER,
     employee::{EmployeeRow, Status},
-    risk::{RiskHistoryRow, RiskRow},
+    risk::RiskRow,
 };
 use crate::database::{Connection, DatabaseError, Doing};
 
@@ -723,33 +723,6 @@ async fn heads_at(
         .push(" is not null group by 1 order by 1");
     let found = query.build_query_as().fetch_all(connection).await;
     found.doing("count heads of a past day")
-}
-
-/// A person's assessments before the log position `before` (exclusive), newest first: `limit` at most, and of the past only
-/// those of the day and before that were recorded by then.
-///
-/// # Errors
-/// When the database fails.
-pub async fn risk_history(
-    connection: &mut Connection,
-    tenant: TenantId,
-    employee: EmployeeId,
-    (before, limit): (Option<i64>, i64),
-    at: Option<Moment>,
-) -> Result<Vec<RiskHistoryRow>, DatabaseError> {
-    sqlx::query_as(
-        "select * from risk_history where tenant = $1 and employee = $2 and position < $3 and ($5 is null or recorded_at <= $5)
-            and ($6 is null or scored_at < $6) order by position desc limit $4",
-    )
-        .bind(Uuid::from(tenant))
-        .bind(Uuid::from(employee))
-        .bind(before.unwrap_or(i64::MAX))
-        .bind(limit)
-        .bind(at.map(|at| at.known_at))
-        .bind(at.map(|at| at.day_ends()))
-        .fetch_all(connection)
-        .await
-        .doing("read a risk's history")
 }
 
 /// The last position of the log, and when it was recorded.

@@ -2,13 +2,13 @@
 
 use domain::{
     Timestamp,
-    id::{ProgramId, TenantId},
+    id::{EmployeeId, ProgramId, TenantId},
     risk::Factor,
 };
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::keys;
+use super::{keys, timeline::Page};
 use crate::database::{Connection, DatabaseError, Doing, RISK_CHANNEL};
 
 #[derive(Clone, PartialEq, sqlx::FromRow)]
@@ -172,6 +172,34 @@ pub async fn add_history(connection: &mut Connection, rows: &[RiskHistoryRow]) -
     .await
     .doing("write risk history")
     .map(drop)
+}
+
+/// The same page of several people's assessments: of each person the newest first, of the past those of the day and before that were
+/// recorded by then.
+///
+/// # Errors
+/// When the database fails.
+pub async fn history_pages(
+    connection: &mut Connection,
+    tenant: TenantId,
+    employees: &[EmployeeId],
+    page: Page,
+) -> Result<Vec<RiskHistoryRow>, DatabaseError> {
+    sqlx::query_as(
+        "select h.* from unnest($2::uuid[]) as u(employee) cross join lateral
+            (select * from risk_history where tenant = $1 and employee = u.employee and position < $3
+                and ($5 is null or recorded_at <= $5) and ($6 is null or scored_at < $6) order by position desc limit $4) h
+          order by h.employee, h.position desc",
+    )
+    .bind(Uuid::from(tenant))
+    .bind(employees.iter().map(|employee| Uuid::from(*employee)).collect::<Vec<_>>())
+    .bind(page.before.unwrap_or(i64::MAX))
+    .bind(page.limit)
+    .bind(page.at.map(|at| at.known_at))
+    .bind(page.at.map(|at| at.day_ends()))
+    .fetch_all(connection)
+    .await
+    .doing("read the history of scores")
 }
 
 /// Makes a person's history of scores unreadable, when the person is erased.

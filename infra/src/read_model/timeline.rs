@@ -1,6 +1,9 @@
 //! `timeline_entry`: every event about a person, sealed as in the log.
 
-use domain::{Date, Timestamp, id::TenantId};
+use domain::{
+    Date, Timestamp,
+    id::{EmployeeId, TenantId},
+};
 use uuid::Uuid;
 
 use super::query::Moment;
@@ -55,29 +58,38 @@ pub async fn add(connection: &mut Connection, rows: &[TimelineRow]) -> Result<()
     .map(drop)
 }
 
-/// A person's newest entries before `before` (exclusive), newest first: `limit` at most, and of the past only those that were true
-/// and recorded by then.
+/// Which entries of a person: the newest before a log position (exclusive), so many at most, and of the past only those that were
+/// true and recorded by then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Page {
+    pub before: Option<i64>,
+    pub limit: i64,
+    pub at: Option<Moment>,
+}
+
+/// The same page of several people's timelines: of each person the newest entry first.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn page(
+pub async fn pages(
     connection: &mut Connection,
     tenant: TenantId,
-    employee: Uuid,
-    (before, limit): (Option<i64>, i64),
-    at: Option<Moment>,
+    employees: &[EmployeeId],
+    page: Page,
 ) -> Result<Vec<TimelineRow>, DatabaseError> {
     sqlx::query_as(
-        "select * from timeline_entry where tenant = $1 and employee = $2 and position < $3 and ($5 is null or recorded_at <= $5)
-            and ($6 is null or effective_on <= $6) order by position desc limit $4",
+        "select t.* from unnest($2::uuid[]) as u(employee) cross join lateral
+            (select * from timeline_entry where tenant = $1 and employee = u.employee and position < $3
+                and ($5 is null or recorded_at <= $5) and ($6 is null or effective_on <= $6) order by position desc limit $4) t
+          order by t.employee, t.position desc",
     )
-        .bind(Uuid::from(tenant))
-        .bind(employee)
-        .bind(before.unwrap_or(i64::MAX))
-        .bind(limit)
-        .bind(at.map(|at| at.known_at))
-        .bind(at.map(|at| at.day))
-        .fetch_all(connection)
-        .await
-        .doing("read a timeline")
+    .bind(Uuid::from(tenant))
+    .bind(employees.iter().map(|employee| Uuid::from(*employee)).collect::<Vec<_>>())
+    .bind(page.before.unwrap_or(i64::MAX))
+    .bind(page.limit)
+    .bind(page.at.map(|at| at.known_at))
+    .bind(page.at.map(|at| at.day))
+    .fetch_all(connection)
+    .await
+    .doing("read timelines")
 }

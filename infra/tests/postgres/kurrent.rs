@@ -3,7 +3,7 @@
 
 pub mod stand_in;
 
-use std::sync::LazyLock;
+use std::{sync::LazyLock, time::Duration};
 
 use domain::Kind;
 use eventstore::{Client, EventData};
@@ -130,6 +130,33 @@ fn an_append_whose_answer_was_lost_is_recorded_once() {
         stand_in.next_appends(&[Fate::Denied]);
         let refused = log.append(append_to(new_stream(tenant), 0, 1)).await;
         assert!(matches!(refused, Err(KurrentError::Failed { .. })), "{refused:?}");
+    });
+}
+
+/// The client itself would wait for ever.
+#[test]
+fn who_does_not_answer_is_asked_again() {
+    run(async {
+        let stand_in = StandIn::start();
+        let soon = Duration::from_millis(300);
+        let log = KurrentLog::that_answers_within(soon, &stand_in.address(), NAME_DEFAULT).expect("an address");
+        let stream = new_stream(server::tenant());
+        stand_in.next_appends(&[Fate::Silence, Fate::Silence]);
+        recorded(log.append(append_to(stream, 0, 3)).await);
+        assert!(stand_in.has_no_more_fates());
+        stand_in.silence_reads(2);
+        assert_eq!(log.read_stream(stream, 0).await.expect("a stream").len(), 3);
+        stand_in.silence_reads(2);
+        let mut reader = log.read_after(None);
+        for revision in 1..=3 {
+            let found = reader.next().await.expect("an answer").expect("an event");
+            assert_eq!(found.event.revision, revision);
+        }
+        stand_in.silence_reads(2);
+        let mut follower = log.follow(None);
+        for revision in 1..=3 {
+            assert_eq!(next_event(&mut follower).await.revision, revision);
+        }
     });
 }
 

@@ -25,9 +25,9 @@ use super::{
 use crate::{
     access::Viewer,
     cursor::{self, Window},
-    error::ApiError,
+    error::{ApiError, SharedError},
     limits::{FILTER_VALUES_MAX, TEXT_CHARS_MAX, page_cost},
-    loaders::{Loaders, PersonKey, TeamKey},
+    loaders::{Loaders, PageKey, PersonKey, TeamKey},
     store::Store,
 };
 
@@ -92,6 +92,12 @@ impl Employee {
             employee: self.employee_id(),
             at: self.at,
         }
+    }
+
+    fn page_key(&self, viewer: &Viewer, before: Option<i64>, limit: i64) -> PageKey {
+        let PersonKey { tenant, employee, at } = self.key(viewer);
+        let page = timeline::Page { before, limit, at };
+        PageKey { tenant, employee, page }
     }
 }
 
@@ -181,7 +187,7 @@ impl Employee {
     }
 
     /// In outline if the viewer does not reach the manager.
-    async fn manager(&self, ctx: &Context<'_>) -> Result<Option<Self>, crate::error::SharedError> {
+    async fn manager(&self, ctx: &Context<'_>) -> Result<Option<Self>, SharedError> {
         let Some(manager) = self.row.manager else {
             return Ok(None);
         };
@@ -213,7 +219,7 @@ impl Employee {
         ctx: &Context<'_>,
         first: Option<i32>,
         after: Option<String>,
-    ) -> Result<EmployeeConnection, crate::error::SharedError> {
+    ) -> Result<EmployeeConnection, SharedError> {
         let viewer = Viewer::of(ctx)?;
         viewer.require(Permission::SeeEmployees)?;
         let window = Window::new(first, after, None, None)?;
@@ -263,7 +269,7 @@ impl Employee {
     }
 
     /// The current score. Null: nobody scores this person (not employed, objected), or the viewer may not see it.
-    async fn risk(&self, ctx: &Context<'_>) -> Result<Option<Flat<Risk>>, crate::error::SharedError> {
+    async fn risk(&self, ctx: &Context<'_>) -> Result<Option<Flat<Risk>>, SharedError> {
         let viewer = Viewer::of(ctx)?;
         if !self.shows(viewer, Permission::SeeRisk) {
             return Ok(None);
@@ -277,7 +283,7 @@ impl Employee {
 
     /// How ready the person is to move up, by career program. Empty: no candidate of any that can be told about, the viewer
     /// may not see it, or it is asked for a past day.
-    async fn readiness(&self, ctx: &Context<'_>) -> Result<Vec<Readiness>, crate::error::SharedError> {
+    async fn readiness(&self, ctx: &Context<'_>) -> Result<Vec<Readiness>, SharedError> {
         let viewer = Viewer::of(ctx)?;
         if self.at.is_some() || !self.shows(viewer, Permission::SeeRisk) {
             return Ok(vec![]);
@@ -294,19 +300,14 @@ impl Employee {
         ctx: &Context<'_>,
         first: Option<i32>,
         before: Option<Position>,
-    ) -> Result<Flat<Vec<RiskAssessment>>, ApiError> {
+    ) -> Result<Flat<Vec<RiskAssessment>>, SharedError> {
         let viewer = Viewer::of(ctx)?;
         let limit = i64::from(cursor::page_size(first)?);
         if !self.shows(viewer, Permission::SeeRisk) {
             return Ok(Flat(vec![]));
         }
-        let PersonKey { tenant, employee, at } = self.key(viewer);
-        let before = before.map(|position| position.0);
-        let rows = store(ctx)?
-            .read(tenant, move |connection| {
-                Box::pin(async move { query::risk_history(connection, tenant, employee, (before, limit), at).await })
-            })
-            .await?;
+        let key = self.page_key(viewer, before.map(|position| position.0), limit);
+        let rows = loaders(ctx)?.risk_histories.load_one(key).await?.unwrap_or_default();
         Ok(Flat(rows.into_iter().map(RiskAssessment).collect()))
     }
 
@@ -317,24 +318,17 @@ impl Employee {
         ctx: &Context<'_>,
         first: Option<i32>,
         after: Option<String>,
-    ) -> Result<TimelineConnection, ApiError> {
+    ) -> Result<TimelineConnection, SharedError> {
         let viewer = Viewer::of(ctx)?;
         let window = Window::new(first, after, None, None)?;
         let before = window.cursor.as_deref().map(cursor::to_position).transpose()?;
         if !self.shows(viewer, Permission::SeeEmployees) {
             return Ok(TimelineConnection::empty());
         }
-        let PersonKey { tenant, employee, at } = self.key(viewer);
-        let limit = i64::from(window.size) + 1;
-        let store = store(ctx)?;
-        let rows = store
-            .read(tenant, move |connection| {
-                Box::pin(
-                    async move { timeline::page(connection, tenant, Uuid::from(employee), (before, limit), at).await },
-                )
-            })
-            .await?;
-        TimelineConnection::open(rows, &window, viewer, &store.keyring).await
+        let loaders = loaders(ctx)?;
+        let key = self.page_key(viewer, before, i64::from(window.size) + 1);
+        let rows = loaders.timelines.load_one(key).await?.unwrap_or_default();
+        TimelineConnection::open(rows, &window, viewer, &loaders.keys).await
     }
 }
 
@@ -635,7 +629,7 @@ pub struct ViewerInfo {
 }
 
 /// Who asks.
-pub async fn viewer_info(ctx: &Context<'_>) -> Result<ViewerInfo, crate::error::SharedError> {
+pub async fn viewer_info(ctx: &Context<'_>) -> Result<ViewerInfo, SharedError> {
     let viewer = Viewer::of(ctx)?;
     let permissions = Permission::ALL
         .into_iter()

@@ -1,6 +1,6 @@
 //! Everything that is recorded about a person, in words.
 
-use async_graphql::{Json, Object, SimpleObject, connection::PageInfo};
+use async_graphql::{Json, Object, SimpleObject, connection::PageInfo, dataloader::DataLoader};
 use domain::{
     Kind, Personal, StreamId, Timestamp, employee,
     employee::{Job, Relation, Voluntariness},
@@ -12,7 +12,7 @@ use domain::{
 };
 use infra::{
     read_model::timeline::TimelineRow,
-    sealing::{Keyring, Place, SubjectKey, open_payload},
+    sealing::{Place, SubjectKey, open_payload},
 };
 use schemas::codec::AnyEvent;
 use serde_json::Value;
@@ -21,7 +21,8 @@ use super::scalar::{Day, Position};
 use crate::{
     access::Viewer,
     cursor::{self, Window},
-    error::ApiError,
+    error::SharedError,
+    loaders::SubjectKeys,
 };
 
 const GONE: &str = "no longer readable";
@@ -74,8 +75,8 @@ impl TimelineConnection {
         mut rows: Vec<TimelineRow>,
         window: &Window,
         viewer: &Viewer,
-        keyring: &Keyring,
-    ) -> Result<Self, ApiError> {
+        keys: &DataLoader<SubjectKeys>,
+    ) -> Result<Self, SharedError> {
         let size = usize::try_from(window.size).unwrap_or(0);
         let has_next = rows.len() > size;
         rows.truncate(size);
@@ -85,7 +86,7 @@ impl TimelineConnection {
         let keys = if sees_details {
             let mut subjects: Vec<_> = rows.iter().map(|row| (tenant, row.stream_id)).collect();
             subjects.dedup();
-            keyring.subjects(&subjects).await?
+            keys.load_many(subjects).await?
         } else {
             Default::default()
         };

@@ -17,7 +17,7 @@ use std::{
     convert::Infallible,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicU16, Ordering},
+        atomic::{AtomicU16, AtomicU32, Ordering},
     },
     task::{Context, Poll},
 };
@@ -57,6 +57,8 @@ pub enum Fate {
     AnswerLost,
     /// Nothing is written, and it makes no sense to ask again.
     Denied,
+    /// Nothing is written, and nobody is ever told.
+    Silence,
 }
 
 /// A cluster of nodes that have the same log. Everything ends when it is dropped.
@@ -76,6 +78,8 @@ struct Cluster {
     fates: Mutex<VecDeque<Fate>>,
     /// After how many events the next reads fail.
     cuts: Mutex<VecDeque<usize>>,
+    /// So many of the next reads and subscriptions are never answered.
+    silent_reads: AtomicU32,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -99,6 +103,7 @@ impl StandIn {
                 ports: Mutex::default(),
                 fates: Mutex::default(),
                 cuts: Mutex::default(),
+                silent_reads: AtomicU32::new(0),
             }),
             nodes: Mutex::default(),
         };
@@ -175,6 +180,11 @@ impl StandIn {
     /// The next reads and subscriptions fail after so many events each.
     pub fn cut_reads(&self, after: &[usize]) {
         locked(&self.cluster.cuts).extend(after);
+    }
+
+    /// The next reads and subscriptions are never answered.
+    pub fn silence_reads(&self, count: u32) {
+        self.cluster.silent_reads.store(count, Ordering::SeqCst);
     }
 
     pub fn has_no_more_cuts(&self) -> bool {
@@ -381,7 +391,7 @@ impl Node {
         match fate {
             Fate::Unavailable => return Err(Status::unavailable("on purpose")),
             Fate::Denied => return Err(Status::permission_denied("on purpose")),
-            Fate::Done | Fate::AnswerLost => {}
+            Fate::Done | Fate::AnswerLost | Fate::Silence => {}
         }
         let bytes: usize = messages.iter().map(|message| message.data.len()).sum();
         if bytes > APPEND_BYTES_MAX {
@@ -400,6 +410,21 @@ impl Node {
         Ok(result)
     }
 
+    /// Takes a silent fate for the append that would have it, and does not come back.
+    async fn wait_if_silent(&self) {
+        let is_silent = {
+            let mut fates = locked(&self.cluster.fates);
+            let is_silent = fates.front() == Some(&Fate::Silence);
+            if is_silent {
+                fates.pop_front();
+            }
+            is_silent
+        };
+        if is_silent {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// What is there to answer a read, and then, for a subscription, whatever comes.
     async fn read(self, options: ReadOptions, mut out: Out) -> Result<(), Status> {
         let is_subscription = matches!(options.count, Some(Count::Subscription(_)));
@@ -413,6 +438,8 @@ impl Node {
             out.send(say(Content::Confirmation(Confirmation { subscription })))
                 .await?;
         }
+        // Whoever follows goes on here when those that are there now are told.
+        let end = locked(&self.cluster.log).events.len();
         let events = match options.source.as_ref() {
             Some(Source::Stream(of)) => self.of_stream(of, options.direction == 1, &mut out).await?,
             Some(Source::All(of)) => self.of_all(of, options.direction == 1, is_subscription)?,
@@ -427,11 +454,7 @@ impl Node {
                 }
                 Ok(())
             }
-            Some(Count::Subscription(_)) => {
-                let next = events.first().copied();
-                let next = next.unwrap_or_else(|| locked(&self.cluster.log).events.len());
-                self.follow(next, filter, out).await
-            }
+            Some(Count::Subscription(_)) => self.follow(events.first().copied().unwrap_or(end), filter, out).await,
             None => Err(Status::invalid_argument("neither a count nor a subscription")),
         }
     }
@@ -607,6 +630,14 @@ impl ServerStreamingService<ReadReq> for Read {
         let node = self.0.clone();
         Box::pin(async move {
             node.leads_if_asked(request.metadata())?;
+            if node
+                .cluster
+                .silent_reads
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
+                .is_ok()
+            {
+                std::future::pending::<()>().await;
+            }
             let options = request
                 .into_inner()
                 .options
@@ -647,6 +678,7 @@ impl ClientStreamingService<AppendReq> for AppendCall {
                 }
             }
             let options = options.ok_or(Status::invalid_argument("no options"))?;
+            node.wait_if_silent().await;
             let result = Some(match node.append(&options, messages)? {
                 Ok(success) => AppendResult::Success(success),
                 Err(wrong) => AppendResult::WrongExpectedVersion(wrong),
