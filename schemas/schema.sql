@@ -447,13 +447,21 @@ create table log_head (
     only_row boolean not null default true,
     "position" bigint not null,
     recorded_at timestamp with time zone not null,
-    id uuid not null default gen_random_uuid(),
     constraint log_head_only_row_check CHECK (only_row),
     constraint log_head_pkey PRIMARY KEY (only_row),
     constraint log_head_position_check CHECK (("position" >= 0))
 );
 grant select, update on log_head to tenure_app;
 grant select on log_head to tenure_relay;
+
+create table log_identity (
+    only_row boolean not null default true,
+    id uuid not null default gen_random_uuid(),
+    constraint log_identity_only_row_check CHECK (only_row),
+    constraint log_identity_pkey PRIMARY KEY (only_row)
+);
+grant select on log_identity to tenure_app;
+grant select on log_identity to tenure_fairness;
 
 create table log_seal (
     "position" bigint not null,

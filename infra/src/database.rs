@@ -592,7 +592,9 @@ impl Database {
     /// When the database fails.
     pub async fn log_id(&self) -> Result<LogId, DatabaseError> {
         let asked = self.log.get_or_try_init(|| async {
-            let id = sqlx::query_scalar("select id from log_head").fetch_one(&self.app).await;
+            let id = sqlx::query_scalar("select id from log_identity")
+                .fetch_one(&self.app)
+                .await;
             id.map(LogId).doing("read which log this is")
         });
         asked.await.copied()

@@ -67,6 +67,7 @@ fn a_broken_rule_turns_the_check_red() {
             "grant usage on schema fairness to public",
             "grant tenure_fairness to tenure_app",
             "grant select on risk to tenure_fairness",
+            "grant select (probability) on risk to tenure_fairness",
             "grant update on employee to tenure_what_if",
             "grant select on subject_key to tenure_what_if",
             "grant execute on function tenure_forget_kept_generation() to tenure_what_if",
@@ -417,7 +418,8 @@ fn protected_attributes_open_for_their_own_role_only() {
         .await
         .expect("tables");
         for table in tables {
-            let needed = ["consumer_checkpoint", "parked", "tenant_directory"].contains(&table.as_str());
+            let needed =
+                ["consumer_checkpoint", "log_identity", "parked", "tenant_directory"].contains(&table.as_str());
             let read = as_store(&[own], format!("select from {table}")).await;
             assert_eq!(read.is_ok(), needed, "{table}: {read:?}");
         }

@@ -18,7 +18,7 @@ const RULES: &[(&str, &str)] = &[
         "select c.relname from pg_class c
           where c.relkind in ('r', 'p') and c.relnamespace in ('public'::regnamespace, 'fairness'::regnamespace)
             and not exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'tenant' and not a.attisdropped)
-            and c.relname not in ('_sqlx_migrations', 'log_head', 'log_seal', 'log_archive', 'consumer_checkpoint', 'relay_checkpoint')",
+            and c.relname not in ('_sqlx_migrations', 'log_head', 'log_identity', 'log_seal', 'log_archive', 'consumer_checkpoint', 'relay_checkpoint')",
     ),
     (
         "is a policy other than a tenant's own rows, and no documented exception",
@@ -86,13 +86,18 @@ const RULES: &[(&str, &str)] = &[
         "select c.oid::regclass::text from pg_class c, aclexplode(c.relacl) where c.relnamespace in ('public'::regnamespace, 'fairness'::regnamespace) and grantee = 0",
     ),
     (
+        "is granted column by column, which the other checks do not see",
+        "select c.oid::regclass || '.' || a.attname from pg_attribute a join pg_class c on c.oid = a.attrelid
+          where a.attacl is not null and c.relnamespace in ('public'::regnamespace, 'fairness'::regnamespace)",
+    ),
+    (
         "is a partition that somebody may use past its parent's policies",
         "select c.oid::regclass::text from pg_class c, aclexplode(c.relacl) a where c.relispartition and a.grantee <> c.relowner",
     ),
     (
         "may be changed by the application, though history is only appended to",
         "select a.grantee::regrole || ' may ' || a.privilege_type || ' ' || c.relname from pg_class c, aclexplode(c.relacl) a
-          where c.relname in ('event', 'event_id', 'log_seal', 'log_archive', 'log_archived', 'archived_stream') and a.grantee <> c.relowner and a.privilege_type not in ('SELECT', 'INSERT')",
+          where c.relname in ('event', 'event_id', 'log_identity', 'log_seal', 'log_archive', 'log_archived', 'archived_stream') and a.grantee <> c.relowner and a.privilege_type not in ('SELECT', 'INSERT')",
     ),
     (
         "is granted to the relay, which reads events and moves its checkpoint",
@@ -123,7 +128,7 @@ const RULES: &[(&str, &str)] = &[
         "is granted to the fairness role, which keeps attributes and its projection's place and meets no score, feature, event or key",
         "select c.oid::regclass || ' ' || a.privilege_type from pg_class c, aclexplode(c.relacl) a
           where a.grantee = 'tenure_fairness'::regrole and c.relnamespace <> 'fairness'::regnamespace and (c.relname, a.privilege_type) not in
-                (('tenant_directory', 'SELECT'), ('consumer_checkpoint', 'SELECT'), ('consumer_checkpoint', 'INSERT'), ('consumer_checkpoint', 'UPDATE'),
+                (('tenant_directory', 'SELECT'), ('log_identity', 'SELECT'), ('consumer_checkpoint', 'SELECT'), ('consumer_checkpoint', 'INSERT'), ('consumer_checkpoint', 'UPDATE'),
                  ('parked', 'SELECT'), ('parked', 'INSERT'), ('parked', 'UPDATE'), ('parked', 'DELETE'))",
     ),
     (
