@@ -2,6 +2,7 @@
 
 use std::{path::Path, process::Command};
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tenure::demo::{
     bamboohr::field_by_alias,
@@ -13,6 +14,9 @@ use crate::{
     faults::{Postgres, PrivateKafka, imported, psql, settled, sql},
     harness::{Connected, DataDir, Tenure, Vendor, eventually, today},
 };
+
+/// So many reads of pages go at once (`query-api/src/limits.rs`).
+const READS_AT_ONCE: usize = 16;
 
 /// The first `count` people who are employed today.
 fn employed(vendor: &Vendor, count: usize) -> Vec<EmployeeId> {
@@ -223,9 +227,9 @@ async fn a_command_that_is_durable_is_never_answered_as_if_it_were_not() {
     );
 }
 
-/// One page whose fields each read for themselves, of a table that cannot be read for now, against a command.
+/// More pages at once than may read at once, of a table that cannot be read for now, against a command.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_page_that_takes_long_takes_no_connection_from_commands() {
+async fn pages_that_take_long_take_no_connection_from_commands() {
     let data = DataDir::new();
     let tenure = Tenure::start(&data.0);
     let vendor = Vendor::start(25, 40).await;
@@ -240,17 +244,19 @@ async fn a_page_that_takes_long_takes_no_connection_from_commands() {
     let holder = Holder::of(&data.0, "lock table timeline_entry in access exclusive mode");
     holder.holds().await;
     let page = "{ employees(first: 40) { nodes { timeline(first: 1) { nodes { position } } } } }";
-    let page = tenure.ask("hr_manager", page, &[]);
+    let pages = join_all((0..=READS_AT_ONCE).map(|_| tenure.ask("hr_manager", page, &[])));
     let path = format!("/v1/employees/{id}/write-note");
     let command = async {
-        holder.held(16).await;
+        holder.held(READS_AT_ONCE).await;
         let note = json!({"on": today(), "text": "meanwhile"});
         let key = [("idempotency-key", "one"), ("prefer", "wait=10")];
         tenure.post(&path, "hr_manager", &key, note).await
     };
-    let (page, (status, answer)) = tokio::join!(page, command);
+    let (pages, (status, answer)) = tokio::join!(pages, command);
     assert_eq!(status, 200, "{answer}");
-    assert!(page.get("errors").is_some(), "nothing was in the page's way: {page}");
+    for page in pages {
+        assert!(page.get("errors").is_some(), "nothing was in the page's way: {page}");
+    }
 }
 
 /// Keeps what it has locked for a minute, or until Postgres ends.
