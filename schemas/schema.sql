@@ -230,6 +230,8 @@ create table completion (
     notification bytea not null,
     correlation uuid not null,
     backfill boolean not null default false,
+    found_by text not null default 'notification'::text,
+    constraint completion_found_by_check CHECK ((found_by = ANY (ARRAY['notification'::text, 'import'::text, 'changes'::text, 'reconciliation'::text]))),
     constraint completion_pkey PRIMARY KEY (tenant, connection, remote_id)
 );
 CREATE INDEX completion_due ON public.completion USING btree (not_before);
@@ -266,6 +268,24 @@ alter table connection_route force row level security;
 create policy anyone_who_knows_the_id on connection_route for select to public using (true);
 create policy own_tenant on connection_route for insert to public with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
 grant insert, select on connection_route to tenure_app;
+
+create table connection_task (
+    tenant uuid not null,
+    connection uuid not null,
+    task text not null,
+    due_at timestamp with time zone not null default now(),
+    attempts integer not null default 0,
+    cursor timestamp with time zone,
+    last_problem text,
+    done_at timestamp with time zone,
+    constraint connection_task_pkey PRIMARY KEY (tenant, connection, task),
+    constraint connection_task_task_check CHECK ((task = ANY (ARRAY['import'::text, 'changes'::text, 'reconciliation'::text])))
+);
+CREATE INDEX connection_task_due ON public.connection_task USING btree (due_at);
+alter table connection_task enable row level security;
+alter table connection_task force row level security;
+create policy own_tenant on connection_task for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant delete, insert, select, update on connection_task to tenure_app;
 
 create table consumer_checkpoint (
     consumer text not null,

@@ -3,7 +3,7 @@
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
-use command_service::{CommandService, appender, completer, connections::Connections, importer};
+use command_service::{CommandService, appender, completer, connections::Connections, synchroniser};
 use infra::{database, fairness::FairnessStore, telemetry::Metrics};
 use projection_workers::{
     ProjectionWorkers, fairness::Fairness, lag, outbox, performance, read_models::ReadModels, relay, runner,
@@ -112,6 +112,7 @@ pub fn new_command_service(parts: &Parts, public_url: &str, shutdown: Cancellati
         public_url: public_url.trim_end_matches('/').into(),
         instance: Arc::clone(&parts.instance),
         readings_wanted: Arc::default(),
+        tasks_wanted: Arc::default(),
         shutdown,
     }
 }
@@ -124,15 +125,16 @@ pub async fn start_command_service(parts: &Parts, public_url: &str, loops: &Loop
     let service = new_command_service(parts, public_url, loops.shutdown.clone());
     // Known before Postgres can go away.
     for live in service.connections.warm().await? {
-        if !live.synchronised {
-            importer::start(service.clone(), live, loops.shutdown.clone());
-        }
+        synchroniser::plan(&service, &live).await?;
     }
     let appending = service.clone();
     loops.keep("appender", move |shutdown| appender::run(appending.clone(), shutdown));
     loops
         .tracker
         .spawn(completer::run(service.clone(), loops.shutdown.clone()));
+    loops
+        .tracker
+        .spawn(synchroniser::run(service.clone(), loops.shutdown.clone()));
     Ok(command_service::http::router(service))
 }
 

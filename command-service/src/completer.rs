@@ -274,7 +274,7 @@ impl Completer {
                 &key,
             ),
             stream: StreamId::new(request.tenant, <Employee as domain::Aggregate>::KIND, employee),
-            actor: format!("bamboohr:{}", request.connection),
+            actor: intake::source_actor(request.connection, request.found_by),
             correlation: request.correlation,
             traceparent: None,
             backfill: request.backfill,
@@ -405,17 +405,4 @@ fn warn(warnings: &[translate::Warning], connection: ConnectionId) {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// How many requests of `tenant` wait.
-///
-/// # Errors
-/// When the database fails.
-pub async fn waiting(service: &CommandService, tenant: TenantId) -> Result<i64, DatabaseError> {
-    service
-        .database
-        .transact(Access::Read, &[tenant], |connection| {
-            Box::pin(completion::waiting(connection))
-        })
-        .await
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use domain::{
-    Aggregate, StreamId,
+    Aggregate, StreamId, Timestamp,
     connection::{BambooHr, Connection, Event, Secrets},
     id::{ConnectionId, TenantId},
 };
@@ -17,6 +17,8 @@ use infra::{
     sealing::{Keyring, Place, SealingError, open_payload},
 };
 use schemas::codec::AnyEvent;
+
+use crate::bamboohr::moment;
 
 /// A cached connection is read again after this, when the database is there.
 const FRESH: Duration = Duration::from_secs(30);
@@ -34,6 +36,8 @@ pub struct Live {
     pub freshness_seconds: u32,
     /// Whether an import went through once.
     pub synchronised: bool,
+    /// Where the source said that changes are to be asked for from, when all of it was read last.
+    pub cursor: Option<Timestamp>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -135,7 +139,7 @@ impl Connections {
             })
             .await?;
         let keys = self.keyring.subjects(&[(tenant, stream.id)]).await?;
-        let (mut state, mut synchronised) = (Connection::default(), false);
+        let (mut state, mut synchronised, mut cursor) = (Connection::default(), false, None);
         for event in events {
             let mut payload = serde_json::from_slice(&event.data).map_err(|_| ConnectionsError::Unreadable)?;
             open_payload(
@@ -152,7 +156,10 @@ impl Connections {
             else {
                 return Err(ConnectionsError::Unreadable);
             };
-            synchronised |= matches!(event, Event::Synchronised { .. });
+            if let Event::Synchronised { cursor: told, .. } = &event {
+                synchronised = true;
+                cursor = told.as_deref().and_then(moment).or(cursor);
+            }
             state = state.evolve(&event);
         }
         let live = match state {
@@ -168,6 +175,7 @@ impl Connections {
                 secrets,
                 freshness_seconds,
                 synchronised,
+                cursor,
             }),
             Connection::Unknown | Connection::Disconnected => None,
         };

@@ -52,11 +52,13 @@ pub fn router(service: CommandService) -> Router {
         commands::tenant_command,
         commands::program_command,
         commands::status,
-        integrations::connect_bamboohr
+        integrations::connect_bamboohr,
+        integrations::ask_source
     ),
     components(schemas(
         integrations::ConnectBambooHr,
         integrations::Connected,
+        integrations::Begun,
         commands::CommandAnswer,
         commands::OutcomeWord,
         webhooks::Received,

@@ -5,6 +5,7 @@ use domain::{Kind, StreamId, id::CommandId};
 use infra::{
     broker::{BrokerError, Outgoing, Producer},
     clock,
+    completion::FoundBy,
     sealing::{Keyring, SealingError},
 };
 use schemas::{
@@ -82,6 +83,24 @@ pub enum Content {
     Command(Box<AnyCommand>),
     Notification(Box<Notified>),
     Unreadable(Unreadable),
+}
+
+/// How a source is named in the log, with how it came out what it says there if it did not tell by itself.
+#[must_use]
+pub fn source_actor(connection: domain::id::ConnectionId, found_by: FoundBy) -> String {
+    if found_by.is_asked_for() {
+        format!("bamboohr:{connection}:{}", found_by.name())
+    } else {
+        format!("bamboohr:{connection}")
+    }
+}
+
+/// How it came out what a source says, if it did not tell by itself: what [`source_actor`] wrote.
+#[must_use]
+pub fn asked_for(actor: &str) -> Option<FoundBy> {
+    let (source, found_by) = actor.rsplit_once(':')?;
+    let found_by = FoundBy::from_name(found_by).ok()?;
+    (source.starts_with("bamboohr:") && found_by.is_asked_for()).then_some(found_by)
 }
 
 /// Where an intake record's value belongs.

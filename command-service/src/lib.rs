@@ -5,9 +5,9 @@ pub mod bamboohr;
 pub mod completer;
 pub mod connections;
 pub mod http;
-pub mod importer;
 pub mod intake;
 pub mod problem;
+pub mod synchroniser;
 
 use std::sync::Arc;
 
@@ -42,6 +42,8 @@ pub struct CommandService {
     pub instance: Arc<str>,
     /// Rung when the appender has queued readings from the source.
     pub readings_wanted: Arc<Notify>,
+    /// Rung when a connection has got something to do.
+    pub tasks_wanted: Arc<Notify>,
     /// When the process ends: who waits for an outcome is then answered that it is pending.
     pub shutdown: CancellationToken,
 }

@@ -20,6 +20,50 @@ pub struct Request {
     pub notification: Vec<u8>,
     pub correlation: Uuid,
     pub backfill: bool,
+    pub found_by: FoundBy,
+}
+
+/// How it came out that somebody is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FoundBy {
+    /// The source told.
+    Notification,
+    /// Everybody was read for the first time.
+    Import,
+    /// The source was asked who changed.
+    Changes,
+    /// Everybody was read again.
+    Reconciliation,
+}
+
+impl FoundBy {
+    const ALL: [Self; 4] = [Self::Notification, Self::Import, Self::Changes, Self::Reconciliation];
+
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Notification => "notification",
+            Self::Import => "import",
+            Self::Changes => "changes",
+            Self::Reconciliation => "reconciliation",
+        }
+    }
+
+    /// # Errors
+    /// When it names none.
+    pub fn from_name(name: &str) -> Result<Self, DatabaseError> {
+        let found = Self::ALL.into_iter().find(|found_by| found_by.name() == name);
+        found.ok_or(DatabaseError::Corrupt("how a reading came about"))
+    }
+
+    /// Whether what a reading finds then is news that the source did not tell by itself.
+    #[must_use]
+    pub const fn is_asked_for(self) -> bool {
+        match self {
+            Self::Changes | Self::Reconciliation => true,
+            Self::Notification | Self::Import => false,
+        }
+    }
 }
 
 /// Where a sealed notification belongs.
@@ -36,7 +80,7 @@ pub struct Claimed {
     pub attempts: i32,
 }
 
-/// Adds requests: one that waits already becomes newer, not double.
+/// Adds requests: one that waits already becomes newer, not double. What the source has told stays told.
 ///
 /// # Errors
 /// When the database fails.
@@ -56,12 +100,14 @@ pub async fn request(connection: &mut Connection, requests: &[Request]) -> Resul
     let notifications: Vec<&[u8]> = last.values().map(|r| r.notification.as_slice()).collect();
     let correlations: Vec<Uuid> = last.values().map(|r| r.correlation).collect();
     let backfill: Vec<bool> = last.values().map(|r| r.backfill).collect();
+    let found_by: Vec<&str> = last.values().map(|r| r.found_by.name()).collect();
     sqlx::query(
-        "insert into completion as c (tenant, connection, remote_id, notification, correlation, backfill)
-         select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::uuid[], $6::boolean[])
+        "insert into completion as c (tenant, connection, remote_id, notification, correlation, backfill, found_by)
+         select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::uuid[], $6::boolean[], $7::text[])
          on conflict (tenant, connection, remote_id) do update
             set generation = excluded.generation, notification = excluded.notification, correlation = excluded.correlation,
-                backfill = c.backfill and excluded.backfill",
+                backfill = c.backfill and excluded.backfill,
+                found_by = case when c.found_by = 'notification' then c.found_by else excluded.found_by end",
     )
     .bind(tenants)
     .bind(connections)
@@ -69,6 +115,7 @@ pub async fn request(connection: &mut Connection, requests: &[Request]) -> Resul
     .bind(notifications)
     .bind(correlations)
     .bind(backfill)
+    .bind(found_by)
     .execute(connection)
     .await
     .doing("queue readings from the source")
@@ -85,6 +132,7 @@ struct Row {
     notification: Vec<u8>,
     correlation: Uuid,
     backfill: bool,
+    found_by: String,
 }
 
 /// Claims up to `limit` requests that are due, for [`LEASE`]; none of the connections in `busy`.
@@ -101,7 +149,7 @@ pub async fn claim(
            from (select tenant, connection, remote_id from completion where not_before <= now() and connection <> all($3)
                   order by not_before limit $1 for update skip locked) due
           where (c.tenant, c.connection, c.remote_id) = (due.tenant, due.connection, due.remote_id)
-         returning c.tenant, c.connection, c.remote_id, c.generation, c.attempts, c.notification, c.correlation, c.backfill",
+         returning c.tenant, c.connection, c.remote_id, c.generation, c.attempts, c.notification, c.correlation, c.backfill, c.found_by",
     )
     .bind(limit)
     .bind(LEASE.as_secs_f64())
@@ -109,21 +157,23 @@ pub async fn claim(
     .fetch_all(connection)
     .await
     .doing("claim readings from the source")?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Claimed {
-            request: Request {
-                tenant: TenantId::from_uuid(row.tenant),
-                connection: ConnectionId::from_uuid(row.connection),
-                remote_id: row.remote_id,
-                notification: row.notification,
-                correlation: row.correlation,
-                backfill: row.backfill,
-            },
-            generation: row.generation,
-            attempts: row.attempts,
+    rows.into_iter()
+        .map(|row| {
+            Ok(Claimed {
+                request: Request {
+                    tenant: TenantId::from_uuid(row.tenant),
+                    connection: ConnectionId::from_uuid(row.connection),
+                    remote_id: row.remote_id,
+                    notification: row.notification,
+                    correlation: row.correlation,
+                    backfill: row.backfill,
+                    found_by: FoundBy::from_name(&row.found_by)?,
+                },
+                generation: row.generation,
+                attempts: row.attempts,
+            })
         })
-        .collect())
+        .collect()
 }
 
 /// The reading is durable in the intake: the request goes, unless a newer notification came meanwhile; then it is due at once.
@@ -180,6 +230,18 @@ pub async fn postpone(
 /// When the database fails.
 pub async fn waiting(connection: &mut Connection) -> Result<i64, DatabaseError> {
     sqlx::query_scalar("select count(*) from completion")
+        .fetch_one(connection)
+        .await
+        .doing("count readings from the source")
+}
+
+/// How many requests of one correlation wait.
+///
+/// # Errors
+/// When the database fails.
+pub async fn waiting_for(connection: &mut Connection, correlation: Uuid) -> Result<i64, DatabaseError> {
+    sqlx::query_scalar("select count(*) from completion where correlation = $1")
+        .bind(correlation)
         .fetch_one(connection)
         .await
         .doing("count readings from the source")

@@ -5,6 +5,7 @@ pub mod broker;
 pub mod checkpoint;
 pub mod clock;
 pub mod completion;
+pub mod connection_task;
 mod copies;
 pub mod database;
 #[cfg(feature = "embedded")]

@@ -19,5 +19,6 @@ mod replay;
 #[expect(dead_code, reason = "infra's own tests ask more of it")]
 mod stand_in;
 mod stories;
+mod synchronising;
 mod verify;
 mod what_if;

@@ -51,6 +51,7 @@ fn live(data_dir: &Path) -> String {
         "feature_state",
         "parked",
         "completion",
+        "connection_task",
     ];
     let sums = tables
         .map(|table| format!("select '{table}', count(*), sum(hashtextextended(t::text, 0)::numeric) from {table} t"));

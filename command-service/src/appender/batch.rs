@@ -323,6 +323,7 @@ impl Appender {
             notification: sealed,
             correlation: header.provenance.correlation,
             backfill: header.provenance.backfill,
+            found_by: completion::FoundBy::Notification,
         });
         Ok(())
     }
@@ -363,6 +364,9 @@ impl Appender {
                 },
             ));
             return Ok(());
+        }
+        if let Some(found_by) = intake::asked_for(&header.provenance.actor) {
+            metrics::counter!("tenure_missed_total", "found_by" => found_by.name()).increment(1);
         }
         let state = events.iter().fold(state, super::streams::AnyState::evolve);
         let mut stored = Vec::with_capacity(events.len());

@@ -108,6 +108,8 @@ pub struct Changed {
 pub struct Roster {
     /// Sorted and unique.
     pub remote_ids: Vec<String>,
+    /// Those who were there once and are not any more, as far as the source tells.
+    pub deleted: Vec<String>,
     /// Where to ask for changes from.
     pub cursor: Option<Timestamp>,
     /// Whether those who left are listed too. If not, only the directory could be read.
@@ -456,13 +458,12 @@ impl Client {
     pub async fn employee_ids(&self) -> Result<Roster, ClientProblem> {
         match self.changed_since(DateTime::UNIX_EPOCH).await {
             Ok(changes) if !changes.employees.is_empty() => {
-                let present = changes
-                    .employees
-                    .into_iter()
-                    .filter(|changed| changed.kind != Kind::Deleted);
-                let remote_ids = present.map(|changed| changed.remote_id).collect();
+                let (deleted, present): (Vec<Changed>, Vec<Changed>) =
+                    (changes.employees.into_iter()).partition(|changed| changed.kind == Kind::Deleted);
+                let ids = |changed: Vec<Changed>| changed.into_iter().map(|changed| changed.remote_id).collect();
                 Ok(Roster {
-                    remote_ids,
+                    remote_ids: ids(present),
+                    deleted: ids(deleted),
                     cursor: changes.cursor,
                     includes_former: true,
                 })
@@ -495,6 +496,7 @@ impl Client {
         remote_ids.dedup();
         Ok(Roster {
             remote_ids,
+            deleted: Vec::new(),
             cursor,
             includes_former: false,
         })

@@ -3,7 +3,7 @@
 use axum::{
     Json, Router,
     body::Body,
-    extract::State,
+    extract::{Path, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::post,
@@ -16,24 +16,26 @@ use domain::{
 };
 use infra::{
     clock,
+    connection_task::{self, Task},
     database::Access,
     outcome::{self, Verdict},
 };
 use schemas::codec::AnyCommand;
 use serde::{Deserialize, Serialize};
-use tokio_util::sync::CancellationToken;
 
 use super::{COMMAND_BYTES_MAX, WAIT_DEFAULT};
 use crate::{
     CommandService, actor_name,
     bamboohr::client::{Client, default_base_url},
-    importer,
     intake::{self, Content, Submission},
     problem::Problem,
+    synchroniser,
 };
 
 pub fn router() -> Router<CommandService> {
-    Router::new().route("/v1/integrations/bamboohr", post(connect_bamboohr))
+    Router::new()
+        .route("/v1/integrations/bamboohr", post(connect_bamboohr))
+        .route("/v1/connections/{connection}/{task}", post(ask_source))
 }
 
 /// How to reach an account, and how to know its webhooks.
@@ -152,14 +154,64 @@ pub async fn connect_bamboohr(
     if let Verdict::Rejected { rule } = verdict {
         return Err(Problem::bad_request(rule));
     }
-    if let Some(live) = service.connections.refresh(id).await?
-        && !live.synchronised
-    {
-        importer::start(service.clone(), live, CancellationToken::new());
+    if let Some(live) = service.connections.refresh(id).await? {
+        synchroniser::plan(&service, &live).await?;
     }
     let connected = Connected {
         id,
         webhook_url: format!("{}/v1/webhooks/{id}", service.public_url),
     };
     Ok((StatusCode::CREATED, Json(connected)).into_response())
+}
+
+/// What a connection is about to do.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Begun {
+    task: &'static str,
+}
+
+/// Asks a source now instead of when it is due: who changed (`changes`), or about everybody (`reconciliation`).
+#[utoipa::path(
+    post, path = "/v1/connections/{connection}/{task}",
+    params(
+        ("connection" = String, Path, description = "The connection"),
+        ("task" = String, Path, description = "`changes`, `reconciliation`, or `import` while that is not done"),
+    ),
+    responses(
+        (status = 202, body = Begun),
+        (status = 401, body = inline(super::ProblemDocument)),
+        (status = 403, body = inline(super::ProblemDocument)),
+        (status = 404, body = inline(super::ProblemDocument)),
+        (status = 503, body = inline(super::ProblemDocument)),
+    ),
+    security(("bearer" = []))
+)]
+pub async fn ask_source(
+    State(service): State<CommandService>,
+    Path((connection, task)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let actor = super::actor(&service.verifier, &headers).await?;
+    if !actor.may(Permission::ManageConnections) {
+        return Err(Problem::forbidden(format!(
+            "The role {} may not ask an HRIS",
+            actor.role.name()
+        )));
+    }
+    let nothing = || Problem::not_found("There is no such connection, or nothing like that is planned for it");
+    let (id, task) = connection
+        .parse::<ConnectionId>()
+        .ok()
+        .zip(Task::from_name(&task))
+        .ok_or_else(nothing)?;
+    let tenant = actor.tenant;
+    let tenants = [tenant];
+    let is_planned = service.database.transact(Access::Write, &tenants, move |connection| {
+        Box::pin(connection_task::hasten(connection, (tenant, id), task))
+    });
+    if !is_planned.await? {
+        return Err(nothing());
+    }
+    service.tasks_wanted.notify_one();
+    Ok((StatusCode::ACCEPTED, Json(Begun { task: task.name() })).into_response())
 }

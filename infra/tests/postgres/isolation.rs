@@ -2,7 +2,7 @@
 
 mod catalogue;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use domain::{
     Kind, StreamId,
@@ -10,6 +10,7 @@ use domain::{
 };
 use infra::{
     clock, completion,
+    connection_task::{self, Task},
     database::{Access, DatabaseError},
     event_log::EventLog,
     outbox, outcome, route,
@@ -160,6 +161,8 @@ impl Canaries {
                 ("tenant", _) => format!("'{tenant}'"),
                 // What a check constraint asks for.
                 ("outcome", _) => "'accepted'".to_owned(),
+                ("task", _) => "'changes'".to_owned(),
+                ("found_by", _) => "'import'".to_owned(),
                 (from, "date") if from.ends_with("_from") || from == "from_on" => "'2026-01-01'".to_owned(),
                 (from, "timestamptz") if from.ends_with("_from") => "'2026-01-01T00:00:00Z'".to_owned(),
                 (_, "date") => "'2026-02-01'".to_owned(),
@@ -483,7 +486,15 @@ fn the_same_ids_serve_in_two_tenants() {
                                 notification: vec![],
                                 correlation: id,
                                 backfill: false,
+                                found_by: completion::FoundBy::Notification,
                             }],
+                        )
+                        .await?;
+                        connection_task::ensure(
+                            connection,
+                            (tenant, connection_id),
+                            Task::Changes,
+                            (Duration::ZERO, None),
                         )
                         .await?;
                         for insert in [

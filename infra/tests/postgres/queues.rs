@@ -12,7 +12,8 @@ use domain::{
 use futures_util::future::BoxFuture;
 use infra::{
     clock,
-    completion::{self, Claimed, Request},
+    completion::{self, Claimed, FoundBy, Request},
+    connection_task::{self, Task},
     database::{Access, Connection, DatabaseError},
     outbox::{self, Outgoing},
     outcome::{self, Outcome, Verdict},
@@ -66,6 +67,7 @@ impl Desk {
             notification: notification.as_bytes().to_vec(),
             correlation: clock::new_id(),
             backfill: false,
+            found_by: FoundBy::Notification,
         }
     }
 
@@ -206,6 +208,110 @@ fn only_what_is_imported_throughout_counts_as_backfill() {
         assert_eq!(
             backfill,
             BTreeMap::from([("7".to_owned(), true), ("8".to_owned(), false)])
+        );
+    });
+}
+
+#[test]
+fn what_was_told_stays_told() {
+    run(async {
+        use FoundBy::{Changes, Import, Notification, Reconciliation};
+        let desk = Desk::new().await;
+        for (first, then, found_by) in [
+            (Notification, Changes, Notification),
+            (Notification, Reconciliation, Notification),
+            (Reconciliation, Notification, Notification),
+            (Import, Notification, Notification),
+            (Changes, Reconciliation, Reconciliation),
+        ] {
+            for found_by in [first, then] {
+                let request = desk.request("7", "");
+                desk.ask(vec![Request { found_by, ..request }]).await;
+            }
+            let [claimed] = &desk.claim(10).await[..] else {
+                panic!("one reading")
+            };
+            assert_eq!(claimed.request.found_by, found_by, "{first:?}, then {then:?}");
+            desk.done(claimed.clone()).await;
+        }
+    });
+}
+
+#[test]
+fn a_task_is_done_by_one_and_taken_up_when_nobody_keeps_it() {
+    run(async {
+        let desk = Desk::new().await;
+        let of = (desk.tenant, ConnectionId::from_uuid(Uuid::from_u128(1)));
+        let minute = Duration::from_secs(60);
+        let claim = async || desk.work(|c| Box::pin(connection_task::claim(c, 10))).await;
+        let let_time_pass = async || {
+            let sql = format!(
+                "update connection_task set due_at = now() where tenant = '{}'",
+                desk.tenant
+            );
+            desk.world.as_owner(&sql).await;
+        };
+        desk.work(move |c| {
+            Box::pin(async move {
+                connection_task::ensure(c, of, Task::Import, (Duration::ZERO, None)).await?;
+                connection_task::ensure(c, of, Task::Import, (minute, None)).await?;
+                connection_task::ensure(c, of, Task::Changes, (minute, None)).await
+            })
+        })
+        .await;
+        let [import] = &claim().await[..] else {
+            panic!("one is due")
+        };
+        assert_eq!((import.task, import.attempts), (Task::Import, 1));
+        assert!(claim().await.is_empty(), "somebody is at it");
+        let is_there = desk
+            .work(move |c| Box::pin(connection_task::hasten(c, of, Task::Import)))
+            .await;
+        assert!(is_there && claim().await.is_empty(), "nor is it hastened");
+        let kept = import.clone();
+        desk.work(move |c| Box::pin(async move { connection_task::keep(c, &kept).await }))
+            .await;
+        assert!(claim().await.is_empty());
+        let_time_pass().await;
+        let mut again = claim().await;
+        again.sort_unstable_by_key(|claimed| claimed.task);
+        assert_eq!(again.iter().map(|claimed| claimed.attempts).collect::<Vec<_>>(), [2, 1]);
+
+        // It failed, and waits for long: whoever has mended the connection need not.
+        let [import, changes] = <[connection_task::Claimed; 2]>::try_from(again).expect("both");
+        let failed = import.clone();
+        desk.work(move |c| Box::pin(async move { connection_task::postpone(c, &failed, 60 * minute, "no key").await }))
+            .await;
+        assert!(claim().await.is_empty());
+        assert!(
+            desk.work(move |c| Box::pin(connection_task::hasten(c, of, Task::Import)))
+                .await
+        );
+        assert_eq!(claim().await.len(), 1);
+
+        // Done, it comes again from where the source said; ended, it does not.
+        let cursor = Some(clock::now());
+        desk.work(move |c| {
+            Box::pin(async move {
+                connection_task::done(c, &changes, (Duration::ZERO, cursor)).await?;
+                connection_task::end(c, &import).await
+            })
+        })
+        .await;
+        let [changes] = &claim().await[..] else {
+            panic!("one is left")
+        };
+        assert_eq!(
+            (changes.task, changes.attempts, changes.cursor),
+            (Task::Changes, 1, cursor)
+        );
+        let unsaid = changes.clone();
+        desk.work(move |c| Box::pin(async move { connection_task::done(c, &unsaid, (Duration::ZERO, None)).await }))
+            .await;
+        assert_eq!(
+            claim().await[0].cursor,
+            cursor,
+            "a source that does not say is asked from there again"
         );
     });
 }

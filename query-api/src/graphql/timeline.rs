@@ -46,7 +46,8 @@ pub struct TimelineEntry {
     effective_on: Day,
     /// When Tenure learnt it.
     recorded_at: Timestamp,
-    /// Who or what told it: `user:<subject>`, `bamboohr:<connection>`, `scorer`. Null for viewers who see no details.
+    /// Who or what told it: `user:<subject>`, `bamboohr:<connection>` (with `:changes` or `:reconciliation` for
+    /// what the source did not tell by itself), `scorer`. Null for viewers who see no details.
     source: Option<String>,
     /// What happened, in plain words. Null for viewers who see no details.
     summary: Option<String>,

@@ -235,8 +235,8 @@ async fn everybody_comes_from_the_changes_or_else_from_the_directory() {
     .await;
     let roster = full.client.employee_ids().await.expect("a roster");
     assert_eq!(
-        (roster.remote_ids, roster.includes_former),
-        (vec!["1".to_owned()], true)
+        (roster.remote_ids, roster.deleted, roster.includes_former),
+        (vec!["1".to_owned()], vec!["2".to_owned()], true)
     );
 
     let shy = vendor(|path, _| match path {
