@@ -175,7 +175,9 @@ async fn claim(service: &CommandService, limit: usize) -> Result<Vec<Claimed>, D
 
 async fn perform(service: CommandService, claimed: Claimed, shutdown: CancellationToken) {
     let worked = tokio::select! {
-        worked = synchronise(&service, &claimed, &shutdown) => worked,
+        worked = synchronise(&service, &claimed) => worked,
+        // A source may take minutes to answer.
+        () = shutdown.cancelled() => Err(Failure::Interrupted),
         never = keep(&service, &claimed) => match never {},
     };
     let (tenant, connection, task) = (claimed.tenant, claimed.connection, claimed.task.name());
@@ -225,11 +227,7 @@ struct Synchronised {
 }
 
 /// None: the connection is gone.
-async fn synchronise(
-    service: &CommandService,
-    claimed: &Claimed,
-    shutdown: &CancellationToken,
-) -> Result<Option<Synchronised>, Failure> {
+async fn synchronise(service: &CommandService, claimed: &Claimed) -> Result<Option<Synchronised>, Failure> {
     let Some(live) = service.connections.find(claimed.connection).await? else {
         return Ok(None);
     };
@@ -242,22 +240,7 @@ async fn synchronise(
     )?;
     let correlation = clock::new_id();
     let synchronised = match claimed.task {
-        Task::Import => {
-            let Roster { remote_ids, cursor, .. } = client.employee_ids().await?;
-            everybody(service, live, (&remote_ids, FoundBy::Import, correlation), shutdown).await?;
-            // Before it is said that all is there: whoever hears that may ask for changes.
-            let (of, tenants) = ((live.tenant, live.id), [live.tenant]);
-            let planned = service.database.transact(Access::Write, &tenants, move |connection| {
-                Box::pin(plan_what_follows(connection, of, cursor))
-            });
-            planned.await?;
-            report(service, live, remote_ids.len(), cursor).await?;
-            Synchronised {
-                asked: remote_ids.len(),
-                cursor,
-            }
-        }
-        Task::Reconciliation => {
+        Task::Import | Task::Reconciliation => {
             let Roster {
                 mut remote_ids,
                 deleted,
@@ -265,14 +248,22 @@ async fn synchronise(
                 ..
             } = client.employee_ids().await?;
             let employees = remote_ids.len();
-            remote_ids.extend(deleted);
-            everybody(
-                service,
-                live,
-                (&remote_ids, FoundBy::Reconciliation, correlation),
-                shutdown,
-            )
-            .await?;
+            if employees == 0 {
+                return Err(Failure::Nobody);
+            }
+            let found_by = if claimed.task == Task::Import {
+                FoundBy::Import
+            } else {
+                remote_ids.extend(deleted);
+                FoundBy::Reconciliation
+            };
+            everybody(service, live, (&remote_ids, found_by, correlation)).await?;
+            // Before it is said that all is there: whoever hears that may ask for changes.
+            let (of, tenants) = ((live.tenant, live.id), [live.tenant]);
+            let planned = service.database.transact(Access::Write, &tenants, move |connection| {
+                Box::pin(plan_what_follows(connection, of, cursor))
+            });
+            planned.await?;
             report(service, live, employees, cursor).await?;
             Synchronised {
                 asked: remote_ids.len(),
@@ -295,17 +286,9 @@ async fn synchronise(
 }
 
 /// Has everybody read, and waits until they are.
-async fn everybody(
-    service: &CommandService,
-    live: &Live,
-    wanted: (&[String], FoundBy, Uuid),
-    shutdown: &CancellationToken,
-) -> Result<(), Failure> {
-    let (remote_ids, _, correlation) = wanted;
+async fn everybody(service: &CommandService, live: &Live, wanted: (&[String], FoundBy, Uuid)) -> Result<(), Failure> {
+    let (.., correlation) = wanted;
     let tenants = [live.tenant];
-    if remote_ids.is_empty() {
-        return Err(Failure::Nobody);
-    }
     queue(service, live, wanted).await?;
     loop {
         let waiting = service.database.transact(Access::Read, &tenants, move |connection| {
@@ -318,10 +301,7 @@ async fn everybody(
             Err(error) if error.is_transient() => {}
             Err(error) => return Err(error.into()),
         }
-        tokio::select! {
-            () = shutdown.cancelled() => return Err(Failure::Interrupted),
-            () = tokio::time::sleep(WAIT) => {}
-        }
+        tokio::time::sleep(WAIT).await;
     }
 }
 

@@ -17,8 +17,9 @@
 //!
 //! **Failures.** The client follows a leader that it is told of. It keeps a node that is gone, though, and once it could not
 //! connect it is closed for good; then a new one is made. It would also wait for an answer for ever, so each is waited for
-//! [`ANSWER_MAX`] only. Tries are bounded by [`ATTEMPTS_MAX`]. One thing cannot be helped from here: if a server ended a subscription with the status OK, which KurrentDB is not known to do, the client (1.2) would turn in a
-//! circle for ever, without giving its thread back (seen with the stand-in of the tests).
+//! [`ANSWER_MAX`] only. Tries are bounded by [`ATTEMPTS_MAX`]. One thing cannot be helped from here: if a server ended a
+//! subscription with the status OK, which KurrentDB is not known to do, the client (1.2) would turn in a circle for ever, without
+//! giving its thread back (seen with the stand-in of the tests).
 //!
 //! It needs a server of 22.6 or later (which tells positions with a stream's events), and a user who may read `$all`.
 

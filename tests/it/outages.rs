@@ -19,7 +19,7 @@ use crate::{
 const READS_AT_ONCE: usize = 16;
 
 /// The first `count` people who are employed today.
-fn employed(vendor: &Vendor, count: usize) -> Vec<EmployeeId> {
+pub fn employed(vendor: &Vendor, count: usize) -> Vec<EmployeeId> {
     let company = vendor.server.company();
     let employed = company
         .employees

@@ -1,11 +1,11 @@
 //! What a source did not tell by itself is found out by asking.
 
 use serde_json::{Value, json};
-use tenure::demo::company::EmployeeId;
 
 use crate::{
     faults::{imported, settled, sql},
     harness::{Connected, DataDir, Tenure, Vendor, eventually},
+    outages::employed,
 };
 
 async fn until(tenure: &Tenure, query: &str, fits: impl Fn(&str) -> bool) {
@@ -38,16 +38,6 @@ async fn newest_of(tenure: &Tenure, name: &str) -> Value {
     .await
 }
 
-fn employed(vendor: &Vendor) -> Vec<EmployeeId> {
-    let today = crate::harness::today();
-    let company = vendor.server.company();
-    let employed = company
-        .employees
-        .iter()
-        .filter(|employee| employee.is_employed_on(today));
-    employed.map(|employee| employee.id).collect()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_no_webhook_told_is_found_by_asking() {
     let data = DataDir::new();
@@ -55,7 +45,7 @@ async fn what_no_webhook_told_is_found_by_asking() {
     let vendor = Vendor::start(23, 30).await;
     let connected = tenure.connect(&vendor).await;
     imported(&tenure, &connected).await;
-    let people = employed(&vendor);
+    let people = employed(&vendor, 3);
     let source = |found_by: &str| json!(format!("bamboohr:{}:{found_by}", connected.id));
 
     vendor
@@ -106,7 +96,7 @@ async fn what_no_webhook_told_is_found_by_asking() {
 async fn what_happened_while_tenure_was_away_is_asked_for() {
     let data = DataDir::new();
     let vendor = Vendor::start(29, 20).await;
-    let person = employed(&vendor)[0];
+    let person = employed(&vendor, 1)[0];
     let connected = {
         let mut tenure = Tenure::start(&data.0);
         let connected = tenure.connect(&vendor).await;
