@@ -103,6 +103,20 @@ fn why(cause: &sqlx::Error) -> String {
 }
 
 impl DatabaseError {
+    /// Whether the connection is what failed: it broke, or the server ended it.
+    fn is_connection_lost(&self) -> bool {
+        let Self::Failed { cause, .. } = self else {
+            return false;
+        };
+        match cause {
+            sqlx::Error::Io(_) => true,
+            sqlx::Error::Database(error) => error
+                .code()
+                .is_some_and(|code| code.starts_with("08") || ["57P01", "57P02", "57P05"].contains(&code.as_ref())),
+            _ => false,
+        }
+    }
+
     /// Whether trying again later can help, because the database, or a file of the log, cannot be reached
     /// or was busy.
     #[must_use]
@@ -656,14 +670,23 @@ struct Unit {
 
 impl Unit {
     async fn begin(pool: &PgPool, statement: String) -> Result<Self, DatabaseError> {
-        let mut unit = Self {
-            connection: Some(pool.acquire().await.doing("get a database connection")?),
-        };
-        sqlx::raw_sql(AssertSqlSafe(statement))
-            .execute(unit.connection()?)
-            .await
-            .doing("begin a transaction")?;
-        Ok(unit)
+        // A server that restarted leaves connections in the pool that fail when they are used next. Nothing was asked of them
+        // yet, so the next one is tried: each failure takes one of them out of the pool.
+        let mut stale = pool.options().get_max_connections();
+        loop {
+            let mut unit = Self {
+                connection: Some(pool.acquire().await.doing("get a database connection")?),
+            };
+            let begun = sqlx::raw_sql(AssertSqlSafe(statement.clone()))
+                .execute(unit.connection()?)
+                .await
+                .doing("begin a transaction");
+            match begun {
+                Ok(_) => return Ok(unit),
+                Err(error) if stale > 0 && error.is_connection_lost() => stale -= 1,
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     fn connection(&mut self) -> Result<&mut Connection, DatabaseError> {

@@ -309,3 +309,25 @@ fn work_that_hides_a_failure_is_not_acknowledged() {
         assert_eq!(code(result), "25P02", "it was rolled back, and must say so");
     });
 }
+
+/// A server that restarts ends its connections; those of the pool learn of it when they are used next.
+#[test]
+fn connections_that_the_server_ended_are_replaced() {
+    run(async {
+        let world = alone().await;
+        let tenants = [server::tenant()];
+        every_connection_is_clean(&world, &tenants).await;
+        let end_others = "with others as materialized
+               (select pid from pg_stat_activity where datname = current_database() and usename = current_user and pid <> pg_backend_pid())
+             select count(*) from others where pg_terminate_backend(pid)";
+        let ended = world.number(&tenants, end_others).await.expect("ended");
+        assert_eq!(ended, CONNECTIONS as i64 - 1);
+        let left =
+            "select count(*) from pg_stat_activity where datname = current_database() and usename = 'tenure_app'";
+        while world.owner_number(left).await > 1 {
+            tokio::task::yield_now().await;
+        }
+        every_connection_is_clean(&world, &tenants).await;
+        world.close().await;
+    });
+}
