@@ -2,7 +2,7 @@
 //!
 //! | BambooHR | here |
 //! |---|---|
-//! | a field that is missing | unsaid: the key's user may not see it, so nothing is compared |
+//! | a field or column that is missing | unsaid: the key's user may not see it, so what is on file stays |
 //! | a field that is `null`, `""` or `0000-00-00` | cleared, where that makes sense |
 //! | a table that was read and has rows | the whole history: later corrections there correct it here |
 //! | a table that could not be read, or is empty | the flat fields, as of today |
@@ -22,7 +22,7 @@ use chrono::TimeDelta;
 use domain::{
     Date, Dated, Personal,
     employee::{
-        Contact, DAYS_AHEAD_MAX, Demographics, Ended, Job, Name, Rows, Snapshot, Source, Standing, Voluntariness,
+        Contact, DAYS_AHEAD_MAX, Demographics, Ended, Field, Job, Name, Rows, Snapshot, Source, Standing, Voluntariness,
     },
     id::{EmployeeId, TenantId},
     money::{NotMoney, PayRate},
@@ -174,8 +174,6 @@ pub enum Problem {
     HireDateFromTable,
     #[error("is hidden from the API key; what depends on it was left out")]
     Hidden,
-    #[error("came without the fields that belong to it; it waits for the API")]
-    Incomplete,
 }
 
 /// Finds a person by the name that BambooHR shows; `None` if there is none, or more than one.
@@ -200,13 +198,15 @@ pub fn snapshot(
     if said.is_some_and(|id| !id.is_empty() && id != source.remote_id) {
         return Err(TranslateProblem::SomebodyElse);
     }
-    let translation = Translation::new(tenant, source, fields, managers, as_of)?;
+    let mut translation = Translation::new(tenant, source, fields, managers, as_of)?;
+    let without_word = FIELDS.iter().filter(|name| alias(name).is_none());
+    let withheld = without_word.filter(|name| !fields.contains_key(**name));
+    (translation.unsaid).extend(withheld.map(|name| Field::Other((*name).to_owned())));
     Ok(translation.finish(tables.unwrap_or(&Tables::default())))
 }
 
 /// What a webhook alone says, for when the API cannot be asked. A webhook may hold a part of what belongs together (a job
-/// title without its department); such a part is not said, lest it clear the rest, and is told as
-/// [`Problem::Incomplete`].
+/// title without its department): the rest stays as on file.
 ///
 /// # Errors
 /// When it is not clear whom the webhook is about.
@@ -317,6 +317,8 @@ struct Translation<'a> {
     /// By alias: the field's own name and what it says.
     fields: BTreeMap<&'static str, (String, Said)>,
     other: BTreeMap<String, String>,
+    /// Parts of what is said that are not said themselves.
+    unsaid: BTreeSet<Field>,
     warnings: Vec<Warning>,
 }
 
@@ -339,6 +341,7 @@ impl<'a> Translation<'a> {
             partial: false,
             fields: BTreeMap::new(),
             other: BTreeMap::new(),
+            unsaid: BTreeSet::new(),
             warnings: Vec::new(),
         };
         for (name, value) in fields {
@@ -395,6 +398,7 @@ impl<'a> Translation<'a> {
             pay_reasons: pay.reasons,
             hours: self.hours(),
             promotions,
+            unsaid: std::mem::take(&mut self.unsaid),
             ..Snapshot::silent(self.source, self.as_of)
         };
         // A part of the other fields would clear the rest.
@@ -458,26 +462,24 @@ impl<'a> Translation<'a> {
         }
     }
 
-    /// Whether all of `aliases` are said; if only some are, a webhook's part is not enough.
-    fn all_said(&mut self, aliases: &[&str]) -> bool {
-        let said: Vec<_> = aliases
-            .iter()
-            .filter(|alias| self.said(alias).is_said())
-            .copied()
-            .collect();
-        if self.partial && !said.is_empty() && said.len() < aliases.len() {
-            for alias in said {
-                self.warn(&self.name_of(alias), Problem::Incomplete);
-            }
-            return false;
+    /// Whether something is said of what belongs together; what is not then stays as it is.
+    fn any_said<const N: usize>(&mut self, parts: [(&str, Field); N]) -> bool {
+        let unsaid = parts.into_iter().filter(|(alias, _)| !self.said(alias).is_said());
+        let unsaid: Vec<Field> = unsaid.map(|(_, field)| field).collect();
+        let any = unsaid.len() < N;
+        if any {
+            self.unsaid.extend(unsaid);
         }
-        !said.is_empty()
+        any
     }
 
     fn name(&mut self) -> Option<Personal<Name>> {
-        let both = self.said("firstName").is_said() && self.said("lastName").is_said();
-        let said = self.all_said(&["firstName", "lastName", "preferredName"]);
-        (said && both).then(|| {
+        let parts = [
+            ("firstName", Field::FirstName),
+            ("lastName", Field::LastName),
+            ("preferredName", Field::PreferredName),
+        ];
+        self.any_said(parts).then(|| {
             Personal::Open(Name {
                 first: self.said("firstName").text().to_owned(),
                 last: self.said("lastName").text().to_owned(),
@@ -487,7 +489,12 @@ impl<'a> Translation<'a> {
     }
 
     fn contact(&mut self) -> Option<Personal<Contact>> {
-        self.all_said(&["workEmail", "workPhone", "mobilePhone"]).then(|| {
+        let parts = [
+            ("workEmail", Field::WorkEmail),
+            ("workPhone", Field::WorkPhone),
+            ("mobilePhone", Field::MobilePhone),
+        ];
+        self.any_said(parts).then(|| {
             Personal::Open(Contact {
                 work_email: self.said("workEmail").into_option(),
                 work_phone: self.said("workPhone").into_option(),
@@ -497,10 +504,19 @@ impl<'a> Translation<'a> {
     }
 
     fn demographics(&mut self) -> Option<Personal<Demographics>> {
-        self.all_said(&["gender", "dateOfBirth", "ethnicity"]).then(|| {
+        let parts = [
+            ("gender", Field::Gender),
+            ("dateOfBirth", Field::DateOfBirth),
+            ("ethnicity", Field::Ethnicity),
+        ];
+        self.any_said(parts).then(|| {
+            let date_of_birth = self.day("dateOfBirth");
+            if date_of_birth.is_none() && !self.said("dateOfBirth").text().is_empty() {
+                self.unsaid.insert(Field::DateOfBirth); // there is one, and it does not read
+            }
             Personal::Open(Demographics {
                 gender: self.said("gender").into_option(),
-                date_of_birth: self.day("dateOfBirth"),
+                date_of_birth,
                 ethnicity: self.said("ethnicity").into_option(),
             })
         })
@@ -519,6 +535,14 @@ impl<'a> Translation<'a> {
         }
     }
 }
+
+/// What a job is, by its alias and its column.
+const JOB_PARTS: [(&str, Field); 4] = [
+    ("jobTitle", Field::JobTitle),
+    ("department", Field::Department),
+    ("division", Field::Division),
+    ("location", Field::Location),
+];
 
 /// A table's rows in order of their days, and whether none had to be left out.
 struct History<'a> {
@@ -705,13 +729,17 @@ impl Translation<'_> {
         let history = table.map(|rows| self.history("jobInfo", "date", rows));
         let jobs = match &history {
             Some(history) => {
+                let withheld = JOB_PARTS.into_iter();
+                let withheld =
+                    withheld.filter(|(name, _)| history.rows.iter().all(|(_, row)| !row.contains_key(*name)));
+                self.unsaid.extend(withheld.map(|(_, field)| field));
                 let rows = history.rows.iter().map(|(on, row)| (*on, job_of_row(row)));
                 Rows {
                     known: since(hired_on, rows),
                     complete: history.complete,
                 }
             }
-            None if self.all_said(&["jobTitle", "department", "division", "location"]) => {
+            None if self.any_said(JOB_PARTS) => {
                 let job = Job {
                     title: self.said("jobTitle").into_option(),
                     department: self.said("department").into_option(),

@@ -33,6 +33,30 @@ pub struct Snapshot {
     pub promotions: BTreeSet<Date>,
     /// Fields that the source sent and Tenure has no word for.
     pub other: Option<Personal<BTreeMap<String, String>>>,
+    /// Parts of what is said above that the source did not say, because it may not or was not asked: they stay as on file.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unsaid: BTreeSet<Field>,
+}
+
+/// A part of what belongs together and that a source can withhold by itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Field {
+    FirstName,
+    LastName,
+    PreferredName,
+    WorkEmail,
+    WorkPhone,
+    MobilePhone,
+    Gender,
+    DateOfBirth,
+    Ethnicity,
+    JobTitle,
+    Department,
+    Division,
+    Location,
+    /// One of [`Snapshot::other`], by its name there.
+    Other(String),
 }
 
 impl Snapshot {
@@ -54,7 +78,55 @@ impl Snapshot {
             hours: Rows::default(),
             promotions: BTreeSet::new(),
             other: None,
+            unsaid: BTreeSet::new(),
         }
+    }
+
+    /// The same with what it leaves unsaid taken from `file`.
+    fn completed(mut self, file: &File) -> Self {
+        for field in std::mem::take(&mut self.unsaid) {
+            self.take_from_file(&field, file);
+        }
+        self
+    }
+
+    fn take_from_file(&mut self, field: &Field, file: &File) {
+        let (name, contact, demographics) = (&mut self.name, &mut self.contact, &mut self.demographics);
+        match field {
+            Field::FirstName => keep(name, &file.name, |name| &mut name.first),
+            Field::LastName => keep(name, &file.name, |name| &mut name.last),
+            Field::PreferredName => keep(name, &file.name, |name| &mut name.preferred),
+            Field::WorkEmail => keep(contact, &file.contact, |contact| &mut contact.work_email),
+            Field::WorkPhone => keep(contact, &file.contact, |contact| &mut contact.work_phone),
+            Field::MobilePhone => keep(contact, &file.contact, |contact| &mut contact.mobile_phone),
+            Field::Gender => keep(demographics, &file.demographics, |said| &mut said.gender),
+            Field::DateOfBirth => keep(demographics, &file.demographics, |said| &mut said.date_of_birth),
+            Field::Ethnicity => keep(demographics, &file.demographics, |said| &mut said.ethnicity),
+            Field::JobTitle => self.keep_of_jobs(file, |job| &mut job.title),
+            Field::Department => self.keep_of_jobs(file, |job| &mut job.department),
+            Field::Division => self.keep_of_jobs(file, |job| &mut job.division),
+            Field::Location => self.keep_of_jobs(file, |job| &mut job.location),
+            Field::Other(name) => {
+                if let (Some(Personal::Open(said)), Personal::Open(kept)) = (&mut self.other, &file.source_fields)
+                    && let Some(value) = kept.get(name)
+                {
+                    said.entry(name.clone()).or_insert_with(|| value.clone());
+                }
+            }
+        }
+    }
+
+    fn keep_of_jobs(&mut self, file: &File, part: fn(&mut Job) -> &mut Option<String>) {
+        for (on, job) in &mut self.jobs.known {
+            *part(job) = file.jobs.at(*on).and_then(|kept| part(&mut kept.clone()).take());
+        }
+    }
+}
+
+/// Takes a part of what is said from what is on file, if both can be read.
+fn keep<T: Clone, P>(said: &mut Option<Personal<T>>, file: &Personal<T>, part: fn(&mut T) -> &mut P) {
+    if let (Some(Personal::Open(said)), Personal::Open(kept)) = (said, file) {
+        std::mem::swap(part(said), part(&mut kept.clone()));
     }
 }
 
@@ -138,6 +210,7 @@ impl Employee {
             }
             story.tell(hired(&snapshot)?);
         }
+        let snapshot = snapshot.completed(story.file()?);
         story.standing(&snapshot)?;
         story.details(&snapshot)?;
         story.moves(&snapshot)?;

@@ -623,6 +623,14 @@ fn hidden_fields_are_unsaid_and_empty_ones_are_cleared() {
             hired_on: Some(day("2024-03-01")),
             standing: only_hire,
             other,
+            unsaid: withheld(&[
+                "country",
+                "employeeNumber",
+                "exempt",
+                "payGroup",
+                "paySchedule",
+                "state"
+            ]),
             ..silent
         }
     );
@@ -638,7 +646,7 @@ fn hidden_fields_are_unsaid_and_empty_ones_are_cleared() {
         json!({"firstName": "Ada", "hireDate": "2024-03-01"}),
         &Tables::default(),
     );
-    assert_eq!(half.name, None, "half a name is no name");
+    assert!(half.unsaid.contains(&Field::LastName) && !half.unsaid.contains(&Field::FirstName));
 
     // The column reportsTo is hidden: only the current manager is told, and the rest is not taken back.
     let tables = Tables {
@@ -758,9 +766,19 @@ fn a_webhook_alone_says_what_it_can() {
         Kind::Updated,
         &[("Job Title", "Chef"), ("Work Email", "a@acme.example")],
     );
-    assert_eq!(part, Snapshot::silent(source(), today()));
-    assert_eq!(warnings.len(), 2);
-    assert!(warnings.iter().all(|warning| warning.problem == Problem::Incomplete));
+    assert_eq!(warnings, vec![]);
+    let known = Employee::fold(&story(&full));
+    let told = told(&known, &part);
+    let (name, on) = (full.name.clone().expect("a name"), today());
+    let contact = Personal::Open(Contact {
+        work_email: Some("a@acme.example".into()),
+        ..Contact::default()
+    });
+    assert_eq!(
+        told,
+        [Event::ContactChanged { name, contact, on }],
+        "what is not said stays"
+    );
 
     let (created, _) = partial(Kind::Created, &[]);
     assert_eq!(created, Snapshot::silent(source(), today()));
@@ -781,6 +799,81 @@ fn a_webhook_alone_says_what_it_can() {
         today(),
     );
     assert_eq!(answer.map(|_| ()), Err(TranslateProblem::SomebodyElse));
+}
+
+fn withheld(names: &[&str]) -> BTreeSet<Field> {
+    names.iter().map(|name| Field::Other((*name).to_owned())).collect()
+}
+
+/// A key that loses a right must not clear what was read before.
+#[test]
+fn what_is_withheld_later_stays_as_on_file() {
+    let known = Employee::fold(&story(&without_warnings(ada(), &history())));
+    let mut fields = map(ada());
+    for name in [
+        "workEmail",
+        "gender",
+        "dateOfBirth",
+        "preferredName",
+        "employeeNumber",
+        "country",
+    ] {
+        assert!(fields.remove(name).is_some(), "{name}");
+    }
+    let mut tables = history();
+    for row in tables.job_info.iter_mut().flatten() {
+        assert!(row.remove("department").is_some());
+    }
+    let less = without_warnings(Value::Object(fields.clone()), &tables);
+    let told = |snapshot: Snapshot| told(&known, &snapshot);
+    assert_eq!(told(less), vec![]);
+    // What is still said counts.
+    fields.insert("workPhone".into(), json!("+39 011 5550"));
+    for row in tables.job_info.iter_mut().flatten() {
+        row.insert("location".into(), json!("Milan"));
+    }
+    let changed = told(without_warnings(Value::Object(fields.clone()), &tables));
+    assert!(
+        matches!(&changed[0], Event::ContactChanged { contact: Personal::Open(contact), .. }
+            if contact.work_email.as_deref() == Some("ada@acme.example") && contact.work_phone.as_deref() == Some("+39 011 5550")),
+        "{changed:?}"
+    );
+    assert!(changed.len() > 1);
+    for event in &changed[1..] {
+        let (Event::Transferred(moved) | Event::Promoted(moved)) = event else {
+            panic!("{event:?}")
+        };
+        assert_eq!(moved.to.location.as_deref(), Some("Milan"));
+        assert!(moved.to.department.is_some() && moved.to.department == moved.from.department);
+    }
+    // Flat fields: only the title is told.
+    let flat = Tables {
+        job_info: None,
+        ..history()
+    };
+    for name in ["department", "division", "location"] {
+        fields.remove(name);
+    }
+    fields.insert("jobTitle".into(), json!("Director"));
+    fields.remove("workPhone");
+    let moved = told(without_warnings(Value::Object(fields), &flat));
+    assert!(
+        matches!(&moved[..], [Event::Transferred(moved)] if moved.to.title.as_deref() == Some("Director")
+            && moved.to.department.is_some() && moved.to.department == moved.from.department),
+        "{moved:?}"
+    );
+}
+
+/// A day of birth that does not read is not the same as none.
+#[test]
+fn a_day_of_birth_that_does_not_read_does_not_clear_the_one_on_file() {
+    let known = Employee::fold(&story(&without_warnings(ada(), &history())));
+    let mut fields = map(ada());
+    fields.insert("dateOfBirth".into(), json!("05/31/90 or so"));
+    let (snapshot, warnings) = translated(Value::Object(fields), &history());
+    assert_eq!(warnings.len(), 1);
+    let told = told(&known, &snapshot);
+    assert!(matches!(&told[..], [Event::SourceFieldsKept { .. }]), "{told:?}");
 }
 
 #[test]
