@@ -3,7 +3,7 @@
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
-use command_service::{CommandService, appender, completer, connections::Connections, synchroniser};
+use command_service::{CommandService, appender, completer, connections::Connections, pace::Paces, synchroniser};
 use infra::{database, fairness::FairnessStore, telemetry::Metrics};
 use projection_workers::{
     ProjectionWorkers, fairness::Fairness, lag, outbox, performance, read_models::ReadModels, relay, runner,
@@ -112,6 +112,7 @@ pub fn new_command_service(parts: &Parts, public_url: &str, shutdown: Cancellati
         public_url: public_url.trim_end_matches('/').into(),
         instance: Arc::clone(&parts.instance),
         readings_wanted: Arc::default(),
+        paces: Paces::default(),
         tasks_wanted: Arc::default(),
         shutdown,
     }

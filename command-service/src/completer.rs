@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -50,14 +50,11 @@ const POLL: Duration = Duration::from_millis(200);
 /// Completes until shut down.
 pub async fn run(service: CommandService, shutdown: CancellationToken) {
     let wanted = Arc::clone(&service.readings_wanted);
-    let completer = Arc::new(Completer {
-        service,
-        gates: Mutex::default(),
-    });
+    let completer = Arc::new(Completer { service });
     let mut readings = JoinSet::new();
     let mut running: HashMap<tokio::task::Id, ConnectionId> = HashMap::new();
     while !shutdown.is_cancelled() {
-        let places = completer.places(running.values().copied());
+        let places = Completer::places(running.values().copied());
         let limit = places.each.min(READINGS_MAX - running.len());
         // From before the claim: the lease begins in it.
         let until = tokio::time::Instant::now() + READING_MAX;
@@ -96,7 +93,6 @@ pub async fn run(service: CommandService, shutdown: CancellationToken) {
 
 struct Completer {
     service: CommandService,
-    gates: Mutex<HashMap<ConnectionId, Arc<Gate>>>,
 }
 
 /// Where another reading may begin.
@@ -104,12 +100,6 @@ struct Places {
     /// So many at each source but these.
     each: usize,
     none_at: Vec<ConnectionId>,
-}
-
-/// Until when a source wants to be left alone.
-#[derive(Default)]
-struct Gate {
-    closed_until: Mutex<Option<Instant>>,
 }
 
 /// Why a reading did not become a command.
@@ -127,20 +117,18 @@ enum Failure {
     Intake(#[from] intake::IntakeError),
     #[error("the request could not be opened")]
     Sealing(#[from] infra::sealing::SealingError),
-    #[error("the source asked to be left alone for a while")]
-    Closed(Duration),
     #[error("the reading took longer than {} s", READING_MAX.as_secs())]
     Slow,
 }
 
 impl Completer {
     /// What the sources bear beside the readings that run.
-    fn places(&self, running: impl Iterator<Item = ConnectionId>) -> Places {
+    fn places(running: impl Iterator<Item = ConnectionId>) -> Places {
         let mut taken: HashMap<ConnectionId, usize> = HashMap::new();
         for connection in running {
             *taken.entry(connection).or_default() += 1;
         }
-        let mut none_at: Vec<ConnectionId> = self.closed();
+        let mut none_at = Vec::new();
         let mut each = READINGS_PER_CONNECTION_MAX;
         for (connection, count) in taken {
             match READINGS_PER_CONNECTION_MAX.saturating_sub(count) {
@@ -165,10 +153,11 @@ impl Completer {
         if tenants.is_empty() {
             return Ok(Vec::new());
         }
+        let closed = self.service.paces.closed();
         self.service
             .database
             .transact(Access::Write, &tenants, move |connection| {
-                Box::pin(async move { completion::claim(connection, limit as i64, &busy).await })
+                Box::pin(async move { completion::claim(connection, limit as i64, (&busy, &closed)).await })
             })
             .await
     }
@@ -187,7 +176,6 @@ impl Completer {
                 let attempt = u32::try_from(claimed.attempts.max(1) - 1).unwrap_or(0);
                 let retry_after = match &failure {
                     Failure::Source(problem) => problem.retry_after(),
-                    Failure::Closed(left) => Some(*left),
                     _ => None,
                 };
                 let delay = Backoff::default().delay(attempt, rand::random(), retry_after);
@@ -196,11 +184,8 @@ impl Completer {
                     other => other.to_string(),
                 };
                 tracing::warn!(error = &failure as &dyn std::error::Error, %connection, attempts = claimed.attempts, delay_seconds = delay.as_secs_f64(), "an employee of connection {connection} could not be read: {cause}");
-                if let Failure::Source(problem) = &failure {
-                    self.gate(connection).close(problem.retry_after());
-                    if claimed.attempts == 1 {
-                        self.believe_notification(&claimed).await;
-                    }
+                if matches!(failure, Failure::Source(_)) && claimed.attempts == 1 {
+                    self.believe_notification(&claimed).await;
                 }
                 Some((delay, cause))
             }
@@ -246,10 +231,6 @@ impl Completer {
             .find(request.connection)
             .await?
             .ok_or(Failure::Disconnected)?;
-        let gate = self.gate(request.connection);
-        if let Some(left) = gate.closed_for() {
-            return Err(Failure::Closed(left));
-        }
         let snapshot = read(&self.service, &live, &request.remote_id).await?;
         fail::fail_point!("after-reading");
         self.synchronise(claimed, snapshot).await
@@ -317,34 +298,6 @@ impl Completer {
             );
         }
     }
-
-    fn gate(&self, connection: ConnectionId) -> Arc<Gate> {
-        let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(gates.entry(connection).or_default())
-    }
-
-    /// The sources that want to be left alone now.
-    fn closed(&self) -> Vec<ConnectionId> {
-        let gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
-        let closed = gates.iter().filter(|(_, gate)| gate.closed_for().is_some());
-        closed.map(|(connection, _)| *connection).collect()
-    }
-}
-
-impl Gate {
-    /// Everybody waits, not only the one who was told to.
-    fn close(&self, retry_after: Option<Duration>) {
-        if let Some(retry_after) = retry_after {
-            *self.closed_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + retry_after);
-        }
-    }
-
-    fn closed_for(&self) -> Option<Duration> {
-        let until = (*self.closed_until.lock().unwrap_or_else(PoisonError::into_inner))?;
-        until
-            .checked_duration_since(Instant::now())
-            .filter(|left| !left.is_zero())
-    }
 }
 
 /// Reads one person with all tables.
@@ -357,7 +310,8 @@ async fn read(service: &CommandService, live: &Live, remote_id: &str) -> Result<
         &live.vendor.company_domain,
         live.secrets.api_key.clone().into(),
         service.http.clone(),
-    )?;
+    )?
+    .at(service.paces.of(live.id));
     let source = Source {
         connection: live.id,
         remote_id: remote_id.to_owned(),

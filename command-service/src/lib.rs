@@ -6,6 +6,7 @@ pub mod completer;
 pub mod connections;
 pub mod http;
 pub mod intake;
+pub mod pace;
 pub mod problem;
 pub mod synchroniser;
 
@@ -21,7 +22,7 @@ use infra::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::connections::Connections;
+use crate::{connections::Connections, pace::Paces};
 
 /// What all parts of the service share. Cheap to clone.
 #[derive(Clone)]
@@ -36,6 +37,8 @@ pub struct CommandService {
     pub verifier: Verifier,
     pub connections: Connections,
     pub http: reqwest::Client,
+    /// How fast each source is asked.
+    pub paces: Paces,
     /// Where this service is reached from outside, without a slash at the end: webhook addresses begin with it.
     pub public_url: Arc<str>,
     /// Unique among the processes of an installation, and the same after a restart.

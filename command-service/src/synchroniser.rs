@@ -75,6 +75,8 @@ impl Failure {
     fn cause(&self, task: Task) -> Option<&'static str> {
         match self {
             Self::Source(problem) if task == Task::Changes && problem.is_retryable() => None,
+            // Why it is left alone was told.
+            Self::Source(ClientProblem::LeftAlone { .. }) => None,
             Self::Source(problem) => Some(problem.cause()),
             Self::Nobody => Some("nobody-listed"),
             Self::Connection(_)
@@ -237,7 +239,8 @@ async fn synchronise(service: &CommandService, claimed: &Claimed) -> Result<Opti
         &live.vendor.company_domain,
         live.secrets.api_key.clone().into(),
         service.http.clone(),
-    )?;
+    )?
+    .at(service.paces.of(live.id));
     let correlation = clock::new_id();
     let synchronised = match claimed.task {
         Task::Import | Task::Reconciliation => {

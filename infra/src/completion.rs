@@ -135,18 +135,19 @@ struct Row {
     found_by: String,
 }
 
-/// Claims up to `limit` requests that are due, for [`LEASE`]; none of the connections in `busy`.
+/// Claims up to `limit` requests that are due, for [`LEASE`]; none of the connections in `busy`, and of those in `closed` only
+/// requests that are new.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn claim(
     connection: &mut Connection,
     limit: i64,
-    busy: &[ConnectionId],
+    (busy, closed): (&[ConnectionId], &[ConnectionId]),
 ) -> Result<Vec<Claimed>, DatabaseError> {
     let rows: Vec<Row> = sqlx::query_as(
         "update completion c set not_before = now() + make_interval(secs => $2), attempts = c.attempts + 1
-           from (select tenant, connection, remote_id from completion where not_before <= now() and connection <> all($3)
+           from (select tenant, connection, remote_id from completion where not_before <= now() and connection <> all($3) and (attempts = 0 or connection <> all($4))
                   order by not_before limit $1 for update skip locked) due
           where (c.tenant, c.connection, c.remote_id) = (due.tenant, due.connection, due.remote_id)
          returning c.tenant, c.connection, c.remote_id, c.generation, c.attempts, c.notification, c.correlation, c.backfill, c.found_by",
@@ -154,6 +155,7 @@ pub async fn claim(
     .bind(limit)
     .bind(LEASE.as_secs_f64())
     .bind(busy.iter().map(|id| Uuid::from(*id)).collect::<Vec<_>>())
+    .bind(closed.iter().map(|id| Uuid::from(*id)).collect::<Vec<_>>())
     .fetch_all(connection)
     .await
     .doing("claim readings from the source")?;

@@ -1,7 +1,8 @@
 //! Asks BambooHR's API: who is there, who changed, what is known of one person.
 //!
 //! Addresses, limits and errors are those of facts/connectors.md A1 (from BambooHR's SDK and its documentation). The client
-//! asks once; whoever calls decides about trying again with [`ClientProblem::is_retryable`] and [`Backoff`].
+//! asks once, at the connection's [`Pace`]; whoever calls decides about trying again with [`ClientProblem::is_retryable`] and
+//! [`Backoff`].
 //!
 //! What fails is told by status, request id and BambooHR's own error header, never by a body: bodies are personal data.
 
@@ -17,6 +18,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
 use super::{is_remote_id, moment, payload::Kind, translate::ESSENTIAL_FIELDS};
+use crate::pace::{Outcome, Pace};
 
 /// How long to wait for a connection, in seconds.
 pub const CONNECT_SECONDS_MAX: u64 = 10;
@@ -125,6 +127,9 @@ pub enum ClientProblem {
     BadEmployeeId(String),
     #[error("BambooHR limits the rate of requests")]
     RateLimited { retry_after: Option<Duration> },
+    /// It was not asked: others were told to wait, or failed.
+    #[error("BambooHR is left alone for another {} s", .left.as_secs() + 1)]
+    LeftAlone { left: Duration },
     #[error("BambooHR is not available for now (status {status})")]
     Unavailable { status: u16, retry_after: Option<Duration> },
     #[error("BambooHR does not accept the API key: make a new one there and store it in the connection")]
@@ -159,7 +164,11 @@ impl ClientProblem {
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         match self {
-            Self::RateLimited { .. } | Self::Unavailable { .. } | Self::Timeout | Self::Network(_) => true,
+            Self::RateLimited { .. }
+            | Self::LeftAlone { .. }
+            | Self::Unavailable { .. }
+            | Self::Timeout
+            | Self::Network(_) => true,
             Self::BadAddress(_)
             | Self::BadEmployeeId(_)
             | Self::Unauthorised
@@ -171,11 +180,12 @@ impl ClientProblem {
         }
     }
 
-    /// How long BambooHR asks to wait.
+    /// How long to wait: because BambooHR asks for it, or because it is left alone.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::RateLimited { retry_after } | Self::Unavailable { retry_after, .. } => *retry_after,
+            Self::LeftAlone { left } => Some(*left),
             _ => None,
         }
     }
@@ -187,6 +197,7 @@ impl ClientProblem {
             Self::BadAddress(_) => "bad-address",
             Self::BadEmployeeId(_) => "bad-employee-id",
             Self::RateLimited { .. } => "rate-limited",
+            Self::LeftAlone { .. } => "left-alone",
             Self::Unavailable { .. } => "unavailable",
             Self::Unauthorised => "unauthorised",
             Self::Forbidden { .. } => "forbidden",
@@ -205,6 +216,16 @@ impl ClientProblem {
             Self::Timeout
         } else {
             Self::Network(error.without_url())
+        }
+    }
+
+    /// What it says of the source.
+    const fn outcome(&self) -> Outcome {
+        match self {
+            Self::RateLimited { retry_after } => Outcome::Limited(*retry_after),
+            Self::Unavailable { retry_after, .. } => Outcome::Failed(*retry_after),
+            Self::Timeout | Self::Network(_) => Outcome::Failed(None),
+            _ => Outcome::Answered,
         }
     }
 
@@ -265,6 +286,7 @@ pub struct Client {
     company_domain: String,
     api_key: SecretString,
     http: reqwest::Client,
+    pace: Pace,
 }
 
 impl fmt::Debug for Client {
@@ -324,7 +346,14 @@ impl Client {
             company_domain: company_domain.to_owned(),
             api_key,
             http,
+            pace: Pace::default(),
         })
+    }
+
+    /// The same at the pace of everybody who asks this source.
+    #[must_use]
+    pub fn at(self, pace: Pace) -> Self {
+        Self { pace, ..self }
     }
 
     /// One person's fields by alias, or `None` if there is no such person. Fields that the key may not see are missing.
@@ -502,8 +531,24 @@ impl Client {
         })
     }
 
-    /// One GET. `None` is a 404; an empty answer is `null`.
+    /// One GET, when it is its turn. `None` is a 404; an empty answer is `null`.
     async fn get(
+        &self,
+        what: &'static str,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<Option<Value>, ClientProblem> {
+        let turn = (self.pace.turn().await).map_err(|left| ClientProblem::LeftAlone { left })?;
+        let answer = self.get_now(what, path, query).await;
+        turn.tell(
+            answer
+                .as_ref()
+                .map_or_else(ClientProblem::outcome, |_| Outcome::Answered),
+        );
+        answer
+    }
+
+    async fn get_now(
         &self,
         what: &'static str,
         path: &[&str],

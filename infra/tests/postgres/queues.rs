@@ -77,7 +77,8 @@ impl Desk {
     }
 
     async fn claim(&self, limit: i64) -> Vec<Claimed> {
-        self.work(move |c| Box::pin(completion::claim(c, limit, &[]))).await
+        self.work(move |c| Box::pin(completion::claim(c, limit, (&[], &[]))))
+            .await
     }
 
     async fn claim_one(&self) -> Claimed {
@@ -134,7 +135,27 @@ fn a_busy_connection_is_left_alone() {
         };
         desk.ask(vec![busy.clone(), other]).await;
         let claimed = desk
-            .work(move |c| Box::pin(async move { completion::claim(c, 10, &[busy.connection]).await }))
+            .work(move |c| Box::pin(async move { completion::claim(c, 10, (&[busy.connection], &[])).await }))
+            .await;
+        let claimed: Vec<&str> = claimed.iter().map(|c| c.request.remote_id.as_str()).collect();
+        assert_eq!(claimed, ["8"]);
+        assert_eq!(desk.claim_one().await.request.remote_id, "7");
+    });
+}
+
+/// A source that is left alone is not asked again, but what is new is looked at: it may be believed for what it says.
+#[test]
+fn of_a_closed_connection_only_what_is_new_is_claimed() {
+    run(async {
+        let desk = Desk::new().await;
+        desk.ask(vec![desk.request("7", "")]).await;
+        let old = desk.claim_one().await;
+        let connection = old.request.connection;
+        desk.work(move |c| Box::pin(async move { completion::postpone(c, &old, Duration::ZERO, "away").await }))
+            .await;
+        desk.ask(vec![desk.request("8", "")]).await;
+        let claimed = desk
+            .work(move |c| Box::pin(async move { completion::claim(c, 10, (&[], &[connection])).await }))
             .await;
         let claimed: Vec<&str> = claimed.iter().map(|c| c.request.remote_id.as_str()).collect();
         assert_eq!(claimed, ["8"]);
@@ -370,7 +391,7 @@ fn two_claimers_never_get_the_same_row() {
                 database
                     .transact(Access::Write, &[tenant], move |c| {
                         Box::pin(async move {
-                            let rows = completion::claim(c, 8, &[]).await?;
+                            let rows = completion::claim(c, 8, (&[], &[])).await?;
                             has_claimed.send(()).expect("the test waits");
                             others_are_done.await.expect("the test goes on");
                             Ok(rows)
