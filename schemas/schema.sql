@@ -715,6 +715,35 @@ alter table shadow_score force row level security;
 create policy own_tenant on shadow_score for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
 grant delete, insert, select on shadow_score to tenure_app;
 
+create table source_quality (
+    tenant uuid not null,
+    connection uuid not null,
+    day date not null,
+    received bigint not null default 0,
+    duplicate bigint not null default 0,
+    late bigint not null default 0,
+    out_of_order bigint not null default 0,
+    missed bigint not null default 0,
+    rejected bigint not null default 0,
+    heard_at timestamp with time zone,
+    constraint source_quality_pkey PRIMARY KEY (tenant, connection, day)
+);
+alter table source_quality enable row level security;
+alter table source_quality force row level security;
+create policy own_tenant on source_quality for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant insert, select, update on source_quality to tenure_app;
+
+create table source_told (
+    tenant uuid not null,
+    employee uuid not null,
+    told_at timestamp with time zone not null,
+    constraint source_told_pkey PRIMARY KEY (tenant, employee)
+);
+alter table source_told enable row level security;
+alter table source_told force row level security;
+create policy own_tenant on source_told for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant delete, insert, select, update on source_told to tenure_app;
+
 create table stream (
     tenant uuid not null,
     kind text not null,

@@ -4,6 +4,7 @@
 //! so that a crash anywhere repeats the batch or does not. What was decided before is answered from its outcome.
 
 mod batch;
+mod ledger;
 mod streams;
 
 use std::{collections::BTreeMap, time::Duration};

@@ -27,5 +27,6 @@ pub mod route;
 pub mod sandbox;
 pub mod seal;
 pub mod sealing;
+pub mod source_quality;
 pub mod teams;
 pub mod telemetry;

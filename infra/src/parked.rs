@@ -32,13 +32,15 @@ pub struct Parked {
 
 /// # Errors
 /// When the database fails.
-pub async fn park(connection: &mut Connection, parked: &[Parked]) -> Result<(), DatabaseError> {
+pub async fn park(connection: &mut Connection, parked: &[Parked]) -> Result<HashSet<Uuid>, DatabaseError> {
+    let mut new = HashSet::new();
     for item in parked {
         metrics::counter!("tenure_parked_total", "consumer" => item.consumer.clone()).increment(1);
-        sqlx::query(
+        let is_new: bool = sqlx::query_scalar(
             r#"insert into parked (id, tenant, consumer, kind, stream_id, topic, "partition", "offset", position, cause, headers, value, parked_at)
                values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-               on conflict (tenant, id) do update set cause = excluded.cause, retry_at = null"#,
+               on conflict (tenant, id) do update set cause = excluded.cause, retry_at = null
+               returning xmax = 0"#,
         )
         .bind(item.id)
         .bind(Uuid::from(item.stream.tenant))
@@ -53,11 +55,14 @@ pub async fn park(connection: &mut Connection, parked: &[Parked]) -> Result<(), 
         .bind(Json(&item.headers))
         .bind(&item.value)
         .bind(item.parked_at)
-        .execute(&mut *connection)
+        .fetch_one(&mut *connection)
         .await
         .doing("park a record")?;
+        if is_new {
+            new.insert(item.id);
+        }
     }
-    Ok(())
+    Ok(new)
 }
 
 /// Those of `streams` that have something parked for `consumer`: what follows on them must wait too.

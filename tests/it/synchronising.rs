@@ -1,6 +1,7 @@
 //! What a source did not tell by itself is found out by asking.
 
 use serde_json::{Value, json};
+use tenure::demo::{company::EmployeeId, webhooks::sign};
 
 use crate::{
     faults::{imported, settled, sql},
@@ -111,4 +112,126 @@ async fn what_happened_while_tenure_was_away_is_asked_for() {
     let tenure = Tenure::start(&data.0);
     let source = json!(format!("bamboohr:{}:changes", connected.id));
     assert_eq!(newest_of(&tenure, "Meanwhile").await["source"], source);
+}
+
+/// Says as BambooHR does that a person changed at a moment, in a message with a timestamp of its own (Unix seconds).
+async fn announce(tenure: &Tenure, connected: &Connected, person: EmployeeId, (at, stamp): (i64, i64)) {
+    let at = chrono::DateTime::from_timestamp(at, 0).expect("a moment");
+    let body = json!({"type": "employee.updated", "timestamp": at.format("%Y-%m-%dT%H:%M:%S+0000").to_string(),
+        "data": {"companyId": "1", "employeeId": person.to_string(), "changedFields": ["preferredName"]}});
+    let answer = deliver(tenure, connected, &body.to_string(), stamp).await;
+    assert_eq!(answer, (202, json!({"accepted": 1})));
+}
+
+async fn deliver(tenure: &Tenure, connected: &Connected, body: &str, stamp: i64) -> (u16, Value) {
+    let signature = sign(&connected.webhook_key, body.as_bytes(), &stamp.to_string());
+    let (url, json) = (&connected.webhook_url, "application/json");
+    tenure
+        .webhook_signed(url, json, body, &stamp.to_string(), &signature)
+        .await
+}
+
+/// What an administrator sees of the source, added up.
+async fn quality(tenure: &Tenure) -> Value {
+    let query = "{ connections { heardAt askedAt comparedAt
+        quality(days: 2) { received duplicate late outOfOrder missed rejected } } }";
+    let answer = tenure.query("admin", query).await;
+    let connection = &answer["connections"][0];
+    let sum = |what: &str| -> i64 {
+        let days = connection["quality"].as_array().expect("days");
+        days.iter().map(|day| day[what].as_i64().expect("a number")).sum()
+    };
+    let mut known = json!({});
+    for what in ["received", "duplicate", "late", "outOfOrder", "missed", "rejected"] {
+        known[what] = json!(sum(what));
+    }
+    for when in ["heardAt", "askedAt", "comparedAt"] {
+        known[when] = json!(!connection[when].is_null());
+    }
+    known
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn how_well_a_source_tells_is_counted() {
+    let data = DataDir::new();
+    let tenure = Tenure::start(&data.0);
+    let vendor = Vendor::start(31, 20).await;
+    let connected = tenure.connect(&vendor).await;
+    imported(&tenure, &connected).await;
+    ask(&tenure, &connected, "changes").await;
+    until(
+        &tenure,
+        "select count(*) from connection_task where task = 'changes' and done_at is not null and due_at > now()",
+        |count| count == "1",
+    )
+    .await;
+    settled(&tenure).await;
+    let nothing = json!({"received": 0, "duplicate": 0, "late": 0, "outOfOrder": 0, "missed": 0, "rejected": 0,
+        "heardAt": false, "askedAt": true, "comparedAt": false});
+    assert_eq!(quality(&tenure).await, nothing);
+
+    let people = employed(&vendor, 3);
+    let now = infra::clock::now().timestamp();
+    announce(&tenure, &connected, people[0], (now - 60, now)).await;
+    settled(&tenure).await;
+    // An hour late, so before what was told already; the same once more; and late, but in order.
+    announce(&tenure, &connected, people[0], (now - 3_600, now - 1)).await;
+    announce(&tenure, &connected, people[0], (now - 3_600, now - 1)).await;
+    announce(&tenure, &connected, people[1], (now - 3_600, now - 2)).await;
+    // Not to be understood, and sent again: one message.
+    for _ in 0..2 {
+        assert_eq!(deliver(&tenure, &connected, "{\"type\": 7}", now).await.0, 400);
+    }
+    // Nobody tells of this. (A new name would be news of the people below, too: their records name who is above.)
+    (vendor.server.set_field(people[2], "gender", "Unheard of")).expect("set");
+    ask(&tenure, &connected, "changes").await;
+    until(
+        &tenure,
+        "select count(*) from event where actor like '%:changes'",
+        |count| count == "1",
+    )
+    .await;
+    ask(&tenure, &connected, "reconciliation").await;
+    until(
+        &tenure,
+        "select count(*) from connection_task where task = 'reconciliation' and done_at is not null",
+        |count| count == "1",
+    )
+    .await;
+    settled(&tenure).await;
+    let counted = json!({"received": 4, "duplicate": 1, "late": 2, "outOfOrder": 1, "missed": 1, "rejected": 1,
+        "heardAt": true, "askedAt": true, "comparedAt": true});
+    assert_eq!(quality(&tenure).await, counted);
+    assert_eq!(
+        tenure.ask("analyst", "{ connections { heardAt } }", &[]).await["data"],
+        Value::Null
+    );
+    let metrics = tenure.text("/metrics").await;
+    for line in [
+        format!(
+            "tenure_source_quality_total{{connection=\"{}\",what=\"received\"}} 4",
+            connected.id
+        ),
+        format!(
+            "tenure_source_quality_total{{connection=\"{}\",what=\"missed\"}} 1",
+            connected.id
+        ),
+        format!(
+            "tenure_source_heard_timestamp_seconds{{connection=\"{}\"}} ",
+            connected.id
+        ),
+    ] {
+        assert!(metrics.contains(&line), "{line}\n{metrics}");
+    }
+    // Who is erased is not remembered here either.
+    let told = "select count(*) from source_told";
+    assert_eq!(sql(&data.0, told), "2");
+    let somebody = sql(&data.0, "select employee from source_told limit 1");
+    let erase = json!({"on": crate::harness::today(), "basis": "asked for"});
+    let path = format!("/v1/employees/{somebody}/erase");
+    let (status, answer) = tenure
+        .post(&path, "admin", &[("idempotency-key", "erase")], erase)
+        .await;
+    assert_eq!(status, 200, "{answer:#}");
+    until(&tenure, told, |count| count == "1").await;
 }

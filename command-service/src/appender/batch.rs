@@ -16,6 +16,7 @@ use infra::{
     parked::{self, Parked, UNKNOWN_TENANT},
     route,
     sealing::{self, NewSubjectKey, Place, Subject, SubjectKey},
+    source_quality,
 };
 use schemas::{
     codec::{AnyCommand, AnyEvent},
@@ -24,7 +25,7 @@ use schemas::{
 };
 use uuid::Uuid;
 
-use super::{Appender, AppenderError, CONSUMER, streams::Known};
+use super::{Appender, AppenderError, CONSUMER, ledger::Ledger, streams::Known};
 use crate::{
     bamboohr::payload,
     intake::{self, Notified, Unreadable},
@@ -42,6 +43,7 @@ struct Writes {
     new_keys: Vec<NewSubjectKey>,
     destroyed: Vec<Subject>,
     routes: Vec<(domain::id::ConnectionId, TenantId)>,
+    ledger: Ledger,
     steps: Vec<Step>,
 }
 
@@ -61,7 +63,7 @@ impl Appender {
             ..Writes::default()
         };
         let opened = self.open(records, &mut writes).await?;
-        let fresh = self.undecided(opened).await?;
+        let fresh = self.undecided(opened, &mut writes.ledger).await?;
         let streams = fresh
             .iter()
             .filter(|opened| opened.header.kind == IntakeKind::Command)
@@ -153,7 +155,7 @@ impl Appender {
     }
 
     /// Drops what was decided before, or earlier in this batch; but a notification that came before may be news.
-    async fn undecided(&self, opened: Vec<Opened>) -> Result<Vec<Opened>, AppenderError> {
+    async fn undecided(&self, opened: Vec<Opened>, ledger: &mut Ledger) -> Result<Vec<Opened>, AppenderError> {
         let asked: Vec<(TenantId, CommandId)> = opened.iter().map(|o| (o.header.stream.tenant, o.header.id)).collect();
         let tenants = event_log::tenants_of(asked.iter().map(|(tenant, _)| *tenant));
         let decided = self
@@ -175,6 +177,11 @@ impl Appender {
             repeats += u64::from(one.again);
             if !seen.insert(id) {
                 repeats += 1;
+                if one.header.kind == IntakeKind::Notification
+                    && let Ok(notified) = serde_json::from_slice::<Notified>(&one.plain)
+                {
+                    ledger.notified(&one.header, &notified, true);
+                }
             } else if !one.again || one.header.kind == IntakeKind::Notification {
                 fresh.push(one);
             }
@@ -263,6 +270,7 @@ impl Appender {
                 }
             },
         };
+        writes.ledger.unreadable(header);
         writes.parked.push(Parked {
             id: header.id.uuid(),
             ..park(record, header.stream, cause)
@@ -277,6 +285,7 @@ impl Appender {
         notified: &Notified,
         writes: &mut Writes,
     ) -> Result<(), AppenderError> {
+        writes.ledger.notified(header, notified, false);
         self.want_reading(header, notified, writes).await?;
         writes.outcomes.push(outcome_of(
             header,
@@ -297,6 +306,7 @@ impl Appender {
         mut notified: Notified,
         writes: &mut Writes,
     ) -> Result<(), AppenderError> {
+        writes.ledger.notified(header, &notified, true);
         notified.notification.fields.clear();
         self.want_reading(header, &notified, writes).await
     }
@@ -348,9 +358,17 @@ impl Appender {
             }
             None => return Err(DatabaseError::Corrupt("stream cache").into()),
         };
+        let tenant = header.stream.tenant;
+        let source = match &command {
+            AnyCommand::Employee(employee::Command::Synchronise(snapshot)) => Some(snapshot.source.connection),
+            _ => None,
+        };
         let events = match state.decide(command, clock::today()) {
             Ok(events) => events,
             Err(rule) => {
+                if let Some(source) = source {
+                    writes.ledger.refused(tenant, source);
+                }
                 writes.outcomes.push(outcome_of(&header, Verdict::Rejected { rule }));
                 return Ok(());
             }
@@ -367,6 +385,9 @@ impl Appender {
         }
         if let Some(found_by) = intake::asked_for(&header.provenance.actor) {
             metrics::counter!("tenure_missed_total", "found_by" => found_by.name()).increment(1);
+            if let Some(source) = source {
+                writes.ledger.missed(tenant, source);
+            }
         }
         let state = events.iter().fold(state, super::streams::AnyState::evolve);
         let mut stored = Vec::with_capacity(events.len());
@@ -457,7 +478,8 @@ impl Appender {
             .await;
         fail::fail_point!("after-append");
         match done {
-            Ok(()) => {
+            Ok(ledger) => {
+                ledger.publish();
                 if wants_readings {
                     self.service.readings_wanted.notify_one();
                 }
@@ -474,13 +496,14 @@ impl Appender {
     }
 }
 
-async fn write(connection: &mut infra::database::Connection, mut writes: Writes) -> Result<(), DatabaseError> {
+/// Answers what was counted.
+async fn write(connection: &mut infra::database::Connection, mut writes: Writes) -> Result<Ledger, DatabaseError> {
     sealing::store_subject_keys(connection, &writes.new_keys).await?;
     for (id, tenant) in &writes.routes {
         route::add(connection, *id, *tenant).await?;
     }
     completion::request(connection, &writes.completions).await?;
-    parked::park(connection, &writes.parked).await?;
+    let parked = parked::park(connection, &writes.parked).await?;
     let appended = event_log::append(connection, &writes.appends).await?;
     for (appended, outcome) in appended.iter().zip(&writes.decides) {
         let verdict = match appended {
@@ -500,9 +523,12 @@ async fn write(connection: &mut infra::database::Connection, mut writes: Writes)
     outcome::record(connection, &writes.outcomes).await?;
     for subject in &writes.destroyed {
         sealing::destroy_subject_key(connection, *subject).await?;
+        source_quality::forget(connection, *subject).await?;
     }
+    writes.ledger.write(connection, &parked).await?;
     fail::fail_point!("after-append-before-offset");
-    checkpoint::advance(connection, CONSUMER, topics::INTAKE, &writes.steps).await
+    checkpoint::advance(connection, CONSUMER, topics::INTAKE, &writes.steps).await?;
+    Ok(writes.ledger)
 }
 
 /// What follows from an event in the same transaction.
