@@ -194,6 +194,7 @@ impl Installation {
         for setting in SETTINGS {
             command.args(["-c", setting]);
         }
+        command.args(["-c", &format!("shared_buffers={}MB", buffers_mib(memory_mib()))]);
         let mut server = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -215,10 +216,9 @@ const SETTINGS: &[&str] = &[
     "synchronous_commit=on",
     "full_page_writes=on",
     "max_connections=80",
-    // Taken only as it is used. Rebuilds read the log by person, so all over the table: with little they wait for copies.
-    "shared_buffers=512MB",
     "wal_compression=on",
-    "max_wal_size=2GB",
+    // After a checkpoint each page that is touched goes whole into the write-ahead log, so they should be rare.
+    "max_wal_size=4GB",
     "checkpoint_timeout=15min",
     "checkpoint_completion_target=0.9",
     "autovacuum_naptime=30s",
@@ -231,6 +231,31 @@ const SETTINGS: &[&str] = &[
     "log_min_error_statement=panic",
     "unix_socket_directories=",
 ];
+
+/// An eighth of the memory, and from 128 MiB to 4 GiB: taken only as it is used. People's rows and streams are touched all over the
+/// tables and their indexes; what does not fit is written and read again, event by event.
+fn buffers_mib(memory_mib: u64) -> u64 {
+    (memory_mib / 8).clamp(128, 4_096)
+}
+
+/// What this machine has, or what it lets this process have.
+fn memory_mib() -> u64 {
+    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    });
+    // Control groups, version 2 and 1; "max" is no number, and no limit.
+    let limits = [
+        "/sys/fs/cgroup/memory.max",
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+    ];
+    let limits = limits.iter().filter_map(|path| {
+        let bytes: u64 = fs::read_to_string(path).ok()?.trim().parse().ok()?;
+        Some(bytes / 1024)
+    });
+    let least = machine.into_iter().chain(limits).min();
+    least.map_or(0, |kib| kib / 1024)
+}
 
 async fn initialise(
     programs: &Path,
@@ -477,4 +502,17 @@ fn command(programs: &Path, program: &str, user: Option<&User>, folder: &Path) -
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_follow_the_memory_within_bounds() {
+        for (memory, buffers) in [(0, 128), (512, 128), (24_000, 3_000), (500_000, 4_096)] {
+            assert_eq!(buffers_mib(memory), buffers);
+        }
+        assert!(memory_mib() > 0, "this machine's memory could not be read");
+    }
 }
