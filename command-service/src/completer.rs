@@ -42,6 +42,8 @@ const READINGS_PER_CONNECTION_MAX: usize = 8;
 /// A reading ends within this time, well before its lease: an old reading must not be sent after a newer one.
 const READING_MAX: Duration = Duration::from_secs(50);
 const _: () = assert!(READING_MAX.as_secs() < completion::LEASE.as_secs());
+/// Readings of a source that was left alone begin within this time after it.
+const SPREAD: Duration = Duration::from_millis(500);
 /// How often the end of a reading is written while the database is busy.
 const MARKS_MAX: u32 = 4;
 /// How often the queue is looked at when nobody rings: another process's appender may have filled it, a delay may be over.
@@ -178,7 +180,11 @@ impl Completer {
                     Failure::Source(problem) => problem.retry_after(),
                     _ => None,
                 };
-                let delay = Backoff::default().delay(attempt, rand::random(), retry_after);
+                let delay = match &failure {
+                    // How long that is grows by itself.
+                    Failure::Source(ClientProblem::LeftAlone { left }) => *left + SPREAD.mul_f64(rand::random()),
+                    _ => Backoff::default().delay(attempt, rand::random(), retry_after),
+                };
                 let cause = match &failure {
                     Failure::Source(problem) => problem.cause().to_owned(),
                     other => other.to_string(),

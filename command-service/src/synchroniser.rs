@@ -387,6 +387,8 @@ async fn put_off(service: &CommandService, claimed: &Claimed, failure: &Failure)
     let attempt = u32::try_from(claimed.attempts.max(1) - 1).unwrap_or(0);
     let delay = match failure {
         Failure::Interrupted => Duration::ZERO,
+        // How long that is grows by itself.
+        Failure::Source(ClientProblem::LeftAlone { left }) => *left,
         _ => BACKOFF.delay(attempt, rand::random(), retry_after),
     };
     if let Some(cause) = failure.cause(claimed.task) {

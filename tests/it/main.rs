@@ -6,6 +6,7 @@
 )]
 
 mod archive;
+mod convergence;
 mod crash;
 mod export;
 mod faults;

@@ -164,6 +164,20 @@ impl<T> Rows<T> {
     }
 }
 
+impl<T: Clone> Rows<T> {
+    /// A whole history that begins later than the employment, with its first row from the first day on, for want of better: as for
+    /// somebody who is hired with it. What is believed does not depend on which rows there were once.
+    fn since(&self, first_day: Date) -> Self {
+        let mut since = self.clone();
+        let earliest = self.known.iter().map(|(on, _)| *on).min();
+        if self.complete && earliest.is_some_and(|on| on > first_day) {
+            let value = value_on_first_day(self, first_day);
+            since.known.extend(value.map(|value| (first_day, value)));
+        }
+        since
+    }
+}
+
 impl<T: Clone + PartialEq> Rows<T> {
     /// The days on which `believed` differs from these rows, in order, with what the source says. Setting each of them in
     /// this order makes both agree on every day that the source speaks of.
@@ -239,15 +253,15 @@ fn hired(snapshot: &Snapshot) -> Result<Event, Rejection> {
         source: Some(snapshot.source.clone()),
         name: snapshot.name.clone().unwrap_or(Personal::Open(Name::default())),
         contact: snapshot.contact.clone().unwrap_or(Personal::Open(Contact::default())),
-        job: first_day(&snapshot.jobs, on).unwrap_or_default(),
-        manager: first_day(&snapshot.managers, on).flatten(),
-        pay: first_day(&snapshot.pay, on),
-        hours: first_day(&snapshot.hours, on),
+        job: value_on_first_day(&snapshot.jobs, on).unwrap_or_default(),
+        manager: value_on_first_day(&snapshot.managers, on).flatten(),
+        pay: value_on_first_day(&snapshot.pay, on),
+        hours: value_on_first_day(&snapshot.hours, on),
     }))
 }
 
 /// The value in force on the first day; of a history that begins later, its first row, for want of better.
-fn first_day<T: Clone>(rows: &Rows<T>, on: Date) -> Option<T> {
+fn value_on_first_day<T: Clone>(rows: &Rows<T>, on: Date) -> Option<T> {
     let said: Dated<T> = rows.known.iter().cloned().collect();
     said.at(on)
         .cloned()
@@ -352,7 +366,8 @@ impl Story {
     }
 
     fn moves(&mut self, snapshot: &Snapshot) -> Result<(), Rejection> {
-        for (on, to) in snapshot.jobs.differences(&self.file()?.jobs) {
+        let first = self.file()?.hired_on;
+        for (on, to) in snapshot.jobs.since(first).differences(&self.file()?.jobs) {
             let from = self.file()?.jobs.at(on).cloned().unwrap_or_default();
             let promoted = snapshot.promotions.contains(&on) && from.title != to.title;
             let moved = Moved { from, to, on };
@@ -362,16 +377,16 @@ impl Story {
                 Event::Transferred(moved)
             });
         }
-        for (on, to) in snapshot.managers.differences(&self.file()?.managers) {
+        for (on, to) in snapshot.managers.since(first).differences(&self.file()?.managers) {
             let from = self.file()?.managers.at(on).copied().flatten();
             self.tell(Event::ManagerChanged { from, to, on });
         }
-        for (on, to) in snapshot.pay.differences(&self.file()?.pay) {
+        for (on, to) in snapshot.pay.since(first).differences(&self.file()?.pay) {
             let from = self.file()?.pay.at(on).cloned();
             let reason = snapshot.pay_reasons.get(&on).cloned();
             self.tell(Event::PayChanged(PayChanged { from, to, reason, on }));
         }
-        for (on, to) in snapshot.hours.differences(&self.file()?.hours) {
+        for (on, to) in snapshot.hours.since(first).differences(&self.file()?.hours) {
             let from = self.file()?.hours.at(on).copied();
             self.tell(Event::HoursChanged { from, to, on });
         }

@@ -587,3 +587,30 @@ fn ids_of_people_are_stable() {
         EmployeeId::derive(tenant, source().connection, "43")
     );
 }
+
+/// What is believed follows from what the source holds now, not from which rows it once had.
+#[test]
+fn a_first_row_that_is_taken_away_gives_its_days_to_the_next() {
+    let mut snapshot = cashier();
+    snapshot.pay.known.push((day(2025, 9, 1), pay(2_700_000)));
+    let mut without = snapshot.clone();
+    without.pay.known.remove(0);
+    let hired_on = snapshot.hired_on.expect("a day");
+    let events = told(&given(&[snapshot.clone()]), without.clone());
+    assert!(
+        matches!(&events[..], [Event::PayChanged(changed)] if changed.on == hired_on && changed.to == pay(2_700_000)),
+        "{events:?}"
+    );
+    let pay_of = |snapshots: &[Snapshot]| {
+        let employee = given(snapshots);
+        let file = employee.file().expect("on file");
+        [hired_on, day(2025, 8, 31), day(2025, 9, 1)].map(|on| file.pay.at(on).cloned())
+    };
+    assert_eq!(
+        pay_of(&[snapshot.clone(), without.clone()]),
+        pay_of(std::slice::from_ref(&without))
+    );
+    // A source that shows only some rows takes nothing away.
+    without.pay.complete = false;
+    assert_eq!(told(&given(&[snapshot]), without), vec![]);
+}
