@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand};
 use infra::telemetry::{self, LogFormat};
 
 use crate::{
-    config::Settings, dataset, evaluate, explain, export, log, parked, rebuild, replay, report, roles, synth, train,
-    up, verify, what_if,
+    config::Settings, connection, dataset, evaluate, explain, export, log, parked, rebuild, replay, report, roles,
+    synth, train, up, verify, what_if,
 };
 
 /// Event-sourced people intelligence.
@@ -47,6 +47,8 @@ enum Role {
     Explain(explain::Arguments),
     /// Writes a model report (HTML) to look at: the model in use, a version, or the shared prior.
     Report(report::Arguments),
+    /// The sources: how fresh they are, and what their keys open.
+    Connection(connection::Arguments),
     /// What could not be processed.
     Parked(parked::Arguments),
     /// Invents data with a known truth, to measure models and machines against.
@@ -95,6 +97,7 @@ pub fn main() -> ExitCode {
             Role::Train(settings) => train::run(settings).await,
             Role::Explain(arguments) => explain::run(arguments).await,
             Role::Report(arguments) => report::run(arguments).await,
+            Role::Connection(arguments) => connection::run(arguments).await,
             Role::Parked(arguments) => parked::run(arguments).await,
             Role::Export(arguments) => export::run(arguments).await,
             Role::Replay(arguments) => replay::run(arguments).await,

@@ -53,35 +53,35 @@ pub enum ConfigError {
 #[derive(Debug, Clone, clap::Args)]
 pub struct Settings {
     /// Where keys, development tokens and the embedded services keep their data.
-    #[arg(long, env = "TENURE_DATA_DIR", default_value_os_t = default_data_dir())]
+    #[arg(long, global = true, env = "TENURE_DATA_DIR", default_value_os_t = default_data_dir())]
     pub data_dir: PathBuf,
     /// Postgres, as its owner: `postgres://owner:password@host/database`.
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
     /// Kafka: `host:port`, several with commas.
-    #[arg(long, env = "KAFKA_BROKERS")]
+    #[arg(long, global = true, env = "KAFKA_BROKERS")]
     pub kafka_brokers: Option<String>,
     /// The root of all keys, base64; by default in the data directory.
-    #[arg(long, env = "TENURE_MASTER_KEY", hide_env_values = true)]
+    #[arg(long, global = true, env = "TENURE_MASTER_KEY", hide_env_values = true)]
     pub master_key: Option<String>,
     /// Replicas of each topic that Tenure creates; give 3 with `min.insync.replicas=2` for a cluster.
-    #[arg(long, env = "TENURE_KAFKA_REPLICATION", default_value_t = 1)]
+    #[arg(long, global = true, env = "TENURE_KAFKA_REPLICATION", default_value_t = 1)]
     pub kafka_replication: i32,
     /// Unique among the processes of an installation, and the same after a restart.
-    #[arg(long, env = "TENURE_INSTANCE", default_value = "tenure-1")]
+    #[arg(long, global = true, env = "TENURE_INSTANCE", default_value = "tenure-1")]
     pub instance: String,
     /// The identity provider's key set; without it, tokens are checked with the development secret.
-    #[arg(long, env = "TENURE_JWKS_URL", requires_all = ["jwt_issuer", "jwt_audience"])]
+    #[arg(long, global = true, env = "TENURE_JWKS_URL", requires_all = ["jwt_issuer", "jwt_audience"])]
     pub jwks_url: Option<String>,
-    #[arg(long, env = "TENURE_JWT_ISSUER")]
+    #[arg(long, global = true, env = "TENURE_JWT_ISSUER")]
     pub jwt_issuer: Option<String>,
-    #[arg(long, env = "TENURE_JWT_AUDIENCE")]
+    #[arg(long, global = true, env = "TENURE_JWT_AUDIENCE")]
     pub jwt_audience: Option<String>,
     /// Where the heads of the sealed log are written down outside the database, for `tenure verify` [default: in the data directory]
-    #[arg(long, env = "TENURE_LOG_HEADS", value_name = "FILE")]
+    #[arg(long, global = true, env = "TENURE_LOG_HEADS", value_name = "FILE")]
     pub log_heads: Option<PathBuf>,
     /// After how many days a tenant's model is trained again by itself; 0 for never.
-    #[arg(long, env = "TENURE_RETRAIN_DAYS", default_value_t = 30)]
+    #[arg(long, global = true, env = "TENURE_RETRAIN_DAYS", default_value_t = 30)]
     pub retrain_days: u32,
 }
 

@@ -6,6 +6,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 pub mod cli;
 pub mod config;
+mod connection;
 mod dataset;
 pub mod demo;
 mod evaluate;

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     CommandService,
     bamboohr::{
-        client::{Backoff, Client, ClientProblem, Table, Whose},
+        client::{Backoff, ClientProblem, Table, Whose},
         translate::{self, FIELDS, Tables},
     },
     connections::Live,
@@ -111,6 +111,8 @@ enum Failure {
     Source(#[from] ClientProblem),
     #[error("the connection is not alive")]
     Disconnected,
+    #[error("the source only tells, and cannot be asked")]
+    NotAsked,
     #[error("what the source said could not be translated")]
     Translate(#[from] translate::TranslateProblem),
     #[error("the connection could not be looked up")]
@@ -311,13 +313,8 @@ impl Completer {
 /// # Errors
 /// When the source cannot be asked, or its answer is about somebody else.
 async fn read(service: &CommandService, live: &Live, remote_id: &str) -> Result<Snapshot, Failure> {
-    let client = Client::new(
-        &live.vendor.base_url,
-        &live.vendor.company_domain,
-        live.secrets.api_key.clone().into(),
-        service.http.clone(),
-    )?
-    .at(service.paces.of(live.id));
+    let client = live.client(&service.http)?.ok_or(Failure::NotAsked)?;
+    let client = client.at(service.paces.of(live.id));
     let source = Source {
         connection: live.id,
         remote_id: remote_id.to_owned(),

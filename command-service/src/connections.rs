@@ -8,7 +8,7 @@ use std::{
 
 use domain::{
     Aggregate, StreamId, Timestamp,
-    connection::{BambooHr, Connection, Event, Secrets},
+    connection::{Connection, Event, Secrets, System},
     id::{ConnectionId, TenantId},
 };
 use infra::{
@@ -18,7 +18,10 @@ use infra::{
 };
 use schemas::codec::AnyEvent;
 
-use crate::bamboohr::moment;
+use crate::bamboohr::{
+    client::{Client, ClientProblem},
+    moment,
+};
 
 /// A cached connection is read again after this, when the database is there.
 const FRESH: Duration = Duration::from_secs(30);
@@ -31,13 +34,29 @@ const REFRESH_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Live {
     pub tenant: TenantId,
     pub id: ConnectionId,
-    pub vendor: BambooHr,
+    pub system: System,
     pub secrets: Secrets,
     pub freshness_seconds: u32,
     /// Whether an import went through once.
     pub synchronised: bool,
     /// Where the source said that changes are to be asked for from, when all of it was read last.
     pub cursor: Option<Timestamp>,
+}
+
+impl Live {
+    /// What asks it; none for a system that only tells.
+    ///
+    /// # Errors
+    /// When its address is none.
+    pub fn client(&self, http: &reqwest::Client) -> Result<Option<Client>, ClientProblem> {
+        match (&self.system, &self.secrets.api_key) {
+            (System::BambooHr(account), Some(key)) => {
+                let (base_url, domain) = (&account.base_url, &account.company_domain);
+                Client::new(base_url, domain, key.clone().into(), http.clone()).map(Some)
+            }
+            (System::BambooHr(_), None) | (System::Push(_), _) => Ok(None),
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -164,14 +183,14 @@ impl Connections {
         }
         let live = match state {
             Connection::Live {
-                vendor,
+                system,
                 secrets,
                 freshness_seconds,
                 ..
             } => secrets.into_open().map(|secrets| Live {
                 tenant,
                 id,
-                vendor,
+                system,
                 secrets,
                 freshness_seconds,
                 synchronised,

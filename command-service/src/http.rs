@@ -2,6 +2,7 @@
 
 mod commands;
 mod integrations;
+mod push;
 mod webhooks;
 
 use std::time::{Duration, Instant};
@@ -35,6 +36,7 @@ pub fn router(service: CommandService) -> Router {
         .merge(webhooks::router())
         .merge(commands::router())
         .merge(integrations::router())
+        .merge(push::router())
         .with_state(service)
         .layer(middleware::from_fn(observe))
 }
@@ -53,12 +55,15 @@ pub fn router(service: CommandService) -> Router {
         commands::program_command,
         commands::status,
         integrations::connect_bamboohr,
-        integrations::ask_source
+        integrations::ask_source,
+        push::connect_webhooks
     ),
     components(schemas(
         integrations::ConnectBambooHr,
         integrations::Connected,
         integrations::Begun,
+        push::ConnectWebhooks,
+        push::ConnectedWebhooks,
         commands::CommandAnswer,
         commands::OutcomeWord,
         webhooks::Received,

@@ -103,6 +103,18 @@ pub fn asked_for(actor: &str) -> Option<FoundBy> {
     (source.starts_with("bamboohr:") && found_by.is_asked_for()).then_some(found_by)
 }
 
+/// How a system without a connector is named in the log.
+#[must_use]
+pub fn push_actor(connection: domain::id::ConnectionId) -> String {
+    format!("push:{connection}")
+}
+
+/// Which system without a connector told by itself: what [`push_actor`] wrote.
+#[must_use]
+pub fn pushed_by(actor: &str) -> Option<domain::id::ConnectionId> {
+    actor.strip_prefix("push:")?.parse().ok()
+}
+
 /// Where an intake record's value belongs.
 #[must_use]
 pub fn place(id: CommandId) -> String {

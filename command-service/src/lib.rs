@@ -2,12 +2,14 @@
 
 pub mod appender;
 pub mod bamboohr;
+pub mod check;
 pub mod completer;
 pub mod connections;
 pub mod http;
 pub mod intake;
 pub mod pace;
 pub mod problem;
+pub mod push;
 pub mod synchroniser;
 
 use std::sync::Arc;

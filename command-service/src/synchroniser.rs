@@ -9,7 +9,8 @@
 use std::{convert::Infallible, time::Duration};
 
 use domain::{
-    Timestamp, connection,
+    Timestamp,
+    connection::{self, System},
     id::{CommandId, ConnectionId, TenantId},
 };
 use infra::{
@@ -26,7 +27,7 @@ use uuid::Uuid;
 use crate::{
     CommandService,
     bamboohr::{
-        client::{Backoff, Client, ClientProblem, Roster},
+        client::{Backoff, ClientProblem, Roster},
         payload::{Kind, Notification},
     },
     connections::{ConnectionsError, Live},
@@ -94,6 +95,10 @@ impl Failure {
 /// # Errors
 /// When the database fails.
 pub async fn plan(service: &CommandService, live: &Live) -> Result<(), DatabaseError> {
+    match live.system {
+        System::BambooHr(_) => {}
+        System::Push(_) => return Ok(()),
+    }
     let of = (live.tenant, live.id);
     let (is_imported, cursor) = (live.synchronised, live.cursor);
     service
@@ -234,13 +239,10 @@ async fn synchronise(service: &CommandService, claimed: &Claimed) -> Result<Opti
         return Ok(None);
     };
     let live = &live;
-    let client = Client::new(
-        &live.vendor.base_url,
-        &live.vendor.company_domain,
-        live.secrets.api_key.clone().into(),
-        service.http.clone(),
-    )?
-    .at(service.paces.of(live.id));
+    let Some(client) = live.client(&service.http)? else {
+        return Ok(None);
+    };
+    let client = client.at(service.paces.of(live.id));
     let correlation = clock::new_id();
     let synchronised = match claimed.task {
         Task::Import | Task::Reconciliation => {

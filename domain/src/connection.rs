@@ -1,4 +1,4 @@
-//! One connection to an HRIS: its address, its secrets, and how it fares.
+//! One connection to a source, such as an HRIS: what it is, its secrets, and how it fares.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +10,43 @@ pub const WEBHOOK_KEYS_MAX: usize = 16;
 /// How far a webhook's timestamp may lie from now by default, in seconds. BambooHR retries for 155 minutes and does not
 /// say whether it stamps anew, so a narrower window would lose retries; a replay is harmless, because it is deduplicated.
 pub const FRESHNESS_SECONDS_DEFAULT: u32 = 3 * 60 * 60;
+
+/// What is connected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum System {
+    BambooHr(BambooHr),
+    /// A system without a connector: it tells by itself, and is not asked.
+    Push(Push),
+}
+
+impl System {
+    /// The word for what kind of system it is.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::BambooHr(_) => "bamboohr",
+            Self::Push(_) => "push",
+        }
+    }
+
+    /// What tells it from others of its kind.
+    #[must_use]
+    pub fn account(&self) -> &str {
+        match self {
+            Self::BambooHr(account) => &account.company_domain,
+            Self::Push(push) => &push.name,
+        }
+    }
+}
+
+/// A system that tells by itself, in Tenure's own vocabulary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Push {
+    /// The customer's own word for it.
+    pub name: String,
+}
 
 /// Where a BambooHR account is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +61,9 @@ pub struct BambooHr {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Secrets {
-    pub api_key: String,
+    /// For systems that are asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<String>,
     pub webhook_keys: Vec<String>,
 }
 
@@ -33,7 +72,7 @@ pub struct Secrets {
 pub enum Command {
     /// Connects, or changes the address or secrets of what is connected.
     Connect {
-        vendor: BambooHr,
+        system: System,
         secrets: Personal<Secrets>,
         freshness_seconds: u32,
         on: Date,
@@ -58,7 +97,7 @@ pub enum Command {
 #[serde(tag = "type", content = "data", rename_all = "kebab-case")]
 pub enum Event {
     Connected {
-        vendor: BambooHr,
+        system: System,
         secrets: Personal<Secrets>,
         freshness_seconds: u32,
         on: Date,
@@ -83,6 +122,8 @@ pub enum Rejection {
         "the company domain is the first part of the address of your BambooHR account: letters, digits and hyphens"
     )]
     BadCompanyDomain,
+    #[error("the name of a system is up to 63 letters, digits and hyphens")]
+    BadName,
     #[error("the API key is empty")]
     NoApiKey,
     #[error("give between 1 and {WEBHOOK_KEYS_MAX} webhook keys, none of them empty")]
@@ -111,7 +152,7 @@ pub enum Connection {
     #[default]
     Unknown,
     Live {
-        vendor: BambooHr,
+        system: System,
         secrets: Personal<Secrets>,
         freshness_seconds: u32,
         last_cause: Option<String>,
@@ -129,11 +170,11 @@ impl Aggregate for Connection {
     fn decide(&self, command: Command, _today: Date) -> Result<Vec<Event>, Rejection> {
         match command {
             Command::Connect {
-                vendor,
+                system,
                 secrets,
                 freshness_seconds,
                 on,
-            } => self.connect(vendor, secrets, freshness_seconds, on),
+            } => self.connect(system, secrets, freshness_seconds, on),
             Command::ReportSynchronised { employees, cursor, on } => {
                 self.live(vec![Event::Synchronised { employees, cursor, on }])
             }
@@ -148,12 +189,12 @@ impl Aggregate for Connection {
     fn evolve(self, event: &Event) -> Self {
         match event {
             Event::Connected {
-                vendor,
+                system,
                 secrets,
                 freshness_seconds,
                 ..
             } => Self::Live {
-                vendor: vendor.clone(),
+                system: system.clone(),
                 secrets: secrets.clone(),
                 freshness_seconds: *freshness_seconds,
                 last_cause: None,
@@ -175,17 +216,22 @@ impl Connection {
 
     fn connect(
         &self,
-        vendor: BambooHr,
+        system: System,
         secrets: Personal<Secrets>,
         freshness_seconds: u32,
         on: Date,
     ) -> Result<Vec<Event>, Rejection> {
-        let domain = &vendor.company_domain;
-        if domain.is_empty() || domain.len() > 63 || !domain.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
-            return Err(Rejection::BadCompanyDomain);
+        let account = system.account();
+        if account.is_empty() || account.len() > 63 || !account.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        {
+            return Err(match system {
+                System::BambooHr(_) => Rejection::BadCompanyDomain,
+                System::Push(_) => Rejection::BadName,
+            });
         }
         if let Some(secrets) = secrets.open() {
-            if secrets.api_key.trim().is_empty() {
+            let has_api_key = secrets.api_key.as_ref().is_some_and(|key| !key.trim().is_empty());
+            if matches!(system, System::BambooHr(_)) && !has_api_key {
                 return Err(Rejection::NoApiKey);
             }
             let keys = &secrets.webhook_keys;
@@ -198,13 +244,13 @@ impl Connection {
         }
         match self {
             Self::Live {
-                vendor: v,
+                system: known,
                 secrets: s,
                 freshness_seconds: f,
                 ..
-            } if *v == vendor && *s == secrets && *f == freshness_seconds => Ok(vec![]),
+            } if *known == system && *s == secrets && *f == freshness_seconds => Ok(vec![]),
             Self::Unknown | Self::Live { .. } | Self::Disconnected => Ok(vec![Event::Connected {
-                vendor,
+                system,
                 secrets,
                 freshness_seconds,
                 on,
@@ -225,12 +271,12 @@ impl Connection {
     fn with_cause(self, cause: Option<String>) -> Self {
         match self {
             Self::Live {
-                vendor,
+                system,
                 secrets,
                 freshness_seconds,
                 ..
             } => Self::Live {
-                vendor,
+                system,
                 secrets,
                 freshness_seconds,
                 last_cause: cause,
@@ -250,12 +296,12 @@ mod tests {
 
     fn connect(domain: &str, api_key: &str, keys: &[&str], freshness_seconds: u32) -> Command {
         Command::Connect {
-            vendor: BambooHr {
+            system: System::BambooHr(BambooHr {
                 company_domain: domain.into(),
                 base_url: "http://localhost".into(),
-            },
+            }),
             secrets: Personal::Open(Secrets {
-                api_key: api_key.into(),
+                api_key: Some(api_key.into()),
                 webhook_keys: keys.iter().map(|&k| k.into()).collect(),
             }),
             freshness_seconds,
@@ -293,6 +339,20 @@ mod tests {
         assert_eq!(refused(connect("acme", "k", &[], 300)), Rejection::BadWebhookKeys);
         assert_eq!(refused(connect("acme", "k", &["w"], 5)), Rejection::BadFreshness);
         assert_eq!(refused(Command::Disconnect { on: on() }), Rejection::NotConnected);
+        let push = |name: &str| Command::Connect {
+            system: System::Push(Push { name: name.into() }),
+            secrets: Personal::Open(Secrets {
+                api_key: None,
+                webhook_keys: vec!["w".into()],
+            }),
+            freshness_seconds: 300,
+            on: on(),
+        };
+        assert_eq!(refused(push("our HR")), Rejection::BadName);
+        assert!(
+            Connection::default().decide(push("our-hr"), on()).is_ok(),
+            "it needs no API key"
+        );
     }
 
     #[test]

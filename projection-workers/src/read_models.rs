@@ -704,7 +704,7 @@ async fn connection_row(
     let mut row = known.unwrap_or_else(|| ConnectionRow {
         tenant: stored.stream.tenant.into(),
         id: stored.stream.id,
-        vendor: "bamboohr".to_owned(),
+        vendor: String::new(),
         company_domain: String::new(),
         status: "CONNECTED".to_owned(),
         last_cause: None,
@@ -716,8 +716,9 @@ async fn connection_row(
         return Ok(());
     }
     match event {
-        connection::Event::Connected { vendor, .. } => {
-            vendor.company_domain.clone_into(&mut row.company_domain);
+        connection::Event::Connected { system, .. } => {
+            system.kind().clone_into(&mut row.vendor);
+            system.account().clone_into(&mut row.company_domain);
             "CONNECTED".clone_into(&mut row.status);
             row.last_cause = None;
         }

@@ -16,6 +16,18 @@ const UPCASTERS: &[(&str, i16, Upcaster)] = &[
         }
         payload
     }),
+    // What is connected need not be a BambooHR account.
+    ("connection.connected", 1, |mut payload| {
+        if let Some(fields) = payload.as_object_mut()
+            && let Some(mut system) = fields.remove("vendor")
+        {
+            if let Some(system) = system.as_object_mut() {
+                system.insert("kind".to_owned(), "bamboohr".into());
+            }
+            fields.insert("system".to_owned(), system);
+        }
+        payload
+    }),
 ];
 
 /// The newest version of an event type: 1, and one more for each upcaster.

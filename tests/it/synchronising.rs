@@ -5,7 +5,7 @@ use tenure::demo::{company::EmployeeId, webhooks::sign};
 
 use crate::{
     faults::{imported, settled, sql},
-    harness::{Connected, DataDir, Tenure, Vendor, eventually},
+    harness::{Connected, DataDir, Tenure, Vendor, eventually, told, tool},
     outages::employed,
 };
 
@@ -234,4 +234,228 @@ async fn how_well_a_source_tells_is_counted() {
         .await;
     assert_eq!(status, 200, "{answer:#}");
     until(&tenure, told, |count| count == "1").await;
+}
+
+/// An administrator asks why something is missing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_says_what_it_can_read_and_what_it_cannot() {
+    let data = DataDir::new();
+    let list = |arguments: &[&str]| told(&mut tool(&data.0, arguments));
+    let tenure = Tenure::start(&data.0);
+    assert!(list(&["connection"]).expect("listed").contains("nothing is connected"));
+    let vendor = Vendor::start(37, 12).await;
+    let connected = tenure.connect(&vendor).await;
+    imported(&tenure, &connected).await;
+
+    let listed = list(&["connection", "list"]).expect("listed");
+    let first = format!(
+        "{}  bamboohr {}: connected\n    heard of never, asked who changed ",
+        connected.id, vendor.domain
+    );
+    assert!(listed.starts_with(&first), "{listed}");
+    assert!(listed.contains("    in 7 days: 0 received, 0 duplicate, "), "{listed}");
+
+    // The simulated account has no such fields.
+    let none = "missing  fields               5 of 32 are not shown: workPhone, ethnicity, payGroup, country, state. If the account";
+    let all = list(&["connection", "test", &connected.id]).expect("it works");
+    let (fields, others): (Vec<&str>, Vec<&str>) = all.lines().partition(|line| line.contains(" fields "));
+    assert!(fields.len() == 1 && fields[0].starts_with(none), "{all}");
+    assert!(
+        others.len() == 6 && others.iter().all(|line| line.starts_with("ok ")),
+        "{all}"
+    );
+    vendor.server.faults().hide_fields(["payRate", "gender"]);
+    let less = list(&["connection", "test", &connected.id]).expect("it works");
+    assert!(
+        less.contains("7 of 32 are not shown: ") && less.contains("payRate, ") && less.contains("gender, "),
+        "{less}"
+    );
+    vendor.server.faults().set_down(true);
+    let away = list(&["connection", "test", &connected.id]).expect_err("it is away");
+    assert!(away.contains("the source cannot be read as it is"), "{away}");
+    vendor.server.faults().clear();
+
+    let request = json!({"company_domain": vendor.domain, "api_key": "revoked", "webhook_keys": ["k"], "base_url": vendor.server.base_url()});
+    let (status, answer) = tenure.post("/v1/integrations/bamboohr", "admin", &[], request).await;
+    assert_eq!(status, 201, "{answer:#}");
+    let output = tool(&data.0, &["connection", "test", &connected.id])
+        .output()
+        .expect("the binary");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        !output.status.success() && said.contains("broken   key and address      BambooHR does not accept the API key"),
+        "{said}"
+    );
+    let nobody = "00000000-0000-0000-0000-000000000001";
+    let unknown = list(&["connection", "test", nobody]).expect_err("there is none");
+    assert!(unknown.contains("`tenure connection` lists them"), "{unknown}");
+}
+
+/// A system without a connector, as its administrator sets it up.
+struct System {
+    url: String,
+    secret: String,
+    id: String,
+}
+
+impl System {
+    async fn connect(tenure: &Tenure) -> Self {
+        let request = json!({"name": "our-hr"});
+        let (status, answer) = tenure.post("/v1/integrations/webhooks", "admin", &[], request).await;
+        assert_eq!(status, 201, "{answer:#}");
+        let text = |name: &str| answer[name].as_str().expect(name).to_owned();
+        Self {
+            url: text("webhook_url"),
+            secret: text("secret"),
+            id: text("id"),
+        }
+    }
+
+    /// Sends with a signature of `secret`.
+    async fn signed(&self, (secret, id): (&str, &str), content_type: &str, body: &Value) -> (u16, Value) {
+        let (body, timestamp) = (body.to_string(), infra::clock::now().timestamp().to_string());
+        let signature = command_service::push::signature::sign(secret, id, &timestamp, body.as_bytes());
+        let headers = [
+            ("webhook-id", id),
+            ("webhook-timestamp", &timestamp),
+            ("webhook-signature", &signature.unwrap_or_default()),
+        ];
+        self.send(&headers, content_type, body).await
+    }
+
+    async fn send(&self, headers: &[(&str, &str)], content_type: &str, body: String) -> (u16, Value) {
+        let mut request = reqwest::Client::new()
+            .post(&self.url)
+            .header("content-type", content_type);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.body(body).send().await.expect("an answer");
+        (answer.status().as_u16(), answer.json().await.expect("JSON"))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_system_without_a_connector_tells_by_itself() {
+    let data = DataDir::new();
+    let tenure = Tenure::start(&data.0);
+    let system = System::connect(&tenure).await;
+    let secret = system.secret.as_str();
+    let person = |id: &str, name: &str| {
+        json!({"id": id, "first_name": name, "last_name": "Rossi", "start_date": "2024-03-01",
+            "employments": [{"effective_date": "2024-03-01", "job_title": "Cashier", "department": "Sales", "manager_id": "7",
+                "pay_rate": "2000.00", "pay_currency": "EUR", "pay_period": "MONTH"}]})
+    };
+    let standard =
+        json!({"type": "employee.upserted", "timestamp": "2026-01-31T18:42:00Z", "data": person("42", "Standard")});
+    for _ in 0..2 {
+        let answer = system.signed((secret, "msg_1"), "application/json", &standard).await;
+        assert_eq!(answer, (202, json!({"accepted": 1})));
+    }
+    let event = |id: &str, kind: &str, data: Value| json!({"specversion": "1.0", "id": id, "source": "/hr", "type": kind, "data": data});
+    let boss = event(
+        "1",
+        "acme.employee.upserted",
+        json!({"id": "7", "first_name": "Bo", "last_name": "Batch", "start_date": "2020-01-01"}),
+    );
+    let gone = event("2", "acme.employee.deleted", json!({"id": "99"}));
+    let batch = json!([boss, gone]);
+    let answer = system
+        .signed((secret, "msg_2"), "application/cloudevents-batch+json", &batch)
+        .await;
+    assert_eq!(answer, (202, json!({"accepted": 2})));
+    let bearer = format!("Bearer {secret}");
+    let binary = [
+        ("authorization", bearer.as_str()),
+        ("ce-specversion", "1.0"),
+        ("ce-id", "3"),
+        ("ce-source", "/hr"),
+        ("ce-type", "employee.upserted"),
+    ];
+    let moved = json!({"id": "42", "preferred_name": "Binary",
+        "employments": [{"effective_date": "2025-09-01", "job_title": "Supervisor", "change_reason": "Promotion"}]});
+    let answer = system.send(&binary, "application/json", moved.to_string()).await;
+    assert_eq!(answer, (202, json!({"accepted": 1})));
+
+    let query = r#"{ employees(first: 5, filter: {search: "Binary"}) { nodes {
+        displayName jobTitle department manager { displayName } timeline(first: 9) { nodes { type source } } } } }"#;
+    let told = eventually("the promotion", || async {
+        let answer = tenure.query("hr_manager", query).await;
+        let person = answer["employees"]["nodes"]
+            .as_array()
+            .and_then(|nodes| nodes.first())
+            .cloned();
+        person.filter(|person| person["jobTitle"] == "Supervisor").ok_or(answer)
+    })
+    .await;
+    assert_eq!(
+        (&told["displayName"], &told["department"]),
+        (&json!("Binary Rossi"), &json!("Sales"))
+    );
+    assert_eq!(told["manager"]["displayName"], "Bo Batch");
+    let source = json!(format!("push:{}", system.id));
+    let timeline = told["timeline"]["nodes"].as_array().expect("entries");
+    assert!(
+        timeline.len() >= 3
+            && timeline
+                .iter()
+                .all(|entry| entry["source"] == source || entry["source"] == "scorer"),
+        "{timeline:?}"
+    );
+    settled(&tenure).await;
+    assert_eq!(
+        sql(&data.0, "select received, duplicate, rejected from source_quality"),
+        "5|1|0"
+    );
+
+    // What is not proven, or not understood, is refused, and says why.
+    let other = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    assert_eq!(
+        system.signed((other, "msg_3"), "application/json", &standard).await.0,
+        401
+    );
+    assert_eq!(system.send(&[], "application/json", standard.to_string()).await.0, 401);
+    let stolen = [&binary[1..], &[("authorization", "Bearer whsec_x")]].concat();
+    assert_eq!(system.send(&stolen, "application/json", moved.to_string()).await.0, 401);
+    for (body, said) in [
+        (
+            json!({"type": "employee.upserted", "data": {"id": "42", "firstname": "Ada"}}),
+            "a field that is unknown",
+        ),
+        (
+            json!({"type": "employee.upserted", "data": {"id": "42", "weekly_hours": 999}}),
+            "weekly_hours is to lie between 0 and 168",
+        ),
+        (
+            json!({"type": "employee.hired", "data": {"id": "42"}}),
+            "the type is to be",
+        ),
+    ] {
+        let (status, answer) = system.signed((secret, "msg_4"), "application/json", &body).await;
+        assert_eq!(status, 400, "{answer:#}");
+        assert!(
+            answer["detail"].as_str().unwrap_or_default().contains(said),
+            "{answer:#}"
+        );
+    }
+    // Nobody can be hired without a day: a rule refuses it, and it is counted.
+    let unknown = json!({"type": "employee.upserted", "data": {"id": "43", "first_name": "Nobody"}});
+    assert_eq!(
+        system.signed((secret, "msg_5"), "application/json", &unknown).await.0,
+        202
+    );
+    until(&tenure, "select rejected from source_quality", |count| count == "1").await;
+    let (status, _) = tenure
+        .post("/v1/integrations/webhooks", "analyst", &[], json!({"name": "x"}))
+        .await;
+    assert_eq!(status, 403);
+    for refused in [json!({"name": "our hr"}), json!({"name": "x", "secrets": ["short"]})] {
+        let (status, answer) = tenure.post("/v1/integrations/webhooks", "admin", &[], refused).await;
+        assert_eq!(status, 400, "{answer:#}");
+    }
+    let listed = crate::harness::told(&mut tool(&data.0, &["connection"])).expect("listed");
+    assert!(
+        listed.contains("push our-hr: connected\n    heard of just now"),
+        "{listed}"
+    );
 }

@@ -52,6 +52,8 @@ fn live(data_dir: &Path) -> String {
         "parked",
         "completion",
         "connection_task",
+        "source_quality",
+        "source_told",
     ];
     let sums = tables
         .map(|table| format!("select '{table}', count(*), sum(hashtextextended(t::text, 0)::numeric) from {table} t"));

@@ -175,6 +175,9 @@ impl Appender {
             let id = (one.header.stream.tenant, one.header.id);
             one.again = decided.contains(&id);
             repeats += u64::from(one.again);
+            if one.header.kind == IntakeKind::Command {
+                ledger.pushed(&one.header, one.again || seen.contains(&id));
+            }
             if !seen.insert(id) {
                 repeats += 1;
                 if one.header.kind == IntakeKind::Notification
@@ -463,7 +466,8 @@ impl Appender {
         let mut tenants = event_log::tenants_of(
             (writes.outcomes.iter().map(|outcome| outcome.stream.tenant))
                 .chain(writes.parked.iter().map(|item| item.stream.tenant))
-                .chain(writes.completions.iter().map(|request| request.tenant)),
+                .chain(writes.completions.iter().map(|request| request.tenant))
+                .chain(writes.ledger.tenants()),
         );
         tenants.dedup();
         let (steps, new_keys, destroyed) = (writes.steps.clone(), writes.new_keys.clone(), writes.destroyed.clone());

@@ -12,7 +12,7 @@ use infra::{
 use schemas::envelope::IntakeHeader;
 use uuid::Uuid;
 
-use crate::intake::Notified;
+use crate::intake::{self, Notified};
 
 /// A notification that comes later than this after what it tells of is late: BambooHR tries again after 5 minutes, so it failed to
 /// be delivered at first.
@@ -29,6 +29,11 @@ pub(super) struct Ledger {
 impl Ledger {
     fn of(&mut self, tenant: TenantId, connection: ConnectionId) -> &mut Counts {
         self.counts.entry((tenant, connection)).or_default()
+    }
+
+    /// Whose sources were counted.
+    pub(super) fn tenants(&self) -> impl Iterator<Item = TenantId> {
+        self.counts.keys().map(|(tenant, _)| *tenant)
     }
 
     /// A notification about a person, and whether it came before.
@@ -49,6 +54,18 @@ impl Ledger {
                 connection: notified.connection,
                 employee,
                 at,
+            });
+        }
+    }
+
+    /// What a system without a connector told of a person, and whether it came before.
+    pub(super) fn pushed(&mut self, header: &IntakeHeader, again: bool) {
+        if let Some(connection) = intake::pushed_by(&header.provenance.actor) {
+            self.of(header.stream.tenant, connection).add(Counts {
+                received: 1,
+                duplicate: i64::from(again),
+                heard_at: Some(header.accepted_at),
+                ..Counts::default()
             });
         }
     }

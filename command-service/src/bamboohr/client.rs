@@ -136,6 +136,8 @@ pub enum ClientProblem {
     Unauthorised,
     #[error("the API key may not read {what}: give the user who made the key access to it in BambooHR")]
     Forbidden { what: &'static str },
+    #[error("there is nothing at the address of {what}: check the company domain and the base address")]
+    NothingThere { what: &'static str },
     #[error("BambooHR took too long to answer")]
     Timeout,
     #[error("BambooHR could not be reached: check the address and the network")]
@@ -173,6 +175,7 @@ impl ClientProblem {
             | Self::BadEmployeeId(_)
             | Self::Unauthorised
             | Self::Forbidden { .. }
+            | Self::NothingThere { .. }
             | Self::Redirected { .. }
             | Self::Unexpected { .. }
             | Self::TooLarge { .. }
@@ -201,6 +204,7 @@ impl ClientProblem {
             Self::Unavailable { .. } => "unavailable",
             Self::Unauthorised => "unauthorised",
             Self::Forbidden { .. } => "forbidden",
+            Self::NothingThere { .. } => "nothing-there",
             Self::Timeout => "timeout",
             Self::Network(_) => "network",
             Self::Redirected { .. } => "redirected",
@@ -474,10 +478,8 @@ impl Client {
             .max(DateTime::UNIX_EPOCH)
             .to_rfc3339_opts(SecondsFormat::Secs, true);
         let answer = self.get(WHAT, &["employees", "changed"], &[("since", since)]).await?;
-        answer
-            .as_ref()
-            .and_then(changes)
-            .ok_or(ClientProblem::BadAnswer { what: WHAT })
+        let answer = answer.ok_or(ClientProblem::NothingThere { what: WHAT })?;
+        changes(&answer).ok_or(ClientProblem::BadAnswer { what: WHAT })
     }
 
     /// Everybody's id, with those who left where the key allows it: everybody changed since 1970. Otherwise the directory.
@@ -500,6 +502,7 @@ impl Client {
             Ok(changes) => self.roster_of_directory(changes.cursor).await,
             Err(
                 problem @ (ClientProblem::Forbidden { .. }
+                | ClientProblem::NothingThere { .. }
                 | ClientProblem::Unexpected { .. }
                 | ClientProblem::BadAnswer { .. }),
             ) => {

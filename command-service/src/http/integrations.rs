@@ -10,9 +10,9 @@ use axum::{
 };
 use domain::{
     Personal,
-    connection::{self, BambooHr, FRESHNESS_SECONDS_DEFAULT, Secrets},
+    connection::{self, BambooHr, FRESHNESS_SECONDS_DEFAULT, Secrets, System},
     id::{CommandId, ConnectionId},
-    policy::Permission,
+    policy::{Actor, Permission},
 };
 use infra::{
     clock,
@@ -108,25 +108,39 @@ pub async fn connect_bamboohr(
     .map_err(|problem| Problem::bad_request(problem.to_string()))?;
     let id = ConnectionId::derive(actor.tenant, "bamboohr", &request.company_domain);
     let command = connection::Command::Connect {
-        vendor: BambooHr {
+        system: System::BambooHr(BambooHr {
             company_domain: request.company_domain,
             base_url,
-        },
+        }),
         secrets: Personal::Open(Secrets {
-            api_key: request.api_key,
+            api_key: Some(request.api_key),
             webhook_keys: request.webhook_keys,
         }),
         freshness_seconds: request.freshness_seconds.unwrap_or(FRESHNESS_SECONDS_DEFAULT),
         on: clock::today(),
     };
+    connect(&service, (&actor, &headers), (id, command)).await?;
+    let connected = Connected {
+        id,
+        webhook_url: format!("{}/v1/webhooks/{id}", service.public_url),
+    };
+    Ok((StatusCode::CREATED, Json(connected)).into_response())
+}
+
+/// Makes or changes a connection, and waits until it is there.
+pub(super) async fn connect(
+    service: &CommandService,
+    (actor, headers): (&Actor, &HeaderMap),
+    (id, command): (ConnectionId, connection::Command),
+) -> Result<(), Problem> {
     // Connecting is idempotent by itself (the same again changes nothing), so each request is a command of its own.
     let command_id = CommandId::from_uuid(clock::new_id());
     let submission = Submission {
         id: command_id,
         stream: intake::connection_stream(actor.tenant, id),
-        actor: actor_name(&actor),
+        actor: actor_name(actor),
         correlation: command_id.uuid(),
-        traceparent: super::traceparent(&headers),
+        traceparent: super::traceparent(headers),
         backfill: false,
         fingerprint: None,
         content: Content::Command(Box::new(AnyCommand::Connection(command))),
@@ -155,13 +169,9 @@ pub async fn connect_bamboohr(
         return Err(Problem::bad_request(rule));
     }
     if let Some(live) = service.connections.refresh(id).await? {
-        synchroniser::plan(&service, &live).await?;
+        synchroniser::plan(service, &live).await?;
     }
-    let connected = Connected {
-        id,
-        webhook_url: format!("{}/v1/webhooks/{id}", service.public_url),
-    };
-    Ok((StatusCode::CREATED, Json(connected)).into_response())
+    Ok(())
 }
 
 /// What a connection is about to do.

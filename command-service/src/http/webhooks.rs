@@ -1,4 +1,5 @@
-//! `POST /v1/webhooks/{connection}`: verify, read, seal, send; 202 when Kafka has it.
+//! `POST /v1/webhooks/{connection}`: verify, read, seal, send; 202 when Kafka has it. What is sent by systems without a connector is
+//! read in [`super::push`].
 
 use axum::{
     Json, Router,
@@ -10,6 +11,7 @@ use axum::{
 };
 use domain::{
     Kind as StreamKind, StreamId,
+    connection::System,
     id::{CommandId, ConnectionId, EmployeeId},
 };
 use infra::clock;
@@ -35,18 +37,22 @@ pub fn router() -> Router<CommandService> {
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Received {
     /// How many people the webhook told of.
-    accepted: usize,
+    pub(super) accepted: usize,
 }
 
-/// Takes a webhook of BambooHR: event-based or field-based, JSON or form, one person or many.
+/// Takes a webhook of BambooHR (event-based or field-based, JSON or form, one person or many), or what a system without a connector
+/// tells (Standard Webhooks, CloudEvents; docs/webhooks.md).
 ///
 /// 202 means durable. The same webhook again is answered the same and counts once.
 #[utoipa::path(
     post, path = "/v1/webhooks/{connection}",
     params(
         ("connection" = String, Path, description = "The id that connecting answered"),
-        ("X-BambooHR-Timestamp" = String, Header, description = "Unix seconds or ISO 8601; part of what is signed"),
-        ("X-BambooHR-Signature" = String, Header, description = "Hexadecimal HMAC-SHA256 of the body followed by the timestamp"),
+        ("X-BambooHR-Timestamp" = Option<String>, Header, description = "BambooHR: Unix seconds or ISO 8601; part of what is signed"),
+        ("X-BambooHR-Signature" = Option<String>, Header, description = "BambooHR: hexadecimal HMAC-SHA256 of the body followed by the timestamp"),
+        ("webhook-id" = Option<String>, Header, description = "Standard Webhooks: the same for every attempt"),
+        ("webhook-timestamp" = Option<String>, Header, description = "Standard Webhooks: Unix seconds of the attempt"),
+        ("webhook-signature" = Option<String>, Header, description = "Standard Webhooks: `v1,` and base64 of HMAC-SHA256 over id.timestamp.body"),
     ),
     request_body(content = String, content_type = "application/json"),
     responses(
@@ -97,8 +103,8 @@ async fn take_in(
             .unwrap_or_default()
     };
     let (timestamp, signed) = (text(TIMESTAMP_HEADER), text(SIGNATURE_HEADER));
-    let check = |live: &Live| {
-        signature::verify(
+    let check = |live: &Live| match live.system {
+        System::BambooHr(_) => signature::verify(
             &live.secrets.webhook_keys,
             &body,
             timestamp,
@@ -106,17 +112,23 @@ async fn take_in(
             clock::now(),
             live.freshness_seconds,
         )
+        .map_err(|problem| refusal(&problem)),
+        System::Push(_) => super::push::check(live, headers, &body),
     };
     let mut verdict = check(&live);
-    if verdict == Err(SignatureProblem::BadSignature)
+    if verdict.is_err()
         && let Ok(Some(fresh)) = service.connections.refresh(id).await
     {
         // A key may have been added a moment ago: a 4xx would lose the event for good.
         live = fresh;
         verdict = check(&live);
     }
-    verdict.map_err(|problem| refusal(&problem))?;
+    verdict?;
     super::log_tenant(live.tenant);
+    match live.system {
+        System::BambooHr(_) => {}
+        System::Push(_) => return super::push::take_in(service, &live, headers, &body).await,
+    }
     let trace = super::traceparent(headers);
 
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());

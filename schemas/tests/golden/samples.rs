@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use domain::{
     Date, Personal, Timestamp, access,
-    connection::{self, BambooHr, Secrets},
+    connection::{self, BambooHr, Secrets, System},
     employee::{
         self, Absence, Assessment, Contact, Demographics, Ended, Ending, Erasure, GiveNotice, Hired, Job, Moved, Name,
         Note, Objection, Overtime, PayChanged, Recognition, Relation, Review, Source, Survey, Voluntariness,
@@ -281,12 +281,12 @@ fn next_connection(event: Option<&connection::Event>) -> Option<connection::Even
     use connection::Event::*;
     match event {
         None => Some(Connected {
-            vendor: BambooHr {
+            system: System::BambooHr(BambooHr {
                 company_domain: "acme".into(),
                 base_url: "https://acme.bamboohr.com".into(),
-            },
+            }),
             secrets: Personal::Open(Secrets {
-                api_key: "an API key".into(),
+                api_key: Some("an API key".into()),
                 webhook_keys: vec!["a webhook key".into(), "its successor".into()],
             }),
             freshness_seconds: 10_800,

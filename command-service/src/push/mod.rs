@@ -1,0 +1,11 @@
+//! Systems without a connector, which tell by themselves in Tenure's own vocabulary (docs/webhooks.md).
+//!
+//! | module | does | IO |
+//! |---|---|---|
+//! | [`signature`] | proves that a message comes from whoever has the secret | none |
+//! | [`message`] | reads Standard Webhooks and CloudEvents of any mode | none |
+//! | [`record`] | turns what is said of a person into a domain snapshot | none |
+
+pub mod message;
+pub mod record;
+pub mod signature;
