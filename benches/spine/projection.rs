@@ -255,7 +255,7 @@ impl<'s> History<'s> {
                 .parts
                 .database
                 .transact(Access::Write, &tenants, move |connection| {
-                    Box::pin(async move { event_log::append(connection, &some).await.map(drop) })
+                    Box::pin(async move { event_log::append_expected(connection, &some).await.map(drop) })
                 })
                 .await
                 .expect("stored");

@@ -73,6 +73,7 @@ pub async fn run(service: CommandService, shutdown: CancellationToken) -> Result
         service,
         streams: Streams::default(),
         owned: BTreeMap::new(),
+        looks_first: false,
     };
     let mut redrive = tokio::time::interval(REDRIVE_EVERY);
     redrive.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -96,6 +97,8 @@ struct Appender {
     service: CommandService,
     streams: Streams,
     owned: BTreeMap<i32, Checkpoint>,
+    /// Whether the batch was tried without success: perhaps because the log was not as expected.
+    looks_first: bool,
 }
 
 impl Appender {
@@ -139,7 +142,9 @@ impl Appender {
         }
         let mut told = false;
         while !shutdown.is_cancelled() {
-            match self.try_append(&records).await {
+            let tried = self.try_append(&records).await;
+            self.looks_first = tried.is_err();
+            match tried {
                 Ok(()) => {
                     metrics::histogram!("tenure_appender_batch_size").record(records.len() as f64);
                     metrics::counter!("tenure_intake_records_total").increment(records.len() as u64);

@@ -50,6 +50,18 @@ pub enum Outcome {
     Failed(Option<Duration>),
 }
 
+impl Outcome {
+    /// For metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Limited(_) => "limited",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
 /// The pace of one connection. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Pace(Arc<Mutex<State>>);

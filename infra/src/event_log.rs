@@ -329,11 +329,11 @@ async fn append_batch(database: &Database, appends: Vec<Append>) -> Result<Vec<A
         let result = database
             .transact(Access::Write, &tenants, move |connection| {
                 Box::pin(async move {
-                    let there = match There::as_expected(&appends) {
-                        Some(there) if attempt == 1 => there,
-                        _ => There::look(connection, &appends).await?,
-                    };
-                    append_to(connection, &appends, &there).await
+                    if attempt == 1 {
+                        append_expected(connection, &appends).await
+                    } else {
+                        append(connection, &appends).await
+                    }
                 })
             })
             .await;
@@ -362,6 +362,18 @@ pub fn tenants_of(tenants: impl Iterator<Item = TenantId>) -> Vec<TenantId> {
 pub async fn append(connection: &mut Connection, appends: &[Append]) -> Result<Vec<Appended>, DatabaseError> {
     let there = There::look(connection, appends).await?;
     append_to(connection, appends, &there).await
+}
+
+/// As [`append`], but without looking first: streams are taken to be where they are expected, and events to be new. That is nearly
+/// always so, and saves two ways down an index for each event.
+///
+/// # Errors
+/// A transient one when it is not so: roll back, and [`append`]. Otherwise when the database fails.
+pub async fn append_expected(connection: &mut Connection, appends: &[Append]) -> Result<Vec<Appended>, DatabaseError> {
+    match There::as_expected(appends) {
+        Some(there) => append_to(connection, appends, &there).await,
+        None => append(connection, appends).await,
+    }
 }
 
 /// A plan made for what is not there fails: streams move by compare-and-set, and an event id is stored once.

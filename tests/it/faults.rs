@@ -294,9 +294,14 @@ pub async fn imported(tenure: &Tenure, connected: &Connected) {
 /// Waits until nothing is on its way: queues empty, everything relayed and projected, and the log at rest meanwhile.
 pub async fn settled(tenure: &Tenure) {
     let mut rested = (String::new(), 0);
-    let deadline = std::time::Instant::now() + SETTLE_PATIENCE;
+    let (mut last, mut deadline) = (String::new(), std::time::Instant::now() + SETTLE_PATIENCE);
     loop {
         let standing = psql(&tenure.data_dir, SETTLED);
+        // However much there is to do: as long as something moves.
+        let seen = format!("{standing:?}");
+        if seen != last {
+            (last, deadline) = (seen, std::time::Instant::now() + SETTLE_PATIENCE);
+        }
         match &standing {
             Ok(text) if text.ends_with("|0|0|0|0") => {
                 let count = if rested.0 == *text { rested.1 + 1 } else { 0 };

@@ -471,13 +471,13 @@ impl Appender {
         );
         tenants.dedup();
         let (steps, new_keys, destroyed) = (writes.steps.clone(), writes.new_keys.clone(), writes.destroyed.clone());
-        let wants_readings = !writes.completions.is_empty();
+        let (wants_readings, looks_first) = (!writes.completions.is_empty(), self.looks_first);
         fail::fail_point!("before-append");
         let done = self
             .service
             .database
             .transact(Access::Write, &tenants, move |connection| {
-                Box::pin(write(connection, writes))
+                Box::pin(write(connection, writes, looks_first))
             })
             .await;
         fail::fail_point!("after-append");
@@ -501,14 +501,22 @@ impl Appender {
 }
 
 /// Answers what was counted.
-async fn write(connection: &mut infra::database::Connection, mut writes: Writes) -> Result<Ledger, DatabaseError> {
+async fn write(
+    connection: &mut infra::database::Connection,
+    mut writes: Writes,
+    looks_first: bool,
+) -> Result<Ledger, DatabaseError> {
     sealing::store_subject_keys(connection, &writes.new_keys).await?;
     for (id, tenant) in &writes.routes {
         route::add(connection, *id, *tenant).await?;
     }
     completion::request(connection, &writes.completions).await?;
     let parked = parked::park(connection, &writes.parked).await?;
-    let appended = event_log::append(connection, &writes.appends).await?;
+    let appended = if looks_first {
+        event_log::append(connection, &writes.appends).await?
+    } else {
+        event_log::append_expected(connection, &writes.appends).await?
+    };
     for (appended, outcome) in appended.iter().zip(&writes.decides) {
         let verdict = match appended {
             Appended::Recorded { last, revision, .. } => Verdict::Accepted {

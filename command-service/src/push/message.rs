@@ -221,9 +221,16 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use chrono::NaiveDate;
+    use domain::{
+        Aggregate,
+        employee::{Command, Employee, Source},
+        id::{ConnectionId, TenantId},
+    };
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
 
-    use super::*;
+    use super::{super::record, *};
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         let pairs = pairs.iter().map(|(name, value)| {
@@ -270,6 +277,94 @@ mod tests {
                 Some("2026-01-31T18:42:00+00:00")
             );
             assert_eq!(one.record.id, "42");
+        }
+    }
+
+    /// JSON that looks like a message here and there.
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(|number| json!(number)),
+            prop::sample::select(vec![
+                "42",
+                "employee.upserted",
+                "1.0",
+                "2026-01-31",
+                "2026-01-31T18:42:00Z",
+                "YEAR",
+                "leave",
+                "1e400",
+                ""
+            ])
+            .prop_map(Value::from),
+            ".*".prop_map(Value::from),
+        ];
+        let names = prop::sample::select(vec![
+            "id",
+            "type",
+            "data",
+            "timestamp",
+            "specversion",
+            "source",
+            "time",
+            "first_name",
+            "weekly_hours",
+            "date_of_birth",
+            "employments",
+            "statuses",
+            "effective_date",
+            "pay_rate",
+            "pay_currency",
+            "pay_period",
+            "manager_id",
+            "status",
+            "complete",
+            "custom_fields",
+            "x",
+        ]);
+        leaf.prop_recursive(4, 64, 8, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::btree_map(names.clone().prop_map(str::to_owned), inner, 0..8)
+                    .prop_map(|map| json!(map)),
+            ]
+        })
+    }
+
+    fn read_and_translated(mode: Mode, body: &[u8]) {
+        let headers = headers(&[
+            ("webhook-id", "1"),
+            ("ce-specversion", "1.0"),
+            ("ce-id", "1"),
+            ("ce-source", "s"),
+            ("ce-type", "employee.upserted"),
+        ]);
+        let messages = parse(mode, &headers, body).unwrap_or_default();
+        let source = Source {
+            connection: ConnectionId::from_uuid(uuid::Uuid::nil()),
+            remote_id: "42".to_owned(),
+        };
+        let tenant = TenantId::from_uuid(uuid::Uuid::nil());
+        let today = NaiveDate::from_ymd_opt(2026, 1, 31).expect("a day");
+        for Message { kind, record, .. } in messages {
+            if let Ok(snapshot) = record::snapshot(record, kind, (tenant, source.clone(), today)) {
+                // Whatever a source says, the domain accepts it or refuses it.
+                drop(Employee::default().decide(Command::Synchronise(Box::new(snapshot)), today));
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_anybody_sends_makes_it_fail(
+            body in prop::collection::vec(any::<u8>(), 0..300), json in any_json(), mode in prop::sample::select(vec![Mode::StandardWebhooks, Mode::Binary, Mode::Structured, Mode::Batch]),
+        ) {
+            read_and_translated(mode, &body);
+            read_and_translated(mode, json.to_string().as_bytes());
+            let wrapped = json!({"type": "employee.upserted", "specversion": "1.0", "id": "1", "source": "s", "data": json});
+            read_and_translated(mode, wrapped.to_string().as_bytes());
         }
     }
 

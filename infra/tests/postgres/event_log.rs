@@ -126,6 +126,62 @@ fn a_transaction_that_fails_after_its_append_leaves_no_gap() {
     });
 }
 
+/// What was taken for granted and is not so fails whole, and is told by looking.
+#[test]
+fn an_append_without_a_look_fails_where_a_look_would_tell() {
+    run(async {
+        let world = alone().await;
+        let (tenant, log) = (server::tenant(), EventLog::new(world.database.clone()));
+        let write = async |appends: Vec<Append>, looks: bool| {
+            world
+                .database
+                .transact(Access::Write, &[tenant], move |connection| {
+                    Box::pin(async move {
+                        if looks {
+                            event_log::append(connection, &appends).await
+                        } else {
+                            event_log::append_expected(connection, &appends).await
+                        }
+                    })
+                })
+                .await
+        };
+        let (stream, other) = (new_stream(tenant), new_stream(tenant));
+        let first = append_to(stream, 0, 2);
+        let answers = write(vec![first.clone(), append_to(stream, 2, 1)], false)
+            .await
+            .expect("appended");
+        assert!(matches!(
+            answers[..],
+            [Appended::Recorded { .. }, Appended::Recorded { revision: 3, .. }]
+        ));
+        let repeated = Append {
+            expected: 3,
+            ..first.clone()
+        };
+        for (wrong, told) in [
+            (first, Appended::Duplicate { first: 1 }),
+            (repeated, Appended::Duplicate { first: 1 }),
+            (append_to(stream, 2, 1), Appended::Conflict { actual: 3 }),
+            (append_to(stream, 4, 1), Appended::Conflict { actual: 3 }),
+            (append_to(other, 1, 1), Appended::Conflict { actual: 0 }),
+        ] {
+            let new = append_to(new_stream(tenant), 0, 1);
+            let failed = write(vec![new.clone(), wrong.clone()], false)
+                .await
+                .expect_err("not as expected");
+            assert!(failed.is_transient(), "{failed:?}");
+            assert_gapless(&world).await;
+            let answers = write(vec![new, wrong], true).await.expect("told");
+            assert!(matches!(answers[0], Appended::Recorded { .. }));
+            assert_eq!(answers[1], told);
+        }
+        recorded(log.append(append_to(stream, 3, 1)).await);
+        assert_gapless(&world).await;
+        world.close().await;
+    });
+}
+
 /// Both saw the same revision; the first commits while the second waits for its stream.
 #[test]
 fn a_writer_that_was_overtaken_is_told() {

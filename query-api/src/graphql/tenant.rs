@@ -42,14 +42,16 @@ impl From<Bands> for BandThresholds {
     }
 }
 
-/// A connection to an HRIS.
+/// A connection to an HRIS, or to another system that tells of people.
 #[derive(SimpleObject)]
 #[graphql(complex)]
 pub struct Connection {
     #[graphql(skip)]
     key: ConnectionId,
     pub id: ID,
+    /// What is connected: `bamboohr`, or `push` for a system without a connector.
     pub vendor: String,
+    /// Which one: the company domain at BambooHR; your word for it otherwise.
     pub company_domain: String,
     /// `CONNECTED`, `FAILING` or `DISCONNECTED`.
     pub status: String,
