@@ -44,7 +44,7 @@ use crate::{
     harness::{Connected, DataDir, PATIENCE, Tenure, Vendor, parts, today},
 };
 
-/// Seeds, unless `TENURE_CONVERGENCE_SEEDS` asks for another number. With a real Kafka it is the same, and fewer will do.
+/// Seeds, unless `TENURE_CONVERGENCE_SEEDS` asks for another number, and `TENURE_CONVERGENCE_FROM` for another first one. With a real Kafka it is the same, and fewer will do.
 const SEEDS: u64 = 200;
 const SEEDS_REAL_KAFKA: u64 = 40;
 /// Accounts in which something happens at once.
@@ -154,8 +154,11 @@ impl Account {
                 .ok(),
             3 if other != id => company.set_field(id, "supervisorEId", &other.to_string(), now).ok(),
             4 | 5 => {
-                let row = json!({"date": day.to_string(), "jobTitle": word(random, &["Cashier", "Buyer", "Clerk"]),
+                let mut row = json!({"date": day.to_string(), "jobTitle": word(random, &["Cashier", "Buyer", "Clerk"]),
                     "department": word(random, &["Sales", "Stock"])});
+                if other != id && random.random_bool(0.5) {
+                    row["reportsToId"] = json!(other.to_string());
+                }
                 company
                     .add_table_row(id, Table::JobInfo, &row, now)
                     .ok()
@@ -341,11 +344,12 @@ fn differences(
         format!("{:?}", Some(&hours)),
         format!("{:?}", believed.hours.at(today())),
     );
-    let manager = held.job_on(today()).map(|job| job.reports_to.map(&who));
+    let manager = held.job_on(today()).and_then(|job| job.reports_to).map(&who);
+    let believed_manager = believed.managers.at(today()).copied().flatten();
     compare(
         "manager".into(),
         format!("{manager:?}"),
-        format!("{:?}", believed.managers.at(today()).copied()),
+        format!("{believed_manager:?}"),
     );
 
     // Every day on which anything begins, at the source or here.
@@ -437,10 +441,8 @@ async fn what_is_believed_converges_to_what_the_source_holds() {
         SEEDS
     };
     let seeds = asked.map_or(usual, |number| number.parse().expect("a number of seeds"));
-    let start: u64 = std::env::var("TENURE_CONVERGENCE_FROM").map_or_else(
-        |_| rand::random_range(0..1_000_000),
-        |from| from.parse().expect("a seed"),
-    );
+    let from = std::env::var("TENURE_CONVERGENCE_FROM").ok();
+    let start: u64 = from.map_or(1, |from| from.parse().expect("a seed"));
     eprintln!("seeds {start}..{}", start + seeds);
     let data = DataDir::new();
     let tenure = Tenure::start(&data.0);

@@ -782,9 +782,10 @@ impl Translation<'_> {
                 }
             }
         }
-        if in_force.is_none()
+        // Who is above today is known by id; of a history with gaps an older belief could still hold today.
+        if !(complete && in_force.is_some())
             && let Some(manager) = current
-            && history.rows.is_empty()
+            && hired_on.is_none_or(|hired_on| hired_on <= self.as_of)
         {
             known.push((self.as_of, manager));
             complete = false;
