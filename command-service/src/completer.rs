@@ -57,7 +57,7 @@ pub async fn run(service: CommandService, shutdown: CancellationToken) {
     let mut running: HashMap<tokio::task::Id, ConnectionId> = HashMap::new();
     while !shutdown.is_cancelled() {
         let places = Completer::places(running.values().copied());
-        let limit = places.each.min(READINGS_MAX - running.len());
+        let limit = places.each.min(READINGS_MAX.saturating_sub(running.len()));
         // From before the claim: the lease begins in it.
         let until = tokio::time::Instant::now() + READING_MAX;
         let claimed = match completer.claim(limit, places.none_at).await {

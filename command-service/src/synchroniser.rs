@@ -136,7 +136,7 @@ async fn plan_what_follows(
 pub async fn run(service: CommandService, shutdown: CancellationToken) {
     let mut running = JoinSet::new();
     while !shutdown.is_cancelled() {
-        let claimed = match claim(&service, TASKS_MAX - running.len()).await {
+        let claimed = match claim(&service, TASKS_MAX.saturating_sub(running.len())).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 tracing::debug!(

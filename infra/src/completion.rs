@@ -146,9 +146,12 @@ pub async fn claim(
     (busy, closed): (&[ConnectionId], &[ConnectionId]),
 ) -> Result<Vec<Claimed>, DatabaseError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "update completion c set not_before = now() + make_interval(secs => $2), attempts = c.attempts + 1
-           from (select tenant, connection, remote_id from completion where not_before <= now() and connection <> all($3) and (attempts = 0 or connection <> all($4))
-                  order by not_before limit $1 for update skip locked) due
+        // Materialised: as a part of the join it could run again, and claim more than was asked for.
+        "with due as materialized
+                (select tenant, connection, remote_id from completion where not_before <= now() and connection <> all($3) and (attempts = 0 or connection <> all($4))
+                  order by not_before limit $1 for update skip locked)
+         update completion c set not_before = now() + make_interval(secs => $2), attempts = c.attempts + 1
+           from due
           where (c.tenant, c.connection, c.remote_id) = (due.tenant, due.connection, due.remote_id)
          returning c.tenant, c.connection, c.remote_id, c.generation, c.attempts, c.notification, c.correlation, c.backfill, c.found_by",
     )

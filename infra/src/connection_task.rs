@@ -120,8 +120,11 @@ pub async fn hasten(
 /// When the database fails, or a row names no task.
 pub async fn claim(connection: &mut Connection, limit: i64) -> Result<Vec<Claimed>, DatabaseError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "update connection_task t set due_at = now() + make_interval(secs => $2), attempts = t.attempts + 1
-           from (select tenant, connection, task from connection_task where due_at <= now() order by due_at limit $1 for update skip locked) due
+        // Materialised: as a part of the join it could run again, and claim more than was asked for.
+        "with due as materialized
+                (select tenant, connection, task from connection_task where due_at <= now() order by due_at limit $1 for update skip locked)
+         update connection_task t set due_at = now() + make_interval(secs => $2), attempts = t.attempts + 1
+           from due
           where (t.tenant, t.connection, t.task) = (due.tenant, due.connection, due.task)
          returning t.tenant, t.connection, t.task, t.attempts, t.cursor",
     )
