@@ -143,6 +143,27 @@ fn a_busy_connection_is_left_alone() {
     });
 }
 
+/// Also when Postgres joins row by row, and would choose anew for each.
+#[test]
+fn no_more_is_claimed_than_was_asked_for() {
+    run(async {
+        let desk = Desk::new().await;
+        let requests = (0..200).map(|n| desk.request(&n.to_string(), "")).collect();
+        desk.ask(requests).await;
+        let claimed = desk
+            .work(move |c| {
+                Box::pin(async move {
+                    for join in ["hashjoin", "mergejoin", "material"] {
+                        server::execute(c, &format!("set local enable_{join} = off")).await?;
+                    }
+                    completion::claim(c, 3, (&[], &[])).await
+                })
+            })
+            .await;
+        assert_eq!(claimed.len(), 3);
+    });
+}
+
 /// A source that is left alone is not asked again, but what is new is looked at: it may be believed for what it says.
 #[test]
 fn of_a_closed_connection_only_what_is_new_is_claimed() {
