@@ -56,27 +56,44 @@ impl Loops {
         }
     }
 
-    /// Runs a loop that ends by itself only on shutdown or when it cannot go on: then it is started again.
+    /// Runs a part that ends by itself only on shutdown or when it cannot go on: then, and when it panics, it is told of and started
+    /// again. Nobody else would notice that a part of the process is gone.
     fn keep<F, E>(&self, name: &'static str, start: impl Fn(CancellationToken) -> F + Send + 'static)
     where
-        F: Future<Output = Result<(), E>> + Send,
-        E: std::error::Error + Send + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: std::error::Error + Send + Sync + 'static,
     {
         let shutdown = self.shutdown.clone();
         self.tracker.spawn(async move {
             while !shutdown.is_cancelled() {
-                match start(shutdown.clone()).await {
-                    Ok(()) => {}
-                    Err(error) => {
-                        metrics::counter!("tenure_restarts_total", "part" => name).increment(1);
-                        tracing::warn!(
-                            error = &error as &dyn std::error::Error,
-                            part = name,
-                            "{name} stopped and is started again"
-                        );
-                        tokio::select! { () = shutdown.cancelled() => {}, () = tokio::time::sleep(RESTART_DELAY) => {} }
-                    }
-                }
+                // A task of its own, so that a panic ends no more than the part.
+                let error: Failure = match tokio::spawn(start(shutdown.clone())).await {
+                    Ok(Ok(())) => continue,
+                    Ok(Err(error)) => error.into(),
+                    // What it says is on standard error; it may hold values, which logs must not.
+                    Err(_panicked) => "it panicked".into(),
+                };
+                metrics::counter!("tenure_restarts_total", "part" => name).increment(1);
+                tracing::warn!(
+                    error = &*error as &dyn std::error::Error,
+                    part = name,
+                    "{name} stopped and is started again"
+                );
+                tokio::select! { () = shutdown.cancelled() => {}, () = tokio::time::sleep(RESTART_DELAY) => {} }
+            }
+        });
+    }
+
+    /// As [`Self::keep`], for a part that goes on whatever it meets.
+    fn keep_on<F>(&self, name: &'static str, start: impl Fn(CancellationToken) -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.keep(name, move |shutdown| {
+            let part = start(shutdown);
+            async move {
+                part.await;
+                Ok::<(), std::convert::Infallible>(())
             }
         });
     }
@@ -130,12 +147,14 @@ pub async fn start_command_service(parts: &Parts, public_url: &str, loops: &Loop
     }
     let appending = service.clone();
     loops.keep("appender", move |shutdown| appender::run(appending.clone(), shutdown));
-    loops
-        .tracker
-        .spawn(completer::run(service.clone(), loops.shutdown.clone()));
-    loops
-        .tracker
-        .spawn(synchroniser::run(service.clone(), loops.shutdown.clone()));
+    let completing = service.clone();
+    loops.keep_on("completer", move |shutdown| {
+        completer::run(completing.clone(), shutdown)
+    });
+    let synchronising = service.clone();
+    loops.keep_on("synchroniser", move |shutdown| {
+        synchroniser::run(synchronising.clone(), shutdown)
+    });
     Ok(command_service::http::router(service))
 }
 
@@ -152,20 +171,17 @@ pub fn start_projection_workers(parts: &Parts, store: &FairnessStore, loops: &Lo
         instance: Arc::clone(&parts.instance),
     };
     let outgoing = Arc::new(Notify::new());
-    loops.tracker.spawn(relay::run(
-        parts.database.clone(),
-        parts.bulk.clone(),
-        parts.sealing(),
-        loops.shutdown.clone(),
-    ));
-    loops.tracker.spawn(outbox::run(
-        workers.clone(),
-        Arc::clone(&outgoing),
-        loops.shutdown.clone(),
-    ));
-    loops
-        .tracker
-        .spawn(lag::run(parts.database.clone(), loops.shutdown.clone()));
+    let relaying = parts.clone();
+    loops.keep_on("relay", move |shutdown| {
+        let Parts { database, bulk, .. } = relaying.clone();
+        relay::run(database, bulk, relaying.sealing(), shutdown)
+    });
+    let (sending, work) = (workers.clone(), Arc::clone(&outgoing));
+    loops.keep_on("outbox", move |shutdown| {
+        outbox::run(sending.clone(), Arc::clone(&work), shutdown)
+    });
+    let database = parts.database.clone();
+    loops.keep_on("lag", move |shutdown| lag::run(database.clone(), shutdown));
     let reading = workers.clone();
     loops.keep("read-models", move |shutdown| {
         runner::run(reading.clone(), ReadModels::new(reading.database.clone()), shutdown)
@@ -180,13 +196,15 @@ pub fn start_projection_workers(parts: &Parts, store: &FairnessStore, loops: &Lo
         runner::run(knowing.clone(), teams.clone(), shutdown)
     });
     let scorer = Scorer::new(workers.database.clone(), workers.keyring.clone(), outgoing)?;
-    loops
-        .tracker
-        .spawn(performance::run(scorer.clone(), store.clone(), loops.shutdown.clone()));
+    let (judging, store) = (scorer.clone(), store.clone());
+    loops.keep_on("performance", move |shutdown| {
+        performance::run(judging.clone(), store.clone(), shutdown)
+    });
     if parts.retrain_days > 0 {
-        loops
-            .tracker
-            .spawn(train::keep_trained(parts.clone(), loops.shutdown.clone()));
+        let training = parts.clone();
+        loops.keep_on("training", move |shutdown| {
+            train::keep_trained(training.clone(), shutdown)
+        });
     }
     loops.keep("scorer", move |shutdown| {
         runner::run(workers.clone(), scorer.clone(), shutdown)
@@ -305,4 +323,32 @@ pub async fn migrate(settings: Settings) -> Result<(), Failure> {
     settings.prepare_data_dir()?;
     database::migrate(&settings.database_url()?, &settings.master()?).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_part_that_panics_is_started_again() {
+        let loops = Loops::new();
+        let (starts, goes_on) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let (counted, told) = (Arc::clone(&starts), Arc::clone(&goes_on));
+        loops.keep_on("test", move |shutdown| {
+            let (counted, told) = (Arc::clone(&counted), Arc::clone(&told));
+            async move {
+                if counted.fetch_add(1, Ordering::Relaxed) == 0 {
+                    std::panic::resume_unwind(Box::new("on purpose")); // without a word on the screen
+                }
+                told.notify_one();
+                shutdown.cancelled().await;
+            }
+        });
+        goes_on.notified().await;
+        loops.end().await;
+        assert_eq!(starts.load(Ordering::Relaxed), 2);
+        assert!(loops.tracker.is_empty(), "it ends with the others");
+    }
 }

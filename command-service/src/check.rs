@@ -40,21 +40,20 @@ impl Finding {
 pub async fn check(client: &Client) -> Vec<Finding> {
     let mut findings = Vec::new();
     let changes = client.changed_since(clock::now()).await;
-    match changes {
-        Err(problem) if is_total(&problem) => {
-            findings.push(Finding::new("key and address", Verdict::Broken, problem.to_string()));
-            return findings;
-        }
-        Err(problem) => {
-            findings.push(Finding::new("key and address", Verdict::Works, "accepted"));
-            let text = format!("{problem}. What no webhook tells is found once a day only");
-            findings.push(Finding::new("who changed", Verdict::Missing, text));
-        }
-        Ok(_) => {
-            findings.push(Finding::new("key and address", Verdict::Works, "accepted"));
-            findings.push(Finding::new("who changed", Verdict::Works, "can be asked for"));
-        }
+    if let Err(problem) = &changes
+        && is_total(problem)
+    {
+        findings.push(Finding::new("key and address", Verdict::Broken, problem.to_string()));
+        return findings;
     }
+    findings.push(Finding::new("key and address", Verdict::Works, "accepted"));
+    findings.push(match changes {
+        Ok(_) => Finding::new("who changed", Verdict::Works, "can be asked for"),
+        Err(problem) => {
+            let text = format!("{problem}. What no webhook tells is found once a day only");
+            Finding::new("who changed", Verdict::Missing, text)
+        }
+    });
     let listed = client.directory().await;
     findings.push(match &listed {
         Ok(people) => Finding::new(

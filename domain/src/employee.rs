@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use snapshot::{Field, Rows, Snapshot};
+pub use snapshot::{Field, Rows, Said, Snapshot};
 
 use crate::{
     Aggregate, Date, Dated, Kind, Personal,

@@ -416,6 +416,21 @@ fn differences(
     differences
 }
 
+/// Has every source compared, and waits until all that comes of it is done.
+async fn reconcile(tenure: &Tenure, accounts: &[Account]) {
+    let task = "connection_task where task = 'reconciliation'";
+    let before = sql(
+        &tenure.data_dir,
+        &format!("select coalesce(max(done_at), '-infinity') from {task}"),
+    );
+    for account in accounts {
+        account.reconcile(tenure).await;
+    }
+    let waiting = format!("select count(*) from {task} and (done_at is null or done_at <= '{before}')");
+    none(&tenure.data_dir, &waiting).await;
+    settled(tenure).await;
+}
+
 /// Waits until a query counts none, as long as the number moves.
 async fn none(data_dir: &Path, query: &str) {
     let (mut last, mut since) = (String::new(), Instant::now());
@@ -457,15 +472,7 @@ async fn what_is_believed_converges_to_what_the_source_holds() {
     let accounts: Vec<Account> = histories.buffer_unordered(AT_ONCE).collect().await;
 
     none(&data.0, "select count(*) from connection_task where task = 'import'").await;
-    for account in &accounts {
-        account.reconcile(&tenure).await;
-    }
-    none(
-        &data.0,
-        "select count(*) from connection_task where task = 'reconciliation' and done_at is null",
-    )
-    .await;
-    settled(&tenure).await;
+    reconcile(&tenure, &accounts).await;
 
     let parts = parts(&data.0);
     let tenant: TenantId = sql(&data.0, "select distinct tenant from connection")
@@ -502,18 +509,6 @@ async fn what_is_believed_converges_to_what_the_source_holds() {
     // Asked once more, no source has anything new to tell.
     let history = "select count(*) from event where kind = 'employee'";
     let before = sql(&data.0, history);
-    sql(
-        &data.0,
-        "update connection_task set done_at = null where task = 'reconciliation'",
-    );
-    for account in &accounts {
-        account.reconcile(&tenure).await;
-    }
-    none(
-        &data.0,
-        "select count(*) from connection_task where task = 'reconciliation' and done_at is null",
-    )
-    .await;
-    settled(&tenure).await;
+    reconcile(&tenure, &accounts).await;
     assert_eq!(sql(&data.0, history), before);
 }

@@ -408,6 +408,17 @@ async fn a_system_without_a_connector_tells_by_itself() {
         "5|1|0"
     );
 
+    // Asked again, the address is answered, and the secret in use stays.
+    let (status, again) = tenure
+        .post("/v1/integrations/webhooks", "admin", &[], json!({"name": "our-hr"}))
+        .await;
+    assert_eq!(
+        (status, &again),
+        (201, &json!({"id": system.id, "webhook_url": system.url}))
+    );
+    let answer = system.signed((secret, "msg_1"), "application/json", &standard).await;
+    assert_eq!(answer.0, 202, "{answer:?}");
+
     // What is not proven, or not understood, is refused, and says why.
     let other = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     assert_eq!(

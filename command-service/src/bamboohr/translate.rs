@@ -21,9 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::TimeDelta;
 use domain::{
     Date, Dated, Personal,
-    employee::{
-        Contact, DAYS_AHEAD_MAX, Demographics, Ended, Field, Job, Name, Rows, Snapshot, Source, Standing, Voluntariness,
-    },
+    employee::{DAYS_AHEAD_MAX, Ended, Field, Job, Rows, Snapshot, Source, Standing, Voluntariness},
     id::{EmployeeId, TenantId},
     money::{NotMoney, PayRate},
 };
@@ -386,24 +384,30 @@ impl<'a> Translation<'a> {
         let pay = self.pay(rows_of(tables.compensation.as_ref()), hired_on);
         let mut promotions = pay.promotions;
         promotions.extend(self.called_promotions(rows_of(tables.job_info.as_ref())));
-        let snapshot = Snapshot {
+        let hours = self.hours();
+        let date_of_birth = self.date_of_birth();
+        let part = |alias: &str| self.part(alias);
+        let (first, last, preferred) = (part("firstName"), part("lastName"), part("preferredName"));
+        let (email, phone, mobile) = (part("workEmail"), part("workPhone"), part("mobilePhone"));
+        let (gender, ethnicity) = (part("gender"), part("ethnicity"));
+        let mut snapshot = Snapshot {
             hired_on,
-            name: self.name(),
-            contact: self.contact(),
-            demographics: self.demographics(),
             standing,
             jobs,
             managers,
             pay: pay.rows,
             pay_reasons: pay.reasons,
-            hours: self.hours(),
+            hours,
             promotions,
-            unsaid: std::mem::take(&mut self.unsaid),
+            // A part of the other fields would clear the rest.
+            other: (!self.partial).then_some(Personal::Open(self.other)),
+            unsaid: self.unsaid,
             ..Snapshot::silent(self.source, self.as_of)
         };
-        // A part of the other fields would clear the rest.
-        let other = (!self.partial).then_some(Personal::Open(self.other));
-        (Snapshot { other, ..snapshot }, self.warnings)
+        snapshot.say_name(first, last, preferred);
+        snapshot.say_contact(email, phone, mobile);
+        snapshot.say_demographics(gender, date_of_birth, ethnicity);
+        (snapshot, self.warnings)
     }
 
     fn said(&self, alias: &str) -> Said {
@@ -462,64 +466,23 @@ impl<'a> Translation<'a> {
         }
     }
 
-    /// Whether something is said of what belongs together; what is not then stays as it is.
-    fn any_said<const N: usize>(&mut self, parts: [(&str, Field); N]) -> bool {
-        let unsaid = parts.into_iter().filter(|(alias, _)| !self.said(alias).is_said());
-        let unsaid: Vec<Field> = unsaid.map(|(_, field)| field).collect();
-        let any = unsaid.len() < N;
-        if any {
-            self.unsaid.extend(unsaid);
+    /// What a field says, as a snapshot takes it.
+    fn part(&self, alias: &str) -> domain::employee::Said<String> {
+        match self.said(alias) {
+            Said::Nothing => None,
+            Said::Cleared => Some(None),
+            Said::Text(text) => Some(Some(text)),
         }
-        any
     }
 
-    fn name(&mut self) -> Option<Personal<Name>> {
-        let parts = [
-            ("firstName", Field::FirstName),
-            ("lastName", Field::LastName),
-            ("preferredName", Field::PreferredName),
-        ];
-        self.any_said(parts).then(|| {
-            Personal::Open(Name {
-                first: self.said("firstName").text().to_owned(),
-                last: self.said("lastName").text().to_owned(),
-                preferred: self.said("preferredName").into_option(),
-            })
-        })
-    }
-
-    fn contact(&mut self) -> Option<Personal<Contact>> {
-        let parts = [
-            ("workEmail", Field::WorkEmail),
-            ("workPhone", Field::WorkPhone),
-            ("mobilePhone", Field::MobilePhone),
-        ];
-        self.any_said(parts).then(|| {
-            Personal::Open(Contact {
-                work_email: self.said("workEmail").into_option(),
-                work_phone: self.said("workPhone").into_option(),
-                mobile_phone: self.said("mobilePhone").into_option(),
-            })
-        })
-    }
-
-    fn demographics(&mut self) -> Option<Personal<Demographics>> {
-        let parts = [
-            ("gender", Field::Gender),
-            ("dateOfBirth", Field::DateOfBirth),
-            ("ethnicity", Field::Ethnicity),
-        ];
-        self.any_said(parts).then(|| {
-            let date_of_birth = self.day("dateOfBirth");
-            if date_of_birth.is_none() && !self.said("dateOfBirth").text().is_empty() {
-                self.unsaid.insert(Field::DateOfBirth); // there is one, and it does not read
-            }
-            Personal::Open(Demographics {
-                gender: self.said("gender").into_option(),
-                date_of_birth,
-                ethnicity: self.said("ethnicity").into_option(),
-            })
-        })
+    /// A day of birth that does not read is not the same as none: it is left unsaid.
+    fn date_of_birth(&mut self) -> domain::employee::Said<Date> {
+        match self.said("dateOfBirth") {
+            Said::Nothing => None,
+            Said::Cleared => Some(None),
+            Said::Text(text) if words::date(&text) == Ok(None) => Some(None),
+            Said::Text(_) => self.day("dateOfBirth").map(Some),
+        }
     }
 
     fn hours(&mut self) -> Rows<domain::employee::WeeklyMinutes> {
@@ -739,7 +702,10 @@ impl Translation<'_> {
                     complete: history.complete,
                 }
             }
-            None if self.any_said(JOB_PARTS) => {
+            None if JOB_PARTS.iter().any(|(alias, _)| self.said(alias).is_said()) => {
+                let withheld = JOB_PARTS.into_iter().filter(|(alias, _)| !self.said(alias).is_said());
+                let withheld: Vec<Field> = withheld.map(|(_, field)| field).collect();
+                self.unsaid.extend(withheld);
                 let job = Job {
                     title: self.said("jobTitle").into_option(),
                     department: self.said("department").into_option(),

@@ -21,7 +21,7 @@ use infra::{
     outcome::{self, Verdict},
 };
 use schemas::codec::AnyCommand;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{COMMAND_BYTES_MAX, WAIT_DEFAULT};
 use crate::{
@@ -80,18 +80,8 @@ pub async fn connect_bamboohr(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let actor = super::actor(&service.verifier, &headers).await?;
-    if !actor.may(Permission::ManageConnections) {
-        return Err(Problem::forbidden(format!(
-            "The role {} may not connect an HRIS",
-            actor.role.name()
-        )));
-    }
-    let body = axum::body::to_bytes(body, COMMAND_BYTES_MAX)
-        .await
-        .map_err(|_| Problem::bad_request("The request is too large"))?;
-    let request: ConnectBambooHr = serde_json::from_slice(&body)
-        .map_err(|error| Problem::bad_request(format!("The request does not read: {error}")))?;
+    let actor = manager(&service, &headers).await?;
+    let request: ConnectBambooHr = read(body).await?;
 
     let base_url = request
         .base_url
@@ -125,6 +115,26 @@ pub async fn connect_bamboohr(
         webhook_url: format!("{}/v1/webhooks/{id}", service.public_url),
     };
     Ok((StatusCode::CREATED, Json(connected)).into_response())
+}
+
+/// Whoever asks, if they may manage connections.
+pub(super) async fn manager(service: &CommandService, headers: &HeaderMap) -> Result<Actor, Problem> {
+    let actor = super::actor(&service.verifier, headers).await?;
+    if actor.may(Permission::ManageConnections) {
+        return Ok(actor);
+    }
+    let role = actor.role.name();
+    Err(Problem::forbidden(format!(
+        "The role {role} may not manage connections"
+    )))
+}
+
+/// What is asked for.
+pub(super) async fn read<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
+    let body = axum::body::to_bytes(body, COMMAND_BYTES_MAX)
+        .await
+        .map_err(|_| Problem::bad_request("The request is too large"))?;
+    serde_json::from_slice(&body).map_err(|error| Problem::bad_request(format!("The request does not read: {error}")))
 }
 
 /// Makes or changes a connection, and waits until it is there.
@@ -201,13 +211,7 @@ pub async fn ask_source(
     Path((connection, task)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let actor = super::actor(&service.verifier, &headers).await?;
-    if !actor.may(Permission::ManageConnections) {
-        return Err(Problem::forbidden(format!(
-            "The role {} may not ask an HRIS",
-            actor.role.name()
-        )));
-    }
+    let actor = manager(&service, &headers).await?;
     let nothing = || Problem::not_found("There is no such connection, or nothing like that is planned for it");
     let (id, task) = connection
         .parse::<ConnectionId>()

@@ -13,13 +13,12 @@ use domain::{
     connection::{self, Push, Secrets, System},
     employee::{self, Source},
     id::{CommandId, ConnectionId, EmployeeId},
-    policy::Permission,
 };
 use infra::clock;
 use schemas::codec::AnyCommand;
 use serde::{Deserialize, Serialize};
 
-use super::{COMMAND_BYTES_MAX, webhooks::Received};
+use super::{integrations, webhooks::Received};
 use crate::{
     CommandService,
     connections::Live,
@@ -46,7 +45,7 @@ pub struct ConnectWebhooks {
     /// Your word for it: letters, digits and hyphens.
     name: String,
     /// Secrets that it signs with, `whsec_` and base64 of 24 to 64 bytes; several while you change over from one to the next. Left
-    /// out: one is made.
+    /// out: those in use stay, and for a new system one is made.
     #[serde(default)]
     secrets: Vec<String>,
     /// How old an attempt to deliver may be; 300 unless said otherwise.
@@ -82,18 +81,8 @@ pub async fn connect_webhooks(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let actor = super::actor(&service.verifier, &headers).await?;
-    if !actor.may(Permission::ManageConnections) {
-        return Err(Problem::forbidden(format!(
-            "The role {} may not connect a system",
-            actor.role.name()
-        )));
-    }
-    let body = axum::body::to_bytes(body, COMMAND_BYTES_MAX)
-        .await
-        .map_err(|_| Problem::bad_request("The request is too large"))?;
-    let request: ConnectWebhooks = serde_json::from_slice(&body)
-        .map_err(|error| Problem::bad_request(format!("The request does not read: {error}")))?;
+    let actor = integrations::manager(&service, &headers).await?;
+    let request: ConnectWebhooks = integrations::read(body).await?;
     if request
         .secrets
         .iter()
@@ -103,10 +92,15 @@ pub async fn connect_webhooks(
             "A secret is `whsec_` and base64 of 24 to 64 bytes",
         ));
     }
-    let made = request.secrets.is_empty().then(signature::new_secret);
-    let mut secrets = request.secrets;
-    secrets.extend(made.clone());
     let id = ConnectionId::derive(actor.tenant, "push", &request.name);
+    let (mut secrets, mut made) = (request.secrets, None);
+    if secrets.is_empty() {
+        // Whoever asks again must not put the secret in use out of force: what is signed with it would be refused.
+        match service.connections.refresh(id).await? {
+            Some(known) => secrets = known.secrets.webhook_keys,
+            None => secrets.push(made.insert(signature::new_secret()).clone()),
+        }
+    }
     let command = connection::Command::Connect {
         system: System::Push(Push { name: request.name }),
         secrets: Personal::Open(Secrets {
@@ -116,7 +110,7 @@ pub async fn connect_webhooks(
         freshness_seconds: request.freshness_seconds.unwrap_or(FRESHNESS_SECONDS_DEFAULT),
         on: clock::today(),
     };
-    super::integrations::connect(&service, (&actor, &headers), (id, command)).await?;
+    integrations::connect(&service, (&actor, &headers), (id, command)).await?;
     let connected = ConnectedWebhooks {
         id,
         webhook_url: format!("{}/v1/webhooks/{id}", service.public_url),

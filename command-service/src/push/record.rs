@@ -5,16 +5,11 @@
 //! a row says what changed, and the rest goes on from the row before. Only with `complete` are they the whole history, and what is
 //! known beside them is taken back.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::{collections::BTreeMap, fmt};
 
 use domain::{
     Date, Personal,
-    employee::{
-        Contact, Demographics, Ended, Field, Job, Name, Rows, Snapshot, Source, Standing, Voluntariness, WeeklyMinutes,
-    },
+    employee::{Ended, Field, Job, Rows, Said, Snapshot, Source, Standing, Voluntariness, WeeklyMinutes},
     id::{EmployeeId, TenantId},
     money::{Currency, Money, PayPeriod, PayRate},
 };
@@ -22,9 +17,6 @@ use serde::{Deserialize, Deserializer};
 
 use super::message::Kind;
 use crate::bamboohr::is_remote_id;
-
-/// Of a field: left out, `null`, or a value.
-type Said<T> = Option<Option<T>>;
 
 /// A person, as the source sends it.
 #[derive(Deserialize)]
@@ -172,58 +164,10 @@ pub fn snapshot(
 }
 
 fn person(record: Record, snapshot: &mut Snapshot) {
-    let unsaid = &mut snapshot.unsaid;
-    let name = [
-        (record.first_name.is_some(), Field::FirstName),
-        (record.last_name.is_some(), Field::LastName),
-        (record.preferred_name.is_some(), Field::PreferredName),
-    ];
-    if any_said(name, unsaid) {
-        snapshot.name = Some(Personal::Open(Name {
-            first: record.first_name.flatten().unwrap_or_default(),
-            last: record.last_name.flatten().unwrap_or_default(),
-            preferred: record.preferred_name.flatten(),
-        }));
-    }
-    let contact = [
-        (record.work_email.is_some(), Field::WorkEmail),
-        (record.work_phone.is_some(), Field::WorkPhone),
-        (record.mobile_phone.is_some(), Field::MobilePhone),
-    ];
-    if any_said(contact, unsaid) {
-        snapshot.contact = Some(Personal::Open(Contact {
-            work_email: record.work_email.flatten(),
-            work_phone: record.work_phone.flatten(),
-            mobile_phone: record.mobile_phone.flatten(),
-        }));
-    }
-    let demographics = [
-        (record.gender.is_some(), Field::Gender),
-        (record.date_of_birth.is_some(), Field::DateOfBirth),
-        (record.ethnicity.is_some(), Field::Ethnicity),
-    ];
-    if any_said(demographics, unsaid) {
-        snapshot.demographics = Some(Personal::Open(Demographics {
-            gender: record.gender.flatten(),
-            date_of_birth: record.date_of_birth.flatten(),
-            ethnicity: record.ethnicity.flatten(),
-        }));
-    }
+    snapshot.say_name(record.first_name, record.last_name, record.preferred_name);
+    snapshot.say_contact(record.work_email, record.work_phone, record.mobile_phone);
+    snapshot.say_demographics(record.gender, record.date_of_birth, record.ethnicity);
     snapshot.other = record.custom_fields.map(Personal::Open);
-}
-
-/// Whether something is said of what belongs together; what is not then stays as it is known.
-fn any_said<const N: usize>(parts: [(bool, Field); N], unsaid: &mut BTreeSet<Field>) -> bool {
-    let any = parts.iter().any(|(is_said, _)| *is_said);
-    if any {
-        unsaid.extend(
-            parts
-                .into_iter()
-                .filter(|(is_said, _)| !is_said)
-                .map(|(_, field)| field),
-        );
-    }
-    any
 }
 
 fn standing(record: &Record) -> Result<Rows<Standing>, RecordProblem> {
@@ -378,7 +322,7 @@ fn in_order<'a, T>(rows: &'a [T], day: fn(&T) -> Date, what: &'static str) -> Re
 mod tests {
     use domain::{
         Aggregate,
-        employee::{Command, Employee, Event},
+        employee::{Command, Contact, Employee, Event},
         id::ConnectionId,
     };
     use serde_json::{Value, json};

@@ -38,6 +38,9 @@ pub struct Snapshot {
     pub unsaid: BTreeSet<Field>,
 }
 
+/// Of a part of what a source says: left out, cleared, or a value.
+pub type Said<T> = Option<Option<T>>;
+
 /// A part of what belongs together and that a source can withhold by itself.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -82,8 +85,70 @@ impl Snapshot {
         }
     }
 
-    /// The same with what it leaves unsaid taken from `file`.
+    /// Says the parts of a name. What is left out stays as on file; if everything is, nothing is said.
+    pub fn say_name(&mut self, first: Said<String>, last: Said<String>, preferred: Said<String>) {
+        let parts = [
+            (first.is_some(), Field::FirstName),
+            (last.is_some(), Field::LastName),
+            (preferred.is_some(), Field::PreferredName),
+        ];
+        if self.say_any(parts) {
+            self.name = Some(Personal::Open(Name {
+                first: first.flatten().unwrap_or_default(),
+                last: last.flatten().unwrap_or_default(),
+                preferred: preferred.flatten(),
+            }));
+        }
+    }
+
+    /// Says how to reach a person, as [`Self::say_name`] says the name.
+    pub fn say_contact(&mut self, work_email: Said<String>, work_phone: Said<String>, mobile_phone: Said<String>) {
+        let parts = [
+            (work_email.is_some(), Field::WorkEmail),
+            (work_phone.is_some(), Field::WorkPhone),
+            (mobile_phone.is_some(), Field::MobilePhone),
+        ];
+        if self.say_any(parts) {
+            self.contact = Some(Personal::Open(Contact {
+                work_email: work_email.flatten(),
+                work_phone: work_phone.flatten(),
+                mobile_phone: mobile_phone.flatten(),
+            }));
+        }
+    }
+
+    /// Says protected attributes, as [`Self::say_name`] says the name.
+    pub fn say_demographics(&mut self, gender: Said<String>, date_of_birth: Said<Date>, ethnicity: Said<String>) {
+        let parts = [
+            (gender.is_some(), Field::Gender),
+            (date_of_birth.is_some(), Field::DateOfBirth),
+            (ethnicity.is_some(), Field::Ethnicity),
+        ];
+        if self.say_any(parts) {
+            self.demographics = Some(Personal::Open(Demographics {
+                gender: gender.flatten(),
+                date_of_birth: date_of_birth.flatten(),
+                ethnicity: ethnicity.flatten(),
+            }));
+        }
+    }
+
+    /// Whether something is said of what belongs together; what is not then is unsaid.
+    fn say_any<const N: usize>(&mut self, parts: [(bool, Field); N]) -> bool {
+        let any = parts.iter().any(|(is_said, _)| *is_said);
+        if any {
+            let unsaid = parts.into_iter().filter(|(is_said, _)| !is_said);
+            self.unsaid.extend(unsaid.map(|(_, field)| field));
+        }
+        any
+    }
+
+    /// The same with histories that begin on the first day, and what it leaves unsaid, taken from `file`.
     fn completed(mut self, file: &File) -> Self {
+        self.jobs = self.jobs.since(file.hired_on);
+        self.managers = self.managers.since(file.hired_on);
+        self.pay = self.pay.since(file.hired_on);
+        self.hours = self.hours.since(file.hired_on);
         for field in std::mem::take(&mut self.unsaid) {
             self.take_from_file(&field, file);
         }
@@ -167,14 +232,13 @@ impl<T> Rows<T> {
 impl<T: Clone> Rows<T> {
     /// A whole history that begins later than the employment, with its first row from the first day on, for want of better: as for
     /// somebody who is hired with it. What is believed does not depend on which rows there were once.
-    fn since(&self, first_day: Date) -> Self {
-        let mut since = self.clone();
+    fn since(mut self, first_day: Date) -> Self {
         let earliest = self.known.iter().map(|(on, _)| *on).min();
         if self.complete && earliest.is_some_and(|on| on > first_day) {
-            let value = value_on_first_day(self, first_day);
-            since.known.extend(value.map(|value| (first_day, value)));
+            let value = value_on_first_day(&self, first_day);
+            self.known.extend(value.map(|value| (first_day, value)));
         }
-        since
+        self
     }
 }
 
@@ -366,8 +430,7 @@ impl Story {
     }
 
     fn moves(&mut self, snapshot: &Snapshot) -> Result<(), Rejection> {
-        let first = self.file()?.hired_on;
-        for (on, to) in snapshot.jobs.since(first).differences(&self.file()?.jobs) {
+        for (on, to) in snapshot.jobs.differences(&self.file()?.jobs) {
             let from = self.file()?.jobs.at(on).cloned().unwrap_or_default();
             let promoted = snapshot.promotions.contains(&on) && from.title != to.title;
             let moved = Moved { from, to, on };
@@ -377,16 +440,16 @@ impl Story {
                 Event::Transferred(moved)
             });
         }
-        for (on, to) in snapshot.managers.since(first).differences(&self.file()?.managers) {
+        for (on, to) in snapshot.managers.differences(&self.file()?.managers) {
             let from = self.file()?.managers.at(on).copied().flatten();
             self.tell(Event::ManagerChanged { from, to, on });
         }
-        for (on, to) in snapshot.pay.since(first).differences(&self.file()?.pay) {
+        for (on, to) in snapshot.pay.differences(&self.file()?.pay) {
             let from = self.file()?.pay.at(on).cloned();
             let reason = snapshot.pay_reasons.get(&on).cloned();
             self.tell(Event::PayChanged(PayChanged { from, to, reason, on }));
         }
-        for (on, to) in snapshot.hours.since(first).differences(&self.file()?.hours) {
+        for (on, to) in snapshot.hours.differences(&self.file()?.hours) {
             let from = self.file()?.hours.at(on).copied();
             self.tell(Event::HoursChanged { from, to, on });
         }

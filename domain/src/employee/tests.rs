@@ -610,6 +610,20 @@ fn a_first_row_that_is_taken_away_gives_its_days_to_the_next() {
         pay_of(&[snapshot.clone(), without.clone()]),
         pay_of(std::slice::from_ref(&without))
     );
+    // What the rows withhold is, on the first day too, what was on file on that day.
+    let mut moved = cashier();
+    let department = |name: &str| Job {
+        department: Some(name.into()),
+        ..job("Cashier")
+    };
+    moved.jobs = Rows::all(vec![
+        (hired_on, department("Sales")),
+        (day(2025, 9, 1), department("Stock")),
+    ]);
+    let mut less = moved.clone();
+    less.jobs = Rows::all(vec![(day(2025, 9, 1), job("Cashier"))]);
+    less.unsaid.insert(Field::Department);
+    assert_eq!(told(&given(&[moved]), less), vec![]);
     // A source that shows only some rows takes nothing away.
     without.pay.complete = false;
     assert_eq!(told(&given(&[snapshot]), without), vec![]);

@@ -2,7 +2,7 @@
 
 use domain::{
     Aggregate,
-    employee::{Command, Employee, Event, WeeklyMinutes},
+    employee::{Command, Contact, Demographics, Employee, Event, WeeklyMinutes},
     id::ConnectionId,
     money::{Money, PayPeriod},
 };
@@ -194,7 +194,7 @@ fn a_whole_history_is_translated() {
     );
     assert_eq!(snapshot.promotions, BTreeSet::from([day("2025-09-01")]));
     assert_eq!(snapshot.hours, Rows::current(today(), WeeklyMinutes(2_250)));
-    let name = Name {
+    let name = domain::employee::Name {
         first: "Ada".into(),
         last: "Rossi".into(),
         preferred: None,
@@ -874,6 +874,16 @@ fn a_day_of_birth_that_does_not_read_does_not_clear_the_one_on_file() {
     assert_eq!(warnings.len(), 1);
     let told = told(&known, &snapshot);
     assert!(matches!(&told[..], [Event::SourceFieldsKept { .. }]), "{told:?}");
+
+    // None, as BambooHR writes it, is none.
+    let mut fields = map(ada());
+    fields.insert("dateOfBirth".into(), json!("0000-00-00"));
+    let told = self::told(&known, &without_warnings(Value::Object(fields), &history()));
+    assert!(
+        matches!(&told[..], [Event::DemographicsChanged { demographics: Personal::Open(known), .. }]
+            if known.date_of_birth.is_none() && known.gender.is_some()),
+        "{told:?}"
+    );
 }
 
 #[test]
