@@ -5,7 +5,7 @@
 
 mod batch;
 mod ledger;
-mod streams;
+pub(crate) mod streams;
 
 use std::{collections::BTreeMap, time::Duration};
 

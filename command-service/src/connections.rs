@@ -8,7 +8,7 @@ use std::{
 
 use domain::{
     Aggregate, StreamId, Timestamp,
-    connection::{Connection, Event, Secrets, System},
+    connection::{Connection, Event, Mapping, Secrets, System},
     id::{ConnectionId, TenantId},
 };
 use infra::{
@@ -44,6 +44,15 @@ pub struct Live {
 }
 
 impl Live {
+    /// How its files are read, if it sends any.
+    #[must_use]
+    pub fn mapping(&self) -> Option<&Mapping> {
+        match &self.system {
+            System::BambooHr(_) => None,
+            System::Push(push) => push.mapping.as_deref(),
+        }
+    }
+
     /// What asks it; none for a system that only tells.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The HTTP surface: a router per noun, merged.
 
 mod commands;
+mod files;
 mod integrations;
 mod push;
 mod webhooks;
@@ -37,6 +38,7 @@ pub fn router(service: CommandService) -> Router {
         .merge(commands::router())
         .merge(integrations::router())
         .merge(push::router())
+        .merge(files::router())
         .with_state(service)
         .layer(middleware::from_fn(observe))
 }
@@ -56,7 +58,11 @@ pub fn router(service: CommandService) -> Router {
         commands::status,
         integrations::connect_bamboohr,
         integrations::ask_source,
-        push::connect_webhooks
+        push::connect_webhooks,
+        files::propose,
+        files::connect_files,
+        files::mapping,
+        files::import
     ),
     components(schemas(
         integrations::ConnectBambooHr,
@@ -64,6 +70,14 @@ pub fn router(service: CommandService) -> Router {
         integrations::Begun,
         push::ConnectWebhooks,
         push::ConnectedWebhooks,
+        files::Proposed,
+        files::ConnectFiles,
+        files::ConnectedFiles,
+        files::Report,
+        files::ProblemOfRow,
+        files::Preview,
+        files::PreviewedEvent,
+        files::Outcome,
         commands::CommandAnswer,
         commands::OutcomeWord,
         webhooks::Received,

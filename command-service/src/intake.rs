@@ -109,10 +109,17 @@ pub fn push_actor(connection: domain::id::ConnectionId) -> String {
     format!("push:{connection}")
 }
 
-/// Which system without a connector told by itself: what [`push_actor`] wrote.
+/// How files are named in the log.
+#[must_use]
+pub fn file_actor(connection: domain::id::ConnectionId) -> String {
+    format!("file:{connection}")
+}
+
+/// Which system without a connector told by itself or in a file: what [`push_actor`] and [`file_actor`] wrote.
 #[must_use]
 pub fn pushed_by(actor: &str) -> Option<domain::id::ConnectionId> {
-    actor.strip_prefix("push:")?.parse().ok()
+    let (how, connection) = actor.split_once(':')?;
+    matches!(how, "push" | "file").then_some(connection)?.parse().ok()
 }
 
 /// Where an intake record's value belongs.

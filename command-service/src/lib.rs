@@ -5,12 +5,15 @@ pub mod bamboohr;
 pub mod check;
 pub mod completer;
 pub mod connections;
+pub mod files;
 pub mod http;
 pub mod intake;
 pub mod pace;
 pub mod problem;
 pub mod push;
+pub mod record;
 pub mod synchroniser;
+mod words;
 
 use std::sync::Arc;
 

@@ -1,7 +1,10 @@
 //! One connection to a source, such as an HRIS: what it is, its secrets, and how it fares.
 
+mod mapping;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::mapping::{Column, DayOrder, DecimalMark, Mapping, MappingProblem, Meaning};
 use crate::{Aggregate, Date, Kind, Personal};
 
 /// The most webhook keys that one connection holds at once. A key cannot be rotated at BambooHR, only replaced, so several
@@ -40,12 +43,15 @@ impl System {
     }
 }
 
-/// A system that tells by itself, in Tenure's own vocabulary.
+/// A system that tells by itself, in Tenure's own vocabulary or in files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Push {
     /// The customer's own word for it.
     pub name: String,
+    /// How its files are read, if it sends any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<Box<Mapping>>,
 }
 
 /// Where a BambooHR account is.
@@ -128,6 +134,8 @@ pub enum Rejection {
     NoApiKey,
     #[error("give between 1 and {WEBHOOK_KEYS_MAX} webhook keys, none of them empty")]
     BadWebhookKeys,
+    #[error("the mapping cannot be used: {0}")]
+    BadMapping(#[from] MappingProblem),
     #[error("the freshness must lie between 60 seconds and 7 days")]
     BadFreshness,
     #[error("this connection does not exist")]
@@ -229,13 +237,20 @@ impl Connection {
                 System::Push(_) => Rejection::BadName,
             });
         }
+        let mapping = match &system {
+            System::BambooHr(_) => None,
+            System::Push(push) => push.mapping.as_deref(),
+        };
+        mapping.map_or(Ok(()), Mapping::check)?;
         if let Some(secrets) = secrets.open() {
             let has_api_key = secrets.api_key.as_ref().is_some_and(|key| !key.trim().is_empty());
             if matches!(system, System::BambooHr(_)) && !has_api_key {
                 return Err(Rejection::NoApiKey);
             }
             let keys = &secrets.webhook_keys;
-            if !(1..=WEBHOOK_KEYS_MAX).contains(&keys.len()) || keys.iter().any(String::is_empty) {
+            // Whoever sends files only needs none.
+            let keys_min = usize::from(mapping.is_none());
+            if !(keys_min..=WEBHOOK_KEYS_MAX).contains(&keys.len()) || keys.iter().any(String::is_empty) {
                 return Err(Rejection::BadWebhookKeys);
             }
         }
@@ -288,6 +303,8 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn on() -> Date {
@@ -340,7 +357,10 @@ mod tests {
         assert_eq!(refused(connect("acme", "k", &["w"], 5)), Rejection::BadFreshness);
         assert_eq!(refused(Command::Disconnect { on: on() }), Rejection::NotConnected);
         let push = |name: &str| Command::Connect {
-            system: System::Push(Push { name: name.into() }),
+            system: System::Push(Push {
+                name: name.into(),
+                mapping: None,
+            }),
             secrets: Personal::Open(Secrets {
                 api_key: None,
                 webhook_keys: vec!["w".into()],
@@ -349,6 +369,26 @@ mod tests {
             on: on(),
         };
         assert_eq!(refused(push("our HR")), Rejection::BadName);
+        let files = |mapping: Value, webhook_keys: &[&str]| Command::Connect {
+            system: System::Push(Push {
+                name: "our-hr".into(),
+                mapping: serde_json::from_value(mapping).expect("a mapping"),
+            }),
+            secrets: Personal::Open(Secrets {
+                api_key: None,
+                webhook_keys: webhook_keys.iter().map(|&key| key.into()).collect(),
+            }),
+            freshness_seconds: 300,
+            on: on(),
+        };
+        let problem = Rejection::BadMapping(MappingProblem::NoId);
+        assert_eq!(refused(files(json!({"columns": {}}), &["w"])), problem);
+        let files_only = files(json!({"columns": {"id": "Nr"}}), &[]);
+        assert!(
+            Connection::default().decide(files_only, on()).is_ok(),
+            "no webhooks, no keys"
+        );
+        assert_eq!(refused(files(Value::Null, &[])), Rejection::BadWebhookKeys);
         assert!(
             Connection::default().decide(push("our-hr"), on()).is_ok(),
             "it needs no API key"

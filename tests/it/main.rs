@@ -10,6 +10,7 @@ mod convergence;
 mod crash;
 mod export;
 mod faults;
+mod files;
 mod harness;
 mod journal;
 mod log;

@@ -34,7 +34,8 @@ use super::{
     is_remote_id,
     payload::{Kind, Notification},
 };
-use words::{Status, canonical};
+use crate::words::canonical;
+use words::Status;
 
 /// The fields to ask for. What only changes because something else changed (`lastChanged`, `age`) is left out, and so is
 /// what Tenure has no use for (`ssn`, addresses, private contacts).

@@ -521,7 +521,7 @@ fn fingerprint(stream: &StreamId, command: &AnyCommand, backfill: bool) -> Resul
 }
 
 /// RFC 7240: `respond-async` does not wait, `wait=n` waits n seconds, within bounds.
-fn wait(headers: &HeaderMap) -> Duration {
+pub(super) fn wait(headers: &HeaderMap) -> Duration {
     let preferences = || {
         headers
             .get_all("prefer")

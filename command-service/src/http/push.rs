@@ -26,13 +26,13 @@ use crate::{
     problem::Problem,
     push::{
         message::{self, Message, Mode},
-        record,
         signature::{self, ID_HEADER, SIGNATURE_HEADER, Signed, TIMESTAMP_HEADER},
     },
+    record,
 };
 
 /// How old an attempt to deliver may be, in seconds, unless said otherwise: each attempt has its own time.
-const FRESHNESS_SECONDS_DEFAULT: u32 = 5 * 60;
+pub(super) const FRESHNESS_SECONDS_DEFAULT: u32 = 5 * 60;
 
 pub fn router() -> Router<CommandService> {
     Router::new().route("/v1/integrations/webhooks", post(connect_webhooks))
@@ -93,16 +93,23 @@ pub async fn connect_webhooks(
         ));
     }
     let id = ConnectionId::derive(actor.tenant, "push", &request.name);
+    let known = service.connections.refresh(id).await?;
     let (mut secrets, mut made) = (request.secrets, None);
     if secrets.is_empty() {
         // Whoever asks again must not put the secret in use out of force: what is signed with it would be refused.
-        match service.connections.refresh(id).await? {
-            Some(known) => secrets = known.secrets.webhook_keys,
-            None => secrets.push(made.insert(signature::new_secret()).clone()),
-        }
+        secrets = known
+            .as_ref()
+            .map(|known| known.secrets.webhook_keys.clone())
+            .unwrap_or_default();
+    }
+    if secrets.is_empty() {
+        secrets.push(made.insert(signature::new_secret()).clone());
     }
     let command = connection::Command::Connect {
-        system: System::Push(Push { name: request.name }),
+        system: System::Push(Push {
+            name: request.name,
+            mapping: known.and_then(|known| known.mapping().cloned()).map(Box::new),
+        }),
         secrets: Personal::Open(Secrets {
             api_key: None,
             webhook_keys: secrets,

@@ -8,7 +8,8 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{record::Record, signature::ID_HEADER};
+use super::signature::ID_HEADER;
+use crate::record::{Kind, Record};
 
 /// The most events of one batch.
 pub const EVENTS_MAX: usize = 1_000;
@@ -24,14 +25,6 @@ pub struct Message {
     /// When it was so; without it, when it came.
     pub at: Option<Timestamp>,
     pub record: Record,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// What is known of somebody, new or not.
-    Upserted,
-    /// The record was deleted, which is not how somebody leaves.
-    Deleted,
 }
 
 /// How messages came.
@@ -230,7 +223,8 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use super::{super::record, *};
+    use super::*;
+    use crate::record;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         let pairs = pairs.iter().map(|(name, value)| {

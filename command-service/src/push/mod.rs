@@ -4,8 +4,8 @@
 //! |---|---|---|
 //! | [`signature`] | proves that a message comes from whoever has the secret | none |
 //! | [`message`] | reads Standard Webhooks and CloudEvents of any mode | none |
-//! | [`record`] | turns what is said of a person into a domain snapshot | none |
+//!
+//! What is said of a person is a [`crate::record`].
 
 pub mod message;
-pub mod record;
 pub mod signature;

@@ -8,6 +8,8 @@ use domain::{
 };
 use serde_json::Value;
 
+use crate::words::canonical;
+
 /// The currency of a rate that names none.
 pub const DEFAULT_CURRENCY: Currency = Currency::USD;
 /// A day before this year is a mistake or a placeholder.
@@ -33,14 +35,6 @@ pub(super) fn text(value: &Value) -> Option<String> {
         },
         Value::Array(_) => None,
     }
-}
-
-/// A name without its spelling: `First Name`, `firstName` and `first_name` are one.
-pub(super) fn canonical(name: &str) -> String {
-    name.chars()
-        .filter(|c| c.is_alphanumeric())
-        .flat_map(char::to_lowercase)
-        .collect()
 }
 
 /// A day: `2024-03-01`, also with a time behind it. `Ok(None)` for the ways in which BambooHR writes "no day".
@@ -116,28 +110,17 @@ fn rounded(amount: &str, currency: Currency) -> Result<Money, NotMoney> {
 
 /// What a rate is paid for, from `paidPer`, or for want of it from the pay type.
 pub(super) fn period(paid_per: &str, pay_type: &str) -> Option<PayPeriod> {
-    let words = |text: &str| canonical(text);
-    let per = match words(paid_per).as_str() {
-        "hour" | "hourly" | "perhour" => PayPeriod::Hour,
-        "day" | "daily" | "perday" => PayPeriod::Day,
-        "week" | "weekly" | "perweek" => PayPeriod::Week,
-        "everyotherweek" | "biweekly" | "everytwoweeks" | "every2weeks" => PayPeriod::EveryTwoWeeks,
-        "twiceamonth" | "semimonthly" | "twicepermonth" => PayPeriod::Semimonthly,
-        "month" | "monthly" | "permonth" => PayPeriod::Month,
-        "quarter" | "quarterly" | "perquarter" => PayPeriod::Quarter,
-        "twiceayear" | "every6months" | "everysixmonths" | "semiannually" => PayPeriod::EverySixMonths,
-        "year" | "yearly" | "annually" | "annual" | "peryear" => PayPeriod::Year,
-        "" => match words(pay_type).as_str() {
-            "daily" => PayPeriod::Day,
-            "weekly" => PayPeriod::Week,
-            "monthly" => PayPeriod::Month,
-            kind if kind.contains("hourly") => PayPeriod::Hour,
-            kind if kind.contains("salar") => PayPeriod::Year,
-            _ => return None,
-        },
-        _ => return None,
-    };
-    Some(per)
+    if !canonical(paid_per).is_empty() {
+        return crate::words::period(paid_per);
+    }
+    match canonical(pay_type).as_str() {
+        "daily" => Some(PayPeriod::Day),
+        "weekly" => Some(PayPeriod::Week),
+        "monthly" => Some(PayPeriod::Month),
+        kind if kind.contains("hourly") => Some(PayPeriod::Hour),
+        kind if kind.contains("salar") => Some(PayPeriod::Year),
+        _ => None,
+    }
 }
 
 /// Weekly hours such as `37.5`; zero means that none are agreed.

@@ -15,46 +15,54 @@ use domain::{
 };
 use serde::{Deserialize, Deserializer};
 
-use super::message::Kind;
 use crate::bamboohr::is_remote_id;
 
+/// Whether somebody is told of, or taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// What is known of somebody, new or not.
+    Upserted,
+    /// The record was deleted, which is not how somebody leaves.
+    Deleted,
+}
+
 /// A person, as the source sends it.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
     /// The source's own id of the person: 1 to 64 letters, digits, hyphens and underscores. It never changes.
     pub id: String,
     #[serde(default, deserialize_with = "said")]
-    first_name: Said<String>,
+    pub(crate) first_name: Said<String>,
     #[serde(default, deserialize_with = "said")]
-    last_name: Said<String>,
+    pub(crate) last_name: Said<String>,
     #[serde(default, deserialize_with = "said")]
-    preferred_name: Said<String>,
+    pub(crate) preferred_name: Said<String>,
     #[serde(default, deserialize_with = "said")]
-    work_email: Said<String>,
+    pub(crate) work_email: Said<String>,
     #[serde(default, deserialize_with = "said")]
-    work_phone: Said<String>,
+    pub(crate) work_phone: Said<String>,
     #[serde(default, deserialize_with = "said")]
-    mobile_phone: Said<String>,
+    pub(crate) mobile_phone: Said<String>,
     #[serde(default, deserialize_with = "said")]
-    gender: Said<String>,
+    pub(crate) gender: Said<String>,
     #[serde(default, deserialize_with = "said")]
-    date_of_birth: Said<Date>,
+    pub(crate) date_of_birth: Said<Date>,
     #[serde(default, deserialize_with = "said")]
-    ethnicity: Said<String>,
+    pub(crate) ethnicity: Said<String>,
     /// The first day of the first employment. The first message about somebody needs it.
-    start_date: Option<Date>,
+    pub(crate) start_date: Option<Date>,
     /// Hours per week.
-    weekly_hours: Option<f64>,
+    pub(crate) weekly_hours: Option<f64>,
     #[serde(default)]
-    employments: Vec<Employment>,
+    pub(crate) employments: Vec<Employment>,
     #[serde(default)]
-    statuses: Vec<Status>,
+    pub(crate) statuses: Vec<Status>,
     /// Whether `employments` and `statuses` are all there are, where there are any.
     #[serde(default)]
-    complete: bool,
+    pub(crate) complete: bool,
     /// Whatever else is to be kept: all of it, each time.
-    custom_fields: Option<BTreeMap<String, String>>,
+    pub(crate) custom_fields: Option<BTreeMap<String, String>>,
 }
 
 /// Personal throughout, so that nothing of it is shown.
@@ -66,42 +74,42 @@ impl fmt::Debug for Record {
 
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Employment {
-    effective_date: Date,
+pub(crate) struct Employment {
+    pub(crate) effective_date: Date,
     #[serde(default, deserialize_with = "said")]
-    job_title: Said<String>,
+    pub(crate) job_title: Said<String>,
     #[serde(default, deserialize_with = "said")]
-    department: Said<String>,
+    pub(crate) department: Said<String>,
     #[serde(default, deserialize_with = "said")]
-    division: Said<String>,
+    pub(crate) division: Said<String>,
     #[serde(default, deserialize_with = "said")]
-    location: Said<String>,
+    pub(crate) location: Said<String>,
     /// The manager's `id`.
     #[serde(default, deserialize_with = "said")]
-    manager_id: Said<String>,
+    pub(crate) manager_id: Said<String>,
     /// A decimal number as a string, such as `"55000.00"`.
-    pay_rate: Option<String>,
+    pub(crate) pay_rate: Option<String>,
     /// ISO 4217.
-    pay_currency: Option<String>,
-    pay_period: Option<PayPeriod>,
+    pub(crate) pay_currency: Option<String>,
+    pub(crate) pay_period: Option<PayPeriod>,
     /// In the source's words. One that has "promotion" in it makes a new job title a promotion.
-    change_reason: Option<String>,
+    pub(crate) change_reason: Option<String>,
 }
 
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Status {
+pub(crate) struct Status {
     /// Of `terminated`: the first day on which the person is no longer employed.
-    effective_date: Date,
-    status: Word,
+    pub(crate) effective_date: Date,
+    pub(crate) status: Word,
     /// Of `terminated`.
-    voluntary: Option<bool>,
-    reason: Option<String>,
+    pub(crate) voluntary: Option<bool>,
+    pub(crate) reason: Option<String>,
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Word {
+pub(crate) enum Word {
     Active,
     Leave,
     Terminated,

@@ -1,0 +1,175 @@
+//! People of a file into the intake, and what becomes of them.
+
+use std::{collections::HashMap, time::Duration};
+
+use domain::{
+    Aggregate, StreamId, connection,
+    employee::{self, Employee},
+    id::{CommandId, EmployeeId},
+};
+use infra::{
+    clock,
+    database::{Access, DatabaseError},
+    outcome::{self, Outcome, Verdict},
+};
+use schemas::codec::AnyCommand;
+use tokio::time::Instant;
+
+use super::{
+    people::{Person, RowProblem},
+    table::Table,
+};
+use crate::{
+    CommandService,
+    connections::Live,
+    intake::{self, Content, IntakeError, Submission},
+};
+
+/// How many people are taken in, and asked after, at once.
+const CHUNK: usize = 1_000;
+/// How long to wait between two looks at what became of a file.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// A file that is taken in.
+pub struct Upload<'a> {
+    pub service: &'a CommandService,
+    pub live: &'a Live,
+    /// What the same file has whenever it is sent again, so that it counts once. Without it each time is a time of its own.
+    pub key: Option<String>,
+    pub traceparent: Option<String>,
+}
+
+/// What became of people.
+#[derive(Debug, Default)]
+pub struct Decided {
+    pub changed: usize,
+    pub unchanged: usize,
+    /// By a rule: what it says is a problem of all of the person's rows.
+    pub refused: usize,
+    /// Not judged in time.
+    pub pending: usize,
+    pub problems: Vec<RowProblem>,
+}
+
+impl Upload<'_> {
+    /// Everybody, durable when this answers well; then that the source was read whole. The commands are in the order of `people`.
+    ///
+    /// # Errors
+    /// When sealing fails or Kafka does not confirm. Sending again under the same key is harmless.
+    pub async fn submit(&self, people: &[Person]) -> Result<Vec<CommandId>, IntakeError> {
+        let (tenant, connection) = (self.live.tenant, self.live.id);
+        let key = self.key.clone().unwrap_or_else(|| clock::new_id().to_string());
+        let actor = intake::file_actor(connection);
+        let submission = |id: CommandId, stream: StreamId, command: AnyCommand| Submission {
+            id,
+            stream,
+            actor: actor.clone(),
+            correlation: CommandId::derive(tenant, &actor, &key).uuid(),
+            traceparent: self.traceparent.clone(),
+            // What was so before anybody looked is no news.
+            backfill: !self.live.synchronised,
+            fingerprint: None,
+            content: Content::Command(Box::new(command)),
+        };
+        let mut ids = Vec::with_capacity(people.len());
+        for chunk in people.chunks(CHUNK) {
+            let submissions = chunk.iter().map(|person| {
+                let id = CommandId::derive(tenant, &actor, &format!("{key} {}", person.id));
+                ids.push(id);
+                let employee = EmployeeId::derive(tenant, connection, &person.id);
+                let command = employee::Command::Synchronise(Box::new(person.snapshot.clone()));
+                let stream = StreamId::new(tenant, Employee::KIND, employee);
+                submission(id, stream, AnyCommand::Employee(command))
+            });
+            intake::submit(&self.service.bulk, &self.service.keyring, submissions.collect()).await?;
+        }
+        let whole = connection::Command::ReportSynchronised {
+            employees: u32::try_from(people.len()).unwrap_or(u32::MAX),
+            cursor: None,
+            on: clock::today(),
+        };
+        let id = CommandId::derive(tenant, &actor, &format!("{key} read"));
+        let whole = submission(
+            id,
+            intake::connection_stream(tenant, connection),
+            AnyCommand::Connection(whole),
+        );
+        intake::submit(&self.service.bulk, &self.service.keyring, vec![whole]).await?;
+        metrics::counter!("tenure_file_people_total").increment(people.len() as u64);
+        Ok(ids)
+    }
+
+    /// What became of everybody, as far as it is known in time.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn decided(
+        &self,
+        people: &[Person],
+        ids: Vec<CommandId>,
+        until: Instant,
+    ) -> Result<Decided, DatabaseError> {
+        let mut pending: HashMap<CommandId, &Person> = ids.into_iter().zip(people).collect();
+        let mut decided = Decided::default();
+        loop {
+            let asked: Vec<CommandId> = pending.keys().copied().collect();
+            for chunk in asked.chunks(CHUNK) {
+                for outcome in self.outcomes(chunk).await? {
+                    if let Some(person) = pending.remove(&outcome.command) {
+                        decided.tell(person, outcome.verdict);
+                    }
+                }
+            }
+            if pending.is_empty() || self.service.shutdown.is_cancelled() || Instant::now() > until {
+                decided.pending = pending.len();
+                return Ok(decided);
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    async fn outcomes(&self, ids: &[CommandId]) -> Result<Vec<Outcome>, DatabaseError> {
+        let tenants = [self.live.tenant];
+        let asked: Vec<_> = ids.iter().map(|id| (self.live.tenant, *id)).collect();
+        let found = self
+            .service
+            .database
+            .transact(Access::Read, &tenants, move |connection| {
+                let asked = asked.clone();
+                Box::pin(async move { outcome::find(connection, &asked).await })
+            });
+        found.await
+    }
+}
+
+impl Decided {
+    fn tell(&mut self, person: &Person, verdict: Verdict) {
+        match verdict {
+            Verdict::Accepted { position: Some(_), .. } => self.changed += 1,
+            Verdict::Accepted { position: None, .. } => self.unchanged += 1,
+            Verdict::Rejected { rule } => {
+                self.refused += 1;
+                self.problems.extend(person.rows.iter().map(|row| RowProblem {
+                    row: *row,
+                    column: None,
+                    problem: rule.clone(),
+                }));
+            }
+        }
+    }
+}
+
+/// Rows with problems as CSV. `problems` are in the order of the rows.
+#[must_use]
+pub fn to_mend(table: &Table, problems: &[RowProblem]) -> Vec<u8> {
+    let rows: Vec<(usize, String)> = (problems.chunk_by(|one, other| one.row == other.row))
+        .map(|of_row| {
+            let texts = of_row.iter().map(|RowProblem { column, problem, .. }| match column {
+                Some(column) => format!("{column} {problem}"),
+                None => problem.clone(),
+            });
+            (of_row[0].row, texts.collect::<Vec<_>>().join("; "))
+        })
+        .collect();
+    table.give_back(rows.iter().map(|(row, problem)| (&table.rows[*row], problem.as_str())))
+}
