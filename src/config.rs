@@ -11,6 +11,7 @@ use infra::{
     broker::{BrokerError, Brokers, Pace, Producer},
     database::{Database, DatabaseError},
     fairness::FairnessStore,
+    inbox::{Inbox, InboxError},
     seal::{Heads, Sealer},
     sealing::{Keyring, MasterKey, SealingError},
 };
@@ -43,6 +44,8 @@ pub enum ConfigError {
     MasterKey(#[source] SealingError),
     #[error("the database could not be prepared")]
     Database(#[source] DatabaseError),
+    #[error("{0}")]
+    Inbox(#[source] InboxError),
     #[error("Kafka could not be prepared")]
     Broker(#[source] BrokerError),
     #[error("an HTTP client could not be made")]
@@ -80,6 +83,9 @@ pub struct Settings {
     /// Where the heads of the sealed log are written down outside the database, for `tenure verify` [default: in the data directory]
     #[arg(long, global = true, env = "TENURE_LOG_HEADS", value_name = "FILE")]
     pub log_heads: Option<PathBuf>,
+    /// A folder or `s3://bucket/folder` into which others put files (docs/files.md); none without it.
+    #[arg(long, global = true, env = "TENURE_INBOX", value_name = "ADDRESS")]
+    pub inbox: Option<String>,
     /// After how many days a tenant's model is trained again by itself; 0 for never.
     #[arg(long, global = true, env = "TENURE_RETRAIN_DAYS", default_value_t = 30)]
     pub retrain_days: u32,
@@ -246,6 +252,8 @@ pub struct Parts {
     pub instance: Arc<str>,
     /// The heads of the log outside the database.
     pub heads: Heads,
+    /// Where others put files, if there is such a place.
+    pub inbox: Option<Inbox>,
     /// Whether tokens are checked with the development secret.
     pub development: bool,
     /// After how many days a tenant's model is trained again; 0 for never.
@@ -265,7 +273,12 @@ impl Parts {
             ),
             _ => (Verifier::with_secret(&development_secret(&master)), true),
         };
+        let inbox = settings
+            .inbox
+            .as_deref()
+            .map(|address| Inbox::open(address, std::env::vars()));
         Ok(Self {
+            inbox: inbox.transpose().map_err(ConfigError::Inbox)?,
             keyring: Keyring::new(master.clone(), database.clone()),
             interactive: Producer::new(&brokers, Pace::INTERACTIVE).map_err(ConfigError::Broker)?,
             bulk: Producer::new(&brokers, Pace::BULK).map_err(ConfigError::Broker)?,

@@ -129,6 +129,7 @@ pub fn new_command_service(parts: &Parts, public_url: &str, shutdown: Cancellati
         public_url: public_url.trim_end_matches('/').into(),
         instance: Arc::clone(&parts.instance),
         readings_wanted: Arc::default(),
+        inbox: parts.inbox.clone(),
         paces: Paces::default(),
         tasks_wanted: Arc::default(),
         shutdown,

@@ -145,6 +145,7 @@ impl Stage {
             jwt_issuer: None,
             jwt_audience: None,
             log_heads: None,
+            inbox: None,
             retrain_days: 0,
         };
         let master = settings.master().expect("a master key");

@@ -254,7 +254,7 @@ impl Completer {
             "{}|{}|{}",
             request.correlation,
             claimed.generation,
-            hex(&Sha256::digest(&content))
+            intake::hex(&Sha256::digest(&content))
         );
         let submission = Submission {
             id: CommandId::derive(
@@ -358,8 +358,4 @@ fn warn(warnings: &[translate::Warning], connection: ConnectionId) {
         metrics::counter!("tenure_translation_warnings_total").increment(1);
         tracing::debug!(%connection, field = warning.field, problem = %warning.problem, "the field {} {}", warning.field, warning.problem);
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -179,3 +179,9 @@ async fn record(keyring: &Keyring, submission: Submission) -> Result<Outgoing, I
 pub fn connection_stream(tenant: domain::id::TenantId, connection: domain::id::ConnectionId) -> StreamId {
     StreamId::new(tenant, Kind::Connection, connection)
 }
+
+/// A digest, for what an id is derived from.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

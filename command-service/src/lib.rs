@@ -22,6 +22,7 @@ use infra::{
     auth::Verifier,
     broker::{Brokers, Producer},
     database::Database,
+    inbox::Inbox,
     sealing::Keyring,
 };
 use tokio::sync::Notify;
@@ -42,6 +43,8 @@ pub struct CommandService {
     pub verifier: Verifier,
     pub connections: Connections,
     pub http: reqwest::Client,
+    /// Where others put files, if there is such a place.
+    pub inbox: Option<Inbox>,
     /// How fast each source is asked.
     pub paces: Paces,
     /// Where this service is reached from outside, without a slash at the end: webhook addresses begin with it.

@@ -27,10 +27,11 @@ use uuid::Uuid;
 use crate::{
     CommandService,
     bamboohr::{
-        client::{Backoff, ClientProblem, Roster},
+        client::{Backoff, Client, ClientProblem, Roster},
         payload::{Kind, Notification},
     },
     connections::{ConnectionsError, Live},
+    files::inbox,
     intake::{self, Content, IntakeError, Notified, Submission},
 };
 
@@ -38,6 +39,8 @@ use crate::{
 pub const CHANGES_EVERY: Duration = Duration::from_secs(5 * 60);
 /// How often everybody is compared.
 pub const RECONCILIATION_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How often a folder is looked into.
+pub const INBOX_EVERY: Duration = Duration::from_secs(30);
 /// Tasks that one process works on at once. They mostly wait for the readings that they asked for.
 const TASKS_MAX: usize = 64;
 /// Requests that are queued in one transaction.
@@ -67,6 +70,8 @@ enum Failure {
     Encode(#[source] serde_json::Error),
     #[error("what was done could not be reported")]
     Intake(#[from] IntakeError),
+    #[error("files could not be taken in")]
+    Inbox(#[from] inbox::TakeError),
     #[error("the process ends")]
     Interrupted,
 }
@@ -80,11 +85,13 @@ impl Failure {
             Self::Source(ClientProblem::LeftAlone { .. }) => None,
             Self::Source(problem) => Some(problem.cause()),
             Self::Nobody => Some("nobody-listed"),
+            Self::Inbox(inbox::TakeError::Inbox(_)) => Some("inbox-unreachable"),
             Self::Connection(_)
             | Self::Database(_)
             | Self::Sealing(_)
             | Self::Encode(_)
             | Self::Intake(_)
+            | Self::Inbox(_)
             | Self::Interrupted => None,
         }
     }
@@ -95,11 +102,11 @@ impl Failure {
 /// # Errors
 /// When the database fails.
 pub async fn plan(service: &CommandService, live: &Live) -> Result<(), DatabaseError> {
+    let of = (live.tenant, live.id);
     match live.system {
         System::BambooHr(_) => {}
-        System::Push(_) => return Ok(()),
+        System::Push(_) => return plan_inbox(service, live).await,
     }
-    let of = (live.tenant, live.id);
     let (is_imported, cursor) = (live.synchronised, live.cursor);
     service
         .database
@@ -116,6 +123,25 @@ pub async fn plan(service: &CommandService, live: &Live) -> Result<(), DatabaseE
             })
         })
         .await?;
+    service.tasks_wanted.notify_one();
+    Ok(())
+}
+
+/// A source of files has a folder, if there is a place for folders.
+async fn plan_inbox(service: &CommandService, live: &Live) -> Result<(), DatabaseError> {
+    if service.inbox.is_none() || live.mapping().is_none() {
+        return Ok(());
+    }
+    let (of, tenants) = ((live.tenant, live.id), [live.tenant]);
+    let planned = service.database.transact(Access::Write, &tenants, move |connection| {
+        Box::pin(connection_task::ensure(
+            connection,
+            of,
+            Task::Inbox,
+            (Duration::ZERO, None),
+        ))
+    });
+    planned.await?;
     service.tasks_wanted.notify_one();
     Ok(())
 }
@@ -190,7 +216,10 @@ async fn perform(service: CommandService, claimed: Claimed, shutdown: Cancellati
     let (tenant, connection, task) = (claimed.tenant, claimed.connection, claimed.task.name());
     let ended = match worked {
         Ok(synchronised) => {
-            if let Some(Synchronised { asked, .. }) = &synchronised {
+            // A folder mostly has nothing in it; what it had is told file by file.
+            if let Some(Synchronised { asked, .. }) = &synchronised
+                && claimed.task != Task::Inbox
+            {
                 tracing::info!(%connection, task, asked, "{task} of connection {connection}: {asked} employees read");
             }
             metrics::counter!("tenure_connection_tasks_total", "task" => task, "outcome" => "done").increment(1);
@@ -239,55 +268,91 @@ async fn synchronise(service: &CommandService, claimed: &Claimed) -> Result<Opti
         return Ok(None);
     };
     let live = &live;
-    let Some(client) = live.client(&service.http)? else {
+    let asked_of = || match live.client(&service.http) {
+        Ok(client) => Ok(client.map(|client| client.at(service.paces.of(live.id)))),
+        Err(problem) => Err(problem),
+    };
+    match claimed.task {
+        Task::Inbox => look_into_inbox(service, live).await,
+        Task::Import | Task::Reconciliation => match asked_of()? {
+            Some(client) => compare(service, (live, &client), claimed.task).await.map(Some),
+            None => Ok(None),
+        },
+        Task::Changes => match asked_of()? {
+            Some(client) => ask_who_changed(service, (live, &client), claimed.cursor)
+                .await
+                .map(Some),
+            None => Ok(None),
+        },
+    }
+}
+
+/// Reads everybody.
+async fn compare(
+    service: &CommandService,
+    (live, client): (&Live, &Client),
+    task: Task,
+) -> Result<Synchronised, Failure> {
+    let Roster {
+        mut remote_ids,
+        deleted,
+        cursor,
+        ..
+    } = client.employee_ids().await?;
+    let employees = remote_ids.len();
+    if employees == 0 {
+        return Err(Failure::Nobody);
+    }
+    let found_by = if task == Task::Import {
+        FoundBy::Import
+    } else {
+        remote_ids.extend(deleted);
+        FoundBy::Reconciliation
+    };
+    everybody(service, live, (&remote_ids, found_by, clock::new_id())).await?;
+    // Before it is said that all is there: whoever hears that may ask for changes.
+    let (of, tenants) = ((live.tenant, live.id), [live.tenant]);
+    let planned = service.database.transact(Access::Write, &tenants, move |connection| {
+        Box::pin(plan_what_follows(connection, of, cursor))
+    });
+    planned.await?;
+    report(service, live, employees, cursor).await?;
+    Ok(Synchronised {
+        asked: remote_ids.len(),
+        cursor: None,
+    })
+}
+
+async fn ask_who_changed(
+    service: &CommandService,
+    (live, client): (&Live, &Client),
+    since: Option<Timestamp>,
+) -> Result<Synchronised, Failure> {
+    let changes = client.changed_since(since.unwrap_or_else(clock::now)).await?;
+    let remote_ids: Vec<String> = changes.employees.into_iter().map(|changed| changed.remote_id).collect();
+    // Not waited for: they are durable, and the next look is minutes away.
+    queue(service, live, (&remote_ids, FoundBy::Changes, clock::new_id())).await?;
+    Ok(Synchronised {
+        asked: remote_ids.len(),
+        cursor: changes.cursor,
+    })
+}
+
+/// None: there is no folder for it any more.
+async fn look_into_inbox(service: &CommandService, live: &Live) -> Result<Option<Synchronised>, Failure> {
+    let (Some(inbox), Some(mapping)) = (&service.inbox, live.mapping()) else {
         return Ok(None);
     };
-    let client = client.at(service.paces.of(live.id));
-    let correlation = clock::new_id();
-    let synchronised = match claimed.task {
-        Task::Import | Task::Reconciliation => {
-            let Roster {
-                mut remote_ids,
-                deleted,
-                cursor,
-                ..
-            } = client.employee_ids().await?;
-            let employees = remote_ids.len();
-            if employees == 0 {
-                return Err(Failure::Nobody);
-            }
-            let found_by = if claimed.task == Task::Import {
-                FoundBy::Import
-            } else {
-                remote_ids.extend(deleted);
-                FoundBy::Reconciliation
-            };
-            everybody(service, live, (&remote_ids, found_by, correlation)).await?;
-            // Before it is said that all is there: whoever hears that may ask for changes.
-            let (of, tenants) = ((live.tenant, live.id), [live.tenant]);
-            let planned = service.database.transact(Access::Write, &tenants, move |connection| {
-                Box::pin(plan_what_follows(connection, of, cursor))
-            });
-            planned.await?;
-            report(service, live, employees, cursor).await?;
-            Synchronised {
-                asked: remote_ids.len(),
-                cursor: None,
-            }
-        }
-        Task::Changes => {
-            let since = claimed.cursor.unwrap_or_else(clock::now);
-            let changes = client.changed_since(since).await?;
-            let remote_ids: Vec<String> = changes.employees.into_iter().map(|changed| changed.remote_id).collect();
-            // Not waited for: they are durable, and the next look is minutes away.
-            queue(service, live, (&remote_ids, FoundBy::Changes, correlation)).await?;
-            Synchronised {
-                asked: remote_ids.len(),
-                cursor: changes.cursor,
-            }
-        }
-    };
-    Ok(Some(synchronised))
+    let taken = inbox::take(service, inbox, live, mapping).await?;
+    if taken.refused > 0 {
+        let command = connection::Command::ReportFailed {
+            cause: "file-refused".to_owned(),
+            on: clock::today(),
+        };
+        tell(service, (live.tenant, live.id), command).await?;
+    }
+    let (asked, cursor) = (taken.people, None);
+    Ok(Some(Synchronised { asked, cursor }))
 }
 
 /// Has everybody read, and waits until they are.
@@ -375,6 +440,7 @@ async fn finish(
                     Task::Import => connection_task::end(connection, &own).await,
                     Task::Changes => connection_task::done(connection, &own, (CHANGES_EVERY, cursor)).await,
                     Task::Reconciliation => connection_task::done(connection, &own, (RECONCILIATION_EVERY, None)).await,
+                    Task::Inbox => connection_task::done(connection, &own, (INBOX_EVERY, None)).await,
                 }
             })
         })

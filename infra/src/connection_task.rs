@@ -25,10 +25,12 @@ pub enum Task {
     Changes,
     /// Everybody again: notices what not even the list of changes told.
     Reconciliation,
+    /// Files that somebody put into the connection's folder.
+    Inbox,
 }
 
 impl Task {
-    pub const ALL: [Self; 3] = [Self::Import, Self::Changes, Self::Reconciliation];
+    pub const ALL: [Self; 4] = [Self::Import, Self::Changes, Self::Reconciliation, Self::Inbox];
 
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -36,6 +38,7 @@ impl Task {
             Self::Import => "import",
             Self::Changes => "changes",
             Self::Reconciliation => "reconciliation",
+            Self::Inbox => "inbox",
         }
     }
 

@@ -13,6 +13,7 @@ pub mod embedded;
 pub mod event_log;
 pub mod fairness;
 pub mod generation;
+pub mod inbox;
 pub mod kurrent;
 mod locks;
 pub mod log_archive;

@@ -1,9 +1,11 @@
 //! Files from the request to what everybody sees.
 
+use std::{fs, path::Path};
+
 use serde_json::{Value, json};
 
 use crate::{
-    faults::sql,
+    faults::{settled, sql},
     harness::{DataDir, Tenure, eventually},
 };
 
@@ -168,4 +170,112 @@ async fn a_file_is_proposed_tried_taken_in_mended_and_sent_again() {
             "{path}: {answered} {problem:#}"
         );
     }
+}
+
+/// Everything below a folder, by its path from there.
+fn tree(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.expect("an entry").path();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .expect("a name")
+            .to_owned();
+        if path.is_dir() {
+            found.extend(tree(&path).into_iter().map(|below| format!("{name}/{below}")));
+        } else {
+            found.push(name);
+        }
+    }
+    found.sort();
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_put_into_a_folder_is_taken_in_once_and_put_away() {
+    let (data, inbox) = (DataDir::new(), tempfile::tempdir().expect("a folder"));
+    let address = inbox.path().to_str().expect("a path");
+    let tenure = Tenure::start_with(&data.0, "127.0.0.1:0", &[("TENURE_INBOX", address)]);
+    let mapping = json!({"columns": {"id": "Personalnummer", "first_name": "Vorname", "last_name": "Nachname", "start_date": "Eintritt",
+        "job_title": "Stelle"}, "days": "day_first"});
+    let request = json!({"name": "nightly", "mapping": mapping});
+    let (status, connected) = tenure.post("/v1/integrations/files", "admin", &[], request).await;
+    assert_eq!(status, 201, "{connected:#}");
+    let id = connected["id"].as_str().expect("an id");
+    let folder = inbox.path().join(id);
+    fs::create_dir_all(&folder).expect("a folder");
+    // Written long ago, so that it is whole.
+    let put = |name: &str, contents: &str| {
+        fs::write(folder.join(name), contents).expect("written");
+        let file = fs::File::options().append(true).open(folder.join(name)).expect("there");
+        let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_780_000_000);
+        file.set_modified(at).expect("a time");
+    };
+    put("notes.csv", "Titel;Text\nx;y\n");
+    put("readme.md", "not for anybody");
+    put("staff.csv", STAFF);
+    let taken = |expected: &'static [&'static str]| {
+        let (tenure, folder) = (&tenure, &folder);
+        async move {
+            eventually("the files are put away", || async {
+                // Sooner than by itself.
+                let asked = tenure
+                    .post(&format!("/v1/connections/{id}/inbox"), "admin", &[], json!({}))
+                    .await;
+                let found = tree(folder);
+                if found == expected {
+                    Ok(())
+                } else {
+                    Err(json!([asked.1, found]))
+                }
+            })
+            .await;
+        }
+    };
+    taken(&[
+        "done/20260528T202640Z-staff.csv",
+        "done/20260528T202640Z-staff.csv.problems.csv",
+        "readme.md",
+        "refused/20260528T202640Z-notes.csv",
+        "refused/20260528T202640Z-notes.csv.problem.txt",
+    ])
+    .await;
+    let read = |name: &str| fs::read_to_string(folder.join(name)).expect(name);
+    let problems = read("done/20260528T202640Z-staff.csv.problems.csv");
+    assert!(
+        problems.contains("43;Cy;Krumm") && problems.lines().count() == 2,
+        "{problems}"
+    );
+    let why = read("refused/20260528T202640Z-notes.csv.problem.txt");
+    assert!(why.contains("its columns are \"Titel\", \"Text\""), "{why}");
+    let events =
+        "select count(*), count(*) filter (where event_type = 'employee.hired') from event where kind = 'employee'";
+    settled(&tenure).await;
+    let before = sql(&data.0, events);
+    assert!(before.ends_with("|2"), "{before}");
+    let cause = tenure.query("hr_manager", "{ connections { lastCause } }").await;
+    assert_eq!(cause["connections"][0]["lastCause"], "file-refused");
+
+    // As after a process that died before it put the file away; and then mended.
+    fs::remove_file(folder.join("done/20260528T202640Z-staff.csv")).expect("removed");
+    put("staff.csv", STAFF);
+    put("mended.csv", &problems.replace("31.02.2024", "28.02.2024"));
+    taken(&[
+        "done/20260528T202640Z-mended.csv",
+        "done/20260528T202640Z-staff.csv",
+        "done/20260528T202640Z-staff.csv.problems.csv",
+        "readme.md",
+        "refused/20260528T202640Z-notes.csv",
+        "refused/20260528T202640Z-notes.csv.problem.txt",
+    ])
+    .await;
+    settled(&tenure).await;
+    assert!(
+        sql(&data.0, events).ends_with("|3"),
+        "{before} then {}",
+        sql(&data.0, events)
+    );
+    let outcomes = "select count(*) from command_outcome where kind = 'employee'";
+    assert_eq!(sql(&data.0, outcomes), "3", "the same file is the same commands");
 }

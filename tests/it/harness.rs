@@ -310,6 +310,7 @@ pub fn parts(data_dir: &Path) -> Parts {
         jwt_issuer: None,
         jwt_audience: None,
         log_heads: None,
+        inbox: None,
         retrain_days: 30,
     };
     settings.tool().expect("the installation's parts")

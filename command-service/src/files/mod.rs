@@ -2,6 +2,7 @@
 
 mod cells;
 pub mod import;
+pub mod inbox;
 pub mod people;
 pub mod preview;
 pub mod proposal;

@@ -54,6 +54,8 @@ pub enum Cell {
 pub enum FileProblem {
     #[error("the file is empty: its first row is to have the columns' headers")]
     Empty,
+    #[error("the file has more than {} MB: send it in several", FILE_BYTES_MAX / 1024 / 1024)]
+    TooLarge,
     #[error("the file has more than {ROWS_MAX} rows: send it in several")]
     TooManyRows,
     #[error("the file has more than {COLUMNS_MAX} columns: leave out those that are not read")]
