@@ -10,7 +10,10 @@ use projection_workers::{
     scorer::Scorer, teams::Teams,
 };
 use query_api::QueryApi;
-use tokio::{net::TcpListener, sync::Notify};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, Semaphore},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -130,6 +133,7 @@ pub fn new_command_service(parts: &Parts, public_url: &str, shutdown: Cancellati
         instance: Arc::clone(&parts.instance),
         readings_wanted: Arc::default(),
         inbox: parts.inbox.clone(),
+        files: Arc::new(Semaphore::new(1)),
         paces: Paces::default(),
         tasks_wanted: Arc::default(),
         shutdown,

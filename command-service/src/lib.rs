@@ -25,7 +25,7 @@ use infra::{
     inbox::Inbox,
     sealing::Keyring,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{connections::Connections, pace::Paces};
@@ -45,6 +45,8 @@ pub struct CommandService {
     pub http: reqwest::Client,
     /// Where others put files, if there is such a place.
     pub inbox: Option<Inbox>,
+    /// Files are worked on one at a time: each may need hundreds of megabytes.
+    pub files: Arc<Semaphore>,
     /// How fast each source is asked.
     pub paces: Paces,
     /// Where this service is reached from outside, without a slash at the end: webhook addresses begin with it.

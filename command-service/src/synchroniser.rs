@@ -70,7 +70,7 @@ enum Failure {
     Encode(#[source] serde_json::Error),
     #[error("what was done could not be reported")]
     Intake(#[from] IntakeError),
-    #[error("files could not be taken in")]
+    #[error("files could not be taken in: {0}")]
     Inbox(#[from] inbox::TakeError),
     #[error("the process ends")]
     Interrupted,

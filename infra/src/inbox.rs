@@ -16,7 +16,7 @@ pub const SETTLED_AFTER: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
 pub enum InboxError {
     #[error("the inbox {0:?} is no address: give a folder, or s3://bucket/folder with AWS_ACCESS_KEY_ID and so on")]
     Address(String),
-    #[error("the inbox cannot be used")]
+    #[error("the inbox cannot be used: {0}")]
     Store(#[from] object_store::Error),
     #[error("a file of the inbox has {0} bytes, which is more than is read")]
     TooLarge(u64),

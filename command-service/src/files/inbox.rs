@@ -28,7 +28,7 @@ const DECIDED_WITHIN: Duration = Duration::from_secs(30 * 60);
 
 #[derive(Debug, thiserror::Error)]
 pub enum TakeError {
-    #[error("the inbox cannot be used")]
+    #[error("{0}")]
     Inbox(#[from] InboxError),
     #[error("the people of a file could not be taken in")]
     Intake(#[from] IntakeError),
@@ -61,6 +61,9 @@ pub async fn take(service: &CommandService, inbox: &Inbox, live: &Live, mapping:
             connection: live.id,
             // What it says was so when it was written.
             as_of: file.modified.date_naive().min(clock::today()),
+        };
+        let Ok(_alone) = service.files.acquire().await else {
+            return Ok(taken);
         };
         let put_away = match read(inbox, (&folder, &file), mapping, origin).await? {
             Ok(read) => {

@@ -9,7 +9,7 @@ use encoding_rs::{Encoding, UTF_8};
 /// The most bytes of a file.
 pub const FILE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// The most rows of a file, without its headers.
-pub const ROWS_MAX: usize = 250_000;
+pub const ROWS_MAX: usize = 500_000;
 /// The most columns of a file.
 pub const COLUMNS_MAX: usize = 500;
 /// The longest cell, in bytes. A quotation mark that does not end makes one cell of the rest of a file.
@@ -307,9 +307,16 @@ fn workbook(bytes: &[u8], sheet: Option<&str>) -> Result<Table, FileProblem> {
         .map_err(|_| FileProblem::Workbook)?;
     let mut rows: Vec<Row> = Vec::new();
     let mut text_bytes = 0;
-    while let Some(cell) = reader.next_cell().map_err(|_| FileProblem::Workbook)? {
-        let (row, column) = (cell.get_position().0 as usize, cell.get_position().1 as usize);
-        let value = of_workbook(cell.get_value());
+    while let Some(cell) = reader
+        .next_cell_with_formula_metadata()
+        .map_err(|_| FileProblem::Workbook)?
+    {
+        let (row, column) = (cell.pos.0 as usize, cell.pos.1 as usize);
+        let value = match of_workbook(&cell.value) {
+            // Written by a program that does not compute: opened and saved by one that does, it has a value.
+            Cell::Empty if cell.formula.is_some() => Cell::Broken,
+            value => value,
+        };
         if value == Cell::Empty {
             continue;
         }
@@ -497,7 +504,7 @@ pub(super) mod tests {
     fn a_workbook_is_read_by_its_cells() {
         let text = |place: &str, text: &str| format!("<c r=\"{place}\" t=\"inlineStr\"><is><t>{text}</t></is></c>");
         let sheet = format!(
-            "<row r=\"1\">{}{}{}{}</row><row r=\"3\">{}<c r=\"B3\" s=\"1\"><v>45352</v></c><c r=\"D3\" t=\"e\"><v>#N/A</v></c></row><row r=\"4\"><c r=\"A4\"><v>7</v></c><c r=\"C4\"><v>27.5</v></c><c r=\"D4\" t=\"b\"><v>1</v></c></row>",
+            "<row r=\"1\">{}{}{}{}</row><row r=\"3\">{}<c r=\"B3\" s=\"1\"><v>45352</v></c><c r=\"D3\" t=\"e\"><v>#N/A</v></c></row><row r=\"4\"><c r=\"A4\"><v>7</v></c><c r=\"B4\"><f>TODAY()</f></c><c r=\"C4\"><f>55/2</f><v>27.5</v></c><c r=\"D4\" t=\"b\"><v>1</v></c></row>",
             text("A1", "Id"),
             text("B1", "Start"),
             text("C1", "Rate"),
@@ -521,7 +528,7 @@ pub(super) mod tests {
                 line: 4,
                 cells: vec![
                     Cell::Number(7.0),
-                    Cell::Empty,
+                    Cell::Broken,
                     Cell::Number(27.5),
                     Cell::Text("yes".into())
                 ]

@@ -14,11 +14,13 @@ use domain::{
     Date, Personal,
     connection::{self, Mapping, Push, Secrets, System},
     id::ConnectionId,
+    personal::OPEN_MARKER,
     policy::Actor,
 };
 use infra::clock;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::sync::SemaphorePermit;
 
 use super::{commands, integrations, push::FRESHNESS_SECONDS_DEFAULT};
 use crate::{
@@ -89,6 +91,7 @@ pub async fn propose(
 ) -> Result<Response, Problem> {
     integrations::manager(&service, &headers).await?;
     let (bytes, encoding) = (whole(body).await?, encoding(&headers));
+    let _alone = turn(&service).await?;
     let proposed = blocking(move || {
         let table = table::read(&bytes, hints(encoding.as_deref(), &asked))?;
         let proposal = proposal::propose(&table);
@@ -295,6 +298,7 @@ pub async fn import(
         as_of,
     };
     let (bytes, encoding, dry_run) = (whole(body).await?, encoding(&headers), asked.dry_run);
+    let _alone = turn(&service).await?;
     let read = blocking(move || {
         let table = table::read(&bytes, hints(encoding.as_deref(), &asked))?;
         let people = people::read(&table, &mapping, origin)?;
@@ -390,6 +394,12 @@ async fn whole(body: Body) -> Result<Bytes, Problem> {
     })
 }
 
+/// Waits until no other file is worked on.
+async fn turn(service: &CommandService) -> Result<SemaphorePermit<'_>, Problem> {
+    let closed = |_| Problem::unavailable("Tenure is ending: send the file again");
+    service.files.acquire().await.map_err(closed)
+}
+
 /// Reading a large file takes seconds, in which others are to be answered.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
     tokio::task::spawn_blocking(work)
@@ -432,13 +442,28 @@ fn shown(would: preview::Preview, table: &Table) -> Preview {
         line: table.rows[event.row].line,
         event: event.event_type,
         effective_on: event.effective_on,
-        data: event.payload,
+        data: readable(event.payload),
     });
     Preview {
         people: would.people,
         unchanged: would.unchanged,
         events: would.events,
         first: first.collect(),
+    }
+}
+
+/// Without the marks of what is sealed in the log: whoever sent the file knows it.
+fn readable(value: Value) -> Value {
+    match value {
+        Value::Object(mut object) => match object.remove(OPEN_MARKER) {
+            Some(open) => readable(open),
+            None => object
+                .into_iter()
+                .map(|(name, value)| (name, readable(value)))
+                .collect(),
+        },
+        Value::Array(values) => values.into_iter().map(readable).collect(),
+        value => value,
     }
 }
 
