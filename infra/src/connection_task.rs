@@ -102,9 +102,11 @@ pub async fn hasten(
     (tenant, of): (TenantId, ConnectionId),
     task: Task,
 ) -> Result<bool, DatabaseError> {
-    // What was taken is due again within a lease; what failed and waits for longer is nobody's.
+    // What was taken is due again within a lease; what failed and waits for longer is nobody's. The clock, not the transaction's
+    // beginning: whoever takes the task while this waits for its row does so later.
     let found = sqlx::query(
-        "update connection_task set due_at = case when attempts = 0 or due_at > now() + make_interval(secs => $4) then least(due_at, now()) else due_at end
+        "update connection_task
+            set due_at = case when attempts = 0 or due_at > clock_timestamp() + make_interval(secs => $4) then least(due_at, now()) else due_at end
           where tenant = $1 and connection = $2 and task = $3",
     )
     .bind(Uuid::from(tenant))

@@ -46,6 +46,14 @@ impl fmt::Debug for Inbox {
     }
 }
 
+impl InboxError {
+    /// Whether a file is not there: somebody else took it, or whoever put it there took it back.
+    #[must_use]
+    pub const fn is_gone(&self) -> bool {
+        matches!(self, Self::Store(object_store::Error::NotFound { .. }))
+    }
+}
+
 impl Inbox {
     /// Opens a folder of this machine, or `s3://bucket/folder` with the settings of `AWS_*` environment variables (`AWS_ENDPOINT_URL` for
     /// other makers' stores). A folder is made if there is none.
@@ -206,6 +214,9 @@ mod tests {
             .await
             .expect("moved");
         assert_eq!(names(&inbox.files("c1", now).await.expect("listed")), ["a.CSV"]);
+        let again = inbox.put_away("c1", &files[1], "done/b.csv").await;
+        let read = inbox.read("c1", &files[1], 5).await.map(drop);
+        assert!(again.is_err_and(|problem| problem.is_gone()) && read.is_err_and(|problem| problem.is_gone()));
         assert_eq!(fs::read(own.join("done/b.csv")).expect("there"), b"id\n1\n");
         assert!(own.join("refused/spaces in it.txt").exists() && own.join("done/b.csv.problems.csv").exists());
     }

@@ -111,6 +111,14 @@ async fn a_file_is_proposed_tried_taken_in_mended_and_sent_again() {
     let nothing = json!({"changed": 0, "unchanged": 3, "refused": 0, "pending": 0});
     assert_eq!(again["outcome"], nothing);
 
+    // The same file under the same key counts once, and tells what became of it; another file is another.
+    let keyed = [wait[0], wait[1], ("idempotency-key", "november")];
+    let moved = STAFF.replace("31.02.2024", "28.02.2024").replace("Leiter", "Leiterin");
+    for (file, changed) in [(&moved, 1), (&moved, 1), (&moved.replace("Leiterin", "Leiter"), 1)] {
+        let (_, done) = json_of(send(&tenure, &files, &keyed, file.clone()).await);
+        assert_eq!(done["outcome"]["changed"], changed, "{done:#}");
+    }
+
     let query = r#"{ employees(first: 5, filter: {search: "Cy"}) { nodes { displayName jobTitle department hiredOn
         manager { displayName } timeline(first: 9) { nodes { source } } } } }"#;
     let told = eventually("what the file says", || async {

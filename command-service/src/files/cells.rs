@@ -202,6 +202,12 @@ pub fn amount(decimal: &str, currency: Currency) -> Result<Money, &'static str> 
     Money::parse(decimal, currency).map_err(|_| "has more decimals than the currency, or is too large: round it")
 }
 
+/// Whether a currency is written with `$`.
+pub fn is_dollar(currency: Currency) -> bool {
+    let code = currency.to_string();
+    code.ends_with('D') || ["ARS", "BRL", "CLP", "COP", "MXN", "UYU"].contains(&code.as_str())
+}
+
 /// What a word of a status means: as the mapping says, or as usual.
 pub fn meaning(word: &str, mapping: &Mapping) -> Option<Meaning> {
     let canonical_word = canonical(word);

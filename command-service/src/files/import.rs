@@ -1,6 +1,9 @@
 //! People of a file into the intake, and what becomes of them.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
 
 use domain::{
     Aggregate, StreamId, connection,
@@ -10,7 +13,7 @@ use domain::{
 use infra::{
     clock,
     database::{Access, DatabaseError},
-    outcome::{self, Outcome, Verdict},
+    outcome::{self, Verdict},
 };
 use schemas::codec::AnyCommand;
 use tokio::time::Instant;
@@ -109,28 +112,40 @@ impl Upload<'_> {
         ids: Vec<CommandId>,
         until: Instant,
     ) -> Result<Decided, DatabaseError> {
-        let mut pending: HashMap<CommandId, &Person> = ids.into_iter().zip(people).collect();
+        let mut waiting: VecDeque<(CommandId, &Person)> = ids.into_iter().zip(people).collect();
         let mut decided = Decided::default();
         loop {
-            let asked: Vec<CommandId> = pending.keys().copied().collect();
-            for chunk in asked.chunks(CHUNK) {
-                for outcome in self.outcomes(chunk).await? {
-                    if let Some(person) = pending.remove(&outcome.command) {
-                        decided.tell(person, outcome.verdict);
+            // They are judged about in the order in which they were sent: who is behind somebody who waits, waits.
+            while !waiting.is_empty() {
+                let next: Vec<(CommandId, &Person)> = waiting.drain(..waiting.len().min(CHUNK)).collect();
+                let mut outcomes = self.outcomes(next.iter().map(|(id, _)| *id)).await?;
+                let mut undecided = Vec::new();
+                for (id, person) in next {
+                    match outcomes.remove(&id) {
+                        Some(verdict) => decided.tell(person, verdict),
+                        None => undecided.push((id, person)),
                     }
                 }
+                let is_behind = !undecided.is_empty();
+                undecided.into_iter().rev().for_each(|one| waiting.push_front(one));
+                if is_behind {
+                    break;
+                }
             }
-            if pending.is_empty() || self.service.shutdown.is_cancelled() || Instant::now() > until {
-                decided.pending = pending.len();
+            if waiting.is_empty() || self.service.shutdown.is_cancelled() || Instant::now() > until {
+                decided.pending = waiting.len();
                 return Ok(decided);
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 
-    async fn outcomes(&self, ids: &[CommandId]) -> Result<Vec<Outcome>, DatabaseError> {
+    async fn outcomes(
+        &self,
+        ids: impl Iterator<Item = CommandId>,
+    ) -> Result<HashMap<CommandId, Verdict>, DatabaseError> {
         let tenants = [self.live.tenant];
-        let asked: Vec<_> = ids.iter().map(|id| (self.live.tenant, *id)).collect();
+        let asked: Vec<_> = ids.map(|id| (self.live.tenant, id)).collect();
         let found = self
             .service
             .database
@@ -138,7 +153,11 @@ impl Upload<'_> {
                 let asked = asked.clone();
                 Box::pin(async move { outcome::find(connection, &asked).await })
             });
-        found.await
+        let found = found.await?;
+        Ok(found
+            .into_iter()
+            .map(|outcome| (outcome.command, outcome.verdict))
+            .collect())
     }
 }
 

@@ -65,7 +65,11 @@ pub async fn take(service: &CommandService, inbox: &Inbox, live: &Live, mapping:
         let Ok(_alone) = service.files.acquire().await else {
             return Ok(taken);
         };
-        let put_away = match read(inbox, (&folder, &file), mapping, origin).await? {
+        let read = match read(inbox, (&folder, &file), mapping, origin).await {
+            Err(TakeError::Inbox(problem)) if problem.is_gone() => continue,
+            read => read?,
+        };
+        let put_away = match read {
             Ok(read) => {
                 let problems = take_in(service, live, &read).await?;
                 let name = format!("done/{}", stamped(&file));
@@ -86,7 +90,10 @@ pub async fn take(service: &CommandService, inbox: &Inbox, live: &Live, mapping:
                 name
             }
         };
-        inbox.put_away(&folder, &file, &put_away).await?;
+        match inbox.put_away(&folder, &file, &put_away).await {
+            Err(problem) if problem.is_gone() => {}
+            done => done?,
+        }
     }
     Ok(taken)
 }

@@ -107,7 +107,9 @@ pub struct Hints<'a> {
 /// When it cannot be read at all. Rows that are too short or too long are left to the caller.
 pub fn read(bytes: &[u8], hints: Hints<'_>) -> Result<Table, FileProblem> {
     if bytes.starts_with(b"PK\x03\x04") {
-        workbook(bytes, hints.sheet)
+        // The reader is not ours, and a panic of it is the file's fault.
+        let read = std::panic::catch_unwind(|| workbook(bytes, hints.sheet));
+        read.unwrap_or(Err(FileProblem::Workbook))
     } else if bytes.starts_with(&[0xd0, 0xcf, 0x11, 0xe0]) {
         Err(FileProblem::OldWorkbook)
     } else {

@@ -20,6 +20,7 @@ use domain::{
 use infra::clock;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tokio::sync::SemaphorePermit;
 
 use super::{commands, integrations, push::FRESHNESS_SECONDS_DEFAULT};
@@ -32,6 +33,7 @@ use crate::{
         preview, proposal,
         table::{self, FILE_BYTES_MAX, FileProblem, Hints, Table},
     },
+    intake,
     problem::Problem,
 };
 
@@ -302,7 +304,7 @@ pub async fn import(
     let read = blocking(move || {
         let table = table::read(&bytes, hints(encoding.as_deref(), &asked))?;
         let people = people::read(&table, &mapping, origin)?;
-        Ok::<_, FileProblem>((table, people))
+        Ok::<_, FileProblem>((table, people, intake::hex(&Sha256::digest(&bytes))))
     });
     let (
         table,
@@ -311,6 +313,7 @@ pub async fn import(
             mut problems,
             unread,
         },
+        digest,
     ) = read.await?.map_err(of_file)?;
     let (mut preview, mut outcome) = (None, None);
     if dry_run {
@@ -319,13 +322,12 @@ pub async fn import(
         problems.append(&mut would.problems);
         preview = Some(shown(would, &table));
     } else {
+        let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok());
         let upload = Upload {
             service: &service,
             live: &live,
-            key: headers
-                .get("idempotency-key")
-                .and_then(|key| key.to_str().ok())
-                .map(str::to_owned),
+            // Another file under the same key is another.
+            key: key.map(|key| format!("{key} {digest}")),
             traceparent: super::traceparent(&headers),
         };
         let ids = upload.submit(&people).await?;

@@ -317,6 +317,17 @@ mod tests {
         assert_eq!(whole.check(), Ok(()));
     }
 
+    /// The log keeps mappings: what was written once is read for ever.
+    #[test]
+    fn a_mapping_reads_as_it_was_written() {
+        let written = serde_json::json!({"columns": {"id": "Nr", "full_name": "Name", "pay_rate": "Lohn", "effective_date": "ab"},
+            "custom": ["Badge"], "days": "day_first", "decimal_mark": ",", "pay_currency": "EUR", "pay_period": "EVERY_TWO_WEEKS",
+            "words": {"Eigenkündigung": "voluntary", "ruhend": "leave"}, "complete": true});
+        let read: Mapping = serde_json::from_value(written.clone()).expect("a mapping");
+        assert_eq!(read.check(), Ok(()));
+        assert_eq!(serde_json::to_value(&read).expect("serialises"), written);
+    }
+
     #[test]
     fn columns_have_the_names_that_they_serialise_to() {
         for column in Column::ALL {
