@@ -696,6 +696,49 @@ alter table sandbox force row level security;
 create policy own_tenant on sandbox for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
 grant select on sandbox to tenure_app;
 
+create table scim_member (
+    tenant uuid not null,
+    connection uuid not null,
+    in_group uuid not null,
+    member uuid not null,
+    constraint scim_member_pkey PRIMARY KEY (tenant, connection, in_group, member)
+);
+CREATE INDEX scim_member_member ON public.scim_member USING btree (tenant, connection, member);
+alter table scim_member enable row level security;
+alter table scim_member force row level security;
+create policy own_tenant on scim_member for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant delete, insert, select, update on scim_member to tenure_app;
+
+create table scim_resource (
+    tenant uuid not null,
+    connection uuid not null,
+    id uuid not null,
+    number bigint not null,
+    kind text not null,
+    name_digest bytea not null,
+    external_digest bytea,
+    manager_digest bytea,
+    tell_again boolean not null default false,
+    content bytea not null,
+    version bigint not null default 1,
+    created_at timestamp with time zone not null,
+    modified_at timestamp with time zone not null,
+    subject uuid,
+    constraint scim_resource_kind_check CHECK ((kind = ANY (ARRAY['user'::text, 'group'::text]))),
+    constraint scim_resource_pkey PRIMARY KEY (tenant, connection, id)
+);
+CREATE INDEX scim_resource_external ON public.scim_resource USING btree (tenant, connection, external_digest);
+CREATE INDEX scim_resource_manager ON public.scim_resource USING btree (tenant, connection, manager_digest) WHERE (manager_digest IS NOT NULL);
+CREATE INDEX scim_resource_name ON public.scim_resource USING btree (tenant, connection, name_digest);
+CREATE INDEX scim_resource_number ON public.scim_resource USING btree (tenant, connection, kind, number);
+CREATE INDEX scim_resource_subject ON public.scim_resource USING btree (tenant, subject);
+CREATE INDEX scim_resource_tell_again ON public.scim_resource USING btree (tenant, connection) WHERE tell_again;
+CREATE UNIQUE INDEX scim_resource_user_name ON public.scim_resource USING btree (tenant, connection, name_digest) WHERE (kind = 'user'::text);
+alter table scim_resource enable row level security;
+alter table scim_resource force row level security;
+create policy own_tenant on scim_resource for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant delete, insert, select, update on scim_resource to tenure_app;
+
 create table shadow_score (
     tenant uuid not null,
     employee uuid not null,

@@ -48,7 +48,7 @@ impl Live {
     #[must_use]
     pub fn mapping(&self) -> Option<&Mapping> {
         match &self.system {
-            System::BambooHr(_) => None,
+            System::BambooHr(_) | System::Scim(_) => None,
             System::Push(push) => push.mapping.as_deref(),
         }
     }
@@ -63,7 +63,7 @@ impl Live {
                 let (base_url, domain) = (&account.base_url, &account.company_domain);
                 Client::new(base_url, domain, key.clone().into(), http.clone()).map(Some)
             }
-            (System::BambooHr(_), None) | (System::Push(_), _) => Ok(None),
+            (System::BambooHr(_), None) | (System::Push(_) | System::Scim(_), _) => Ok(None),
         }
     }
 }

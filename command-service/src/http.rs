@@ -4,6 +4,7 @@ mod commands;
 mod files;
 mod integrations;
 mod push;
+mod scim;
 mod webhooks;
 
 use std::time::{Duration, Instant};
@@ -39,6 +40,7 @@ pub fn router(service: CommandService) -> Router {
         .merge(integrations::router())
         .merge(push::router())
         .merge(files::router())
+        .merge(scim::router())
         .with_state(service)
         .layer(middleware::from_fn(observe))
 }
@@ -59,6 +61,7 @@ pub fn router(service: CommandService) -> Router {
         integrations::connect_bamboohr,
         integrations::ask_source,
         push::connect_webhooks,
+        scim::connect_scim,
         files::propose,
         files::connect_files,
         files::mapping,
@@ -70,6 +73,8 @@ pub fn router(service: CommandService) -> Router {
         integrations::Begun,
         push::ConnectWebhooks,
         push::ConnectedWebhooks,
+        scim::ConnectScim,
+        scim::ConnectedScim,
         files::Proposed,
         files::ConnectFiles,
         files::ConnectedFiles,

@@ -115,11 +115,20 @@ pub fn file_actor(connection: domain::id::ConnectionId) -> String {
     format!("file:{connection}")
 }
 
-/// Which system without a connector told by itself or in a file: what [`push_actor`] and [`file_actor`] wrote.
+/// How an identity provider is named in the log.
+#[must_use]
+pub fn scim_actor(connection: domain::id::ConnectionId) -> String {
+    format!("scim:{connection}")
+}
+
+/// Which system told by itself or in a file: what [`push_actor`], [`file_actor`] and [`scim_actor`] wrote.
 #[must_use]
 pub fn pushed_by(actor: &str) -> Option<domain::id::ConnectionId> {
     let (how, connection) = actor.split_once(':')?;
-    matches!(how, "push" | "file").then_some(connection)?.parse().ok()
+    matches!(how, "push" | "file" | "scim")
+        .then_some(connection)?
+        .parse()
+        .ok()
 }
 
 /// Where an intake record's value belongs.

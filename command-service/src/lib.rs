@@ -12,6 +12,7 @@ pub mod pace;
 pub mod problem;
 pub mod push;
 pub mod record;
+pub mod scim;
 pub mod synchroniser;
 mod words;
 

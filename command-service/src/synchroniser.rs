@@ -106,6 +106,7 @@ pub async fn plan(service: &CommandService, live: &Live) -> Result<(), DatabaseE
     match live.system {
         System::BambooHr(_) => {}
         System::Push(_) => return plan_inbox(service, live).await,
+        System::Scim(_) => return Ok(()),
     }
     let (is_imported, cursor) = (live.synchronised, live.cursor);
     service

@@ -13,6 +13,8 @@ pub const WEBHOOK_KEYS_MAX: usize = 16;
 /// How far a webhook's timestamp may lie from now by default, in seconds. BambooHR retries for 155 minutes and does not
 /// say whether it stamps anew, so a narrower window would lose retries; a replay is harmless, because it is deduplicated.
 pub const FRESHNESS_SECONDS_DEFAULT: u32 = 3 * 60 * 60;
+/// The most tokens of one identity provider: the one in use, and the one that takes its place.
+pub const SCIM_TOKENS_MAX: usize = 2;
 
 /// What is connected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +23,8 @@ pub enum System {
     BambooHr(BambooHr),
     /// A system without a connector: it tells by itself, and is not asked.
     Push(Push),
+    /// An identity provider, which keeps accounts here by SCIM.
+    Scim(Scim),
 }
 
 impl System {
@@ -30,6 +34,7 @@ impl System {
         match self {
             Self::BambooHr(_) => "bamboohr",
             Self::Push(_) => "push",
+            Self::Scim(_) => "scim",
         }
     }
 
@@ -39,6 +44,7 @@ impl System {
         match self {
             Self::BambooHr(account) => &account.company_domain,
             Self::Push(push) => &push.name,
+            Self::Scim(scim) => &scim.name,
         }
     }
 }
@@ -54,6 +60,14 @@ pub struct Push {
     pub mapping: Option<Box<Mapping>>,
 }
 
+/// An identity provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scim {
+    /// The customer's own word for it.
+    pub name: String,
+}
+
 /// Where a BambooHR account is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,13 +78,16 @@ pub struct BambooHr {
 }
 
 /// What opens the source and proves its messages. Sealed like personal data.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Secrets {
     /// For systems that are asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<String>,
     pub webhook_keys: Vec<String>,
+    /// Digests of the bearer tokens of an identity provider, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -134,6 +151,8 @@ pub enum Rejection {
     NoApiKey,
     #[error("give between 1 and {WEBHOOK_KEYS_MAX} webhook keys, none of them empty")]
     BadWebhookKeys,
+    #[error("an identity provider has 1 to {SCIM_TOKENS_MAX} tokens")]
+    BadTokens,
     #[error("the mapping cannot be used: {0}")]
     BadMapping(#[from] MappingProblem),
     #[error("the freshness must lie between 60 seconds and 7 days")]
@@ -234,24 +253,30 @@ impl Connection {
         {
             return Err(match system {
                 System::BambooHr(_) => Rejection::BadCompanyDomain,
-                System::Push(_) => Rejection::BadName,
+                System::Push(_) | System::Scim(_) => Rejection::BadName,
             });
         }
-        let mapping = match &system {
-            System::BambooHr(_) => None,
-            System::Push(push) => push.mapping.as_deref(),
+        // Whoever sends files only needs no keys.
+        let (is_asked, keys_min, tokens) = match &system {
+            System::BambooHr(_) => (true, 1, 0..=0),
+            System::Push(push) => {
+                let mapping = push.mapping.as_deref();
+                mapping.map_or(Ok(()), Mapping::check)?;
+                (false, usize::from(mapping.is_none()), 0..=0)
+            }
+            System::Scim(_) => (false, 0, 1..=SCIM_TOKENS_MAX),
         };
-        mapping.map_or(Ok(()), Mapping::check)?;
         if let Some(secrets) = secrets.open() {
             let has_api_key = secrets.api_key.as_ref().is_some_and(|key| !key.trim().is_empty());
-            if matches!(system, System::BambooHr(_)) && !has_api_key {
+            if is_asked && !has_api_key {
                 return Err(Rejection::NoApiKey);
             }
             let keys = &secrets.webhook_keys;
-            // Whoever sends files only needs none.
-            let keys_min = usize::from(mapping.is_none());
             if !(keys_min..=WEBHOOK_KEYS_MAX).contains(&keys.len()) || keys.iter().any(String::is_empty) {
                 return Err(Rejection::BadWebhookKeys);
+            }
+            if !tokens.contains(&secrets.tokens.len()) {
+                return Err(Rejection::BadTokens);
             }
         }
         if !(60..=7 * 24 * 60 * 60).contains(&freshness_seconds) {
@@ -320,6 +345,7 @@ mod tests {
             secrets: Personal::Open(Secrets {
                 api_key: Some(api_key.into()),
                 webhook_keys: keys.iter().map(|&k| k.into()).collect(),
+                tokens: vec![],
             }),
             freshness_seconds,
             on: on(),
@@ -362,8 +388,8 @@ mod tests {
                 mapping: None,
             }),
             secrets: Personal::Open(Secrets {
-                api_key: None,
                 webhook_keys: vec!["w".into()],
+                ..Secrets::default()
             }),
             freshness_seconds: 300,
             on: on(),
@@ -375,8 +401,8 @@ mod tests {
                 mapping: serde_json::from_value(mapping).expect("a mapping"),
             }),
             secrets: Personal::Open(Secrets {
-                api_key: None,
                 webhook_keys: webhook_keys.iter().map(|&key| key.into()).collect(),
+                ..Secrets::default()
             }),
             freshness_seconds: 300,
             on: on(),
@@ -389,6 +415,20 @@ mod tests {
             "no webhooks, no keys"
         );
         assert_eq!(refused(files(Value::Null, &[])), Rejection::BadWebhookKeys);
+        let scim = |tokens: usize| Command::Connect {
+            system: System::Scim(Scim { name: "okta".into() }),
+            secrets: Personal::Open(Secrets {
+                tokens: vec!["digest".into(); tokens],
+                ..Secrets::default()
+            }),
+            freshness_seconds: 300,
+            on: on(),
+        };
+        assert_eq!(
+            (refused(scim(0)), refused(scim(3))),
+            (Rejection::BadTokens, Rejection::BadTokens)
+        );
+        assert!(Connection::default().decide(scim(2), on()).is_ok(), "it needs no keys");
         assert!(
             Connection::default().decide(push("our-hr"), on()).is_ok(),
             "it needs no API key"

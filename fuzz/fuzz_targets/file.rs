@@ -1,9 +1,6 @@
 //! Files that people upload, read by the mapping that they suggest.
 #![no_main]
 
-#[path = "common.rs"]
-mod common;
-
 use command_service::files::{
     people::{self, Origin},
     proposal,
@@ -20,7 +17,7 @@ fuzz_target!(
         if mapping.check().is_err() {
             return;
         }
-        let origin = Origin { tenant: common::tenant(), connection: common::source("x").connection, as_of: common::today() };
+        let origin = Origin { tenant: fuzz::tenant(), connection: fuzz::source("x").connection, as_of: fuzz::today() };
         let Ok(read) = people::read(&table, &mapping, origin) else { return };
         // Every row is of somebody who was read, or has a problem.
         let mut told: Vec<usize> = read.people.iter().flat_map(|person| person.rows.clone()).collect();
@@ -29,7 +26,7 @@ fuzz_target!(
         told.dedup();
         assert_eq!(told, (0..table.rows.len()).collect::<Vec<_>>());
         for person in read.people {
-            common::believed(person.snapshot);
+            fuzz::believed(person.snapshot);
         }
     }
 );

@@ -1,9 +1,6 @@
 //! Messages of systems without a connector. The first byte says in which mode.
 #![no_main]
 
-#[path = "common.rs"]
-mod common;
-
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use command_service::{
     push::message::{self, Mode},
@@ -27,13 +24,9 @@ fuzz_target!(|data: &[u8]| {
         .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
         .collect();
     for message in message::parse(mode, &headers, body).unwrap_or_default() {
-        let source = common::source(&message.record.id);
-        if let Ok(snapshot) = record::snapshot(
-            message.record,
-            message.kind,
-            (common::tenant(), source, common::today()),
-        ) {
-            common::believed(snapshot);
+        let source = fuzz::source(&message.record.id);
+        if let Ok(snapshot) = record::snapshot(message.record, message.kind, (fuzz::tenant(), source, fuzz::today())) {
+            fuzz::believed(snapshot);
         }
     }
 });

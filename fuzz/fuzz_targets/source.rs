@@ -1,9 +1,6 @@
 //! What BambooHR's API says of a person: `[fields, jobInfo, compensation, employmentStatus]`.
 #![no_main]
 
-#[path = "common.rs"]
-mod common;
-
 use command_service::bamboohr::{
     client::{Fields, Row},
     translate::{self, Tables},
@@ -22,14 +19,14 @@ fuzz_target!(|data: &[u8]| {
         employment_status: statuses,
     };
     let read = translate::snapshot(
-        common::tenant(),
-        common::source("42"),
+        fuzz::tenant(),
+        fuzz::source("42"),
         &fields,
         Some(&tables),
         &|_| None,
-        common::today(),
+        fuzz::today(),
     );
     if let Ok((snapshot, _)) = read {
-        common::believed(snapshot);
+        fuzz::believed(snapshot);
     }
 });

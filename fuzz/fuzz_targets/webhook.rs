@@ -1,9 +1,6 @@
 //! BambooHR's webhooks, in any of their styles.
 #![no_main]
 
-#[path = "common.rs"]
-mod common;
-
 use command_service::bamboohr::{
     payload::{self, Message},
     translate,
@@ -15,10 +12,10 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     for notification in notifications {
-        let source = common::source(&notification.remote_id);
-        let read = translate::partial_snapshot(common::tenant(), source, &notification, &|_| None, common::today());
+        let source = fuzz::source(&notification.remote_id);
+        let read = translate::partial_snapshot(fuzz::tenant(), source, &notification, &|_| None, fuzz::today());
         if let Ok((snapshot, _)) = read {
-            common::believed(snapshot);
+            fuzz::believed(snapshot);
         }
     }
 });

@@ -26,6 +26,7 @@ pub mod read_model;
 pub mod relay;
 pub mod route;
 pub mod sandbox;
+pub mod scim;
 pub mod seal;
 pub mod sealing;
 pub mod source_quality;

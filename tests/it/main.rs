@@ -17,6 +17,7 @@ mod log;
 mod outages;
 mod rebuild;
 mod replay;
+mod scim;
 #[path = "../../infra/tests/postgres/kurrent/stand_in/mod.rs"]
 #[expect(dead_code, reason = "infra's own tests ask more of it")]
 mod stand_in;

@@ -14,7 +14,7 @@ use infra::{
     event_log::{self, Append, Appended, NewEvent},
     outcome::{self, Outcome, Verdict},
     parked::{self, Parked, UNKNOWN_TENANT},
-    route,
+    route, scim,
     sealing::{self, NewSubjectKey, Place, Subject, SubjectKey},
     source_quality,
 };
@@ -536,6 +536,7 @@ async fn write(
     for subject in &writes.destroyed {
         sealing::destroy_subject_key(connection, *subject).await?;
         source_quality::forget(connection, *subject).await?;
+        scim::forget(connection, *subject).await?;
     }
     writes.ledger.write(connection, &parked).await?;
     fail::fail_point!("after-append-before-offset");

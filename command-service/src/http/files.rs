@@ -156,8 +156,8 @@ pub async fn connect_files(
         }),
         // Webhooks that it also sends stay as they are.
         secrets: Personal::Open(Secrets {
-            api_key: None,
             webhook_keys: known.map(|known| known.secrets.webhook_keys).unwrap_or_default(),
+            ..Secrets::default()
         }),
         freshness_seconds: freshness.unwrap_or(FRESHNESS_SECONDS_DEFAULT),
         on: clock::today(),

@@ -105,6 +105,7 @@ pub async fn connect_bamboohr(
         secrets: Personal::Open(Secrets {
             api_key: Some(request.api_key),
             webhook_keys: request.webhook_keys,
+            tokens: Vec::new(),
         }),
         freshness_seconds: request.freshness_seconds.unwrap_or(FRESHNESS_SECONDS_DEFAULT),
         on: clock::today(),

@@ -111,8 +111,8 @@ pub async fn connect_webhooks(
             mapping: known.and_then(|known| known.mapping().cloned()).map(Box::new),
         }),
         secrets: Personal::Open(Secrets {
-            api_key: None,
             webhook_keys: secrets,
+            ..Secrets::default()
         }),
         freshness_seconds: request.freshness_seconds.unwrap_or(FRESHNESS_SECONDS_DEFAULT),
         on: clock::today(),

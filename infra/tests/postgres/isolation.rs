@@ -163,6 +163,7 @@ impl Canaries {
                 ("outcome", _) => "'accepted'".to_owned(),
                 ("task", _) => "'changes'".to_owned(),
                 ("found_by", _) => "'import'".to_owned(),
+                ("kind", _) if self.table == "scim_resource" => "'group'".to_owned(),
                 (from, "date") if from.ends_with("_from") || from == "from_on" => "'2026-01-01'".to_owned(),
                 (from, "timestamptz") if from.ends_with("_from") => "'2026-01-01T00:00:00Z'".to_owned(),
                 (_, "date") => "'2026-02-01'".to_owned(),

@@ -1,4 +1,4 @@
-//! What all targets do with what was read.
+//! Fuzz targets for whatever reads from outside: `.ci/fuzz SECONDS [TARGET]`. Here is what all of them do with what was read.
 
 use domain::{
     Aggregate, Date,

@@ -1,0 +1,390 @@
+//! What identity providers keep here by SCIM: accounts and groups, sealed, found by digests of their names.
+//!
+//! Everything that one connection writes is written one after the other ([`lock`]), so that what was looked up still holds when it is
+//! written.
+
+use domain::{
+    Timestamp,
+    id::{ConnectionId, TenantId},
+};
+use uuid::Uuid;
+
+use crate::{
+    database::{Connection, DatabaseError, Doing},
+    sealing::Subject,
+};
+
+/// Whose resources.
+pub type Scope = (TenantId, ConnectionId);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    User,
+    Group,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Group => "group",
+        }
+    }
+}
+
+/// A resource as it is stored.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    pub id: Uuid,
+    /// In which order they were made.
+    pub number: i64,
+    /// Sealed.
+    pub content: Vec<u8>,
+    pub version: i64,
+    pub created_at: Timestamp,
+    pub modified_at: Timestamp,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: Uuid,
+    number: i64,
+    content: Vec<u8>,
+    version: i64,
+    created_at: Timestamp,
+    modified_at: Timestamp,
+}
+
+impl From<Row> for Stored {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id,
+            number: row.number,
+            content: row.content,
+            version: row.version,
+            created_at: row.created_at,
+            modified_at: row.modified_at,
+        }
+    }
+}
+
+/// What is written of a resource besides its id.
+#[derive(Debug, Clone)]
+pub struct Written {
+    pub kind: Kind,
+    /// Of a user: whose key seals it.
+    pub subject: Option<Uuid>,
+    /// Of a user's userName, of a group's displayName.
+    pub name_digest: Vec<u8>,
+    pub external_digest: Option<Vec<u8>>,
+    /// Of what an account calls a manager who is not here.
+    pub manager_digest: Option<Vec<u8>>,
+    pub content: Vec<u8>,
+    pub version: i64,
+    pub at: Timestamp,
+}
+
+/// Which resources are looked for.
+#[derive(Debug, Clone)]
+pub enum Which {
+    Id(Uuid),
+    /// By a digest of userName or displayName.
+    Name(Vec<u8>),
+    /// By a digest of externalId.
+    External(Vec<u8>),
+    /// In the order in which they were made, those behind a number.
+    After(i64),
+}
+
+/// Lets nobody else write for this connection until the transaction ends.
+///
+/// # Errors
+/// When the database fails.
+pub async fn lock(connection: &mut Connection, (_, of): Scope) -> Result<(), DatabaseError> {
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 7643))")
+        .bind(of.to_string())
+        .execute(connection)
+        .await
+        .doing("lock a connection's resources")
+        .map(drop)
+}
+
+/// Up to `limit` resources after `offset` others, in the order in which they were made.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find(
+    connection: &mut Connection,
+    (tenant, of): Scope,
+    (kind, which): (Kind, Which),
+    (offset, limit): (i64, i64),
+) -> Result<Vec<Stored>, DatabaseError> {
+    let (condition, id, digest, after) = match which {
+        Which::Id(id) => ("id = $4", Some(id), None, None),
+        Which::Name(digest) => ("name_digest = $5", None, Some(digest), None),
+        Which::External(digest) => ("external_digest = $5", None, Some(digest), None),
+        Which::After(number) => ("number > $6", None, None, Some(number)),
+    };
+    // The unused parameters say their types by the casts.
+    let query = format!(
+        "select id, number, content, version, created_at, modified_at from scim_resource
+          where tenant = $1 and connection = $2 and kind = $3 and {condition}
+                and ($4::uuid is null or true) and ($5::bytea is null or true) and ($6::bigint is null or true)
+          order by number offset $7 limit $8"
+    );
+    let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(query))
+        .bind(Uuid::from(tenant))
+        .bind(Uuid::from(of))
+        .bind(kind.name())
+        .bind(id)
+        .bind(digest)
+        .bind(after)
+        .bind(offset)
+        .bind(limit)
+        .fetch_all(connection)
+        .await
+        .doing("look up a connection's resources")?;
+    Ok(rows.into_iter().map(Stored::from).collect())
+}
+
+/// How many there are.
+///
+/// # Errors
+/// When the database fails.
+pub async fn count(connection: &mut Connection, (tenant, of): Scope, kind: Kind) -> Result<i64, DatabaseError> {
+    sqlx::query_scalar("select count(*) from scim_resource where tenant = $1 and connection = $2 and kind = $3")
+        .bind(Uuid::from(tenant))
+        .bind(Uuid::from(of))
+        .bind(kind.name())
+        .fetch_one(connection)
+        .await
+        .doing("count a connection's resources")
+}
+
+/// Writes a resource, new or not; false if it is to be there already and is gone.
+///
+/// # Errors
+/// When the database fails, also because another user has that name: look first.
+pub async fn write(
+    connection: &mut Connection,
+    (tenant, of): Scope,
+    (id, is_new): (Uuid, bool),
+    written: Written,
+) -> Result<bool, DatabaseError> {
+    let query = if is_new {
+        "insert into scim_resource (tenant, connection, id, name_digest, external_digest, manager_digest, content, version, kind, subject,
+                                    created_at, modified_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $10, $11, $9, $9)"
+    } else {
+        "update scim_resource set name_digest = $4, external_digest = $5, manager_digest = $6, content = $7, version = $8, modified_at = $9,
+                tell_again = false
+          where tenant = $1 and connection = $2 and id = $3 and kind = $10 and subject is not distinct from $11"
+    };
+    let written = sqlx::query(query)
+        .bind(Uuid::from(tenant))
+        .bind(Uuid::from(of))
+        .bind(id)
+        .bind(written.name_digest)
+        .bind(written.external_digest)
+        .bind(written.manager_digest)
+        .bind(written.content)
+        .bind(written.version)
+        .bind(written.at)
+        .bind(written.kind.name())
+        .bind(written.subject)
+        .execute(connection)
+        .await
+        .doing("write a connection's resource")?;
+    Ok(written.rows_affected() == 1)
+}
+
+/// Removes a resource, with what it is a member of and who is a member of it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn delete(connection: &mut Connection, (tenant, of): Scope, id: Uuid) -> Result<(), DatabaseError> {
+    sqlx::query(
+        "with memberships as (delete from scim_member where tenant = $1 and connection = $2 and (in_group = $3 or member = $3))
+         delete from scim_resource where tenant = $1 and connection = $2 and id = $3",
+    )
+    .bind(Uuid::from(tenant))
+    .bind(Uuid::from(of))
+    .bind(id)
+    .execute(connection)
+    .await
+    .doing("remove a connection's resource")
+    .map(drop)
+}
+
+/// Removes the account of a subject who is erased.
+///
+/// # Errors
+/// When the database fails.
+pub async fn forget(connection: &mut Connection, (tenant, subject): Subject) -> Result<(), DatabaseError> {
+    sqlx::query(
+        "with accounts as (delete from scim_resource where tenant = $1 and subject = $2 returning connection, id)
+         delete from scim_member m using accounts a where (m.tenant, m.connection, m.member) = ($1, a.connection, a.id)",
+    )
+    .bind(Uuid::from(tenant))
+    .bind(subject)
+    .execute(connection)
+    .await
+    .doing("remove the account of an erased person")
+    .map(drop)
+}
+
+/// Who of a connection's users is called so: by id, else by externalId, else by userName; nobody if several are.
+///
+/// # Errors
+/// When the database fails.
+pub async fn called(
+    connection: &mut Connection,
+    (tenant, of): Scope,
+    (id, digest): (Option<Uuid>, Vec<u8>),
+) -> Result<Option<Uuid>, DatabaseError> {
+    let rows: Vec<(Uuid, i32)> = sqlx::query_as(
+        "select id, 1 from scim_resource where tenant = $1 and connection = $2 and kind = 'user' and id = $3
+         union all select id, 2 from scim_resource where tenant = $1 and connection = $2 and kind = 'user' and external_digest = $4
+         union all select id, 3 from scim_resource where tenant = $1 and connection = $2 and kind = 'user' and name_digest = $4
+         order by 2 limit 3",
+    )
+    .bind(Uuid::from(tenant))
+    .bind(Uuid::from(of))
+    .bind(id)
+    .bind(digest)
+    .fetch_all(connection)
+    .await
+    .doing("look up who is called so")?;
+    let best = rows.first().map(|(_, how)| *how);
+    let mut alike = rows.iter().filter(|(_, how)| Some(*how) == best);
+    match (alike.next(), alike.next()) {
+        (Some((id, _)), None) => Ok(Some(*id)),
+        _ => Ok(None),
+    }
+}
+
+/// Whoever waits for a manager who is called like one of `digests` is to be told again.
+///
+/// # Errors
+/// When the database fails.
+pub async fn manager_came(
+    connection: &mut Connection,
+    (tenant, of): Scope,
+    digests: &[Vec<u8>],
+) -> Result<(), DatabaseError> {
+    sqlx::query(
+        "update scim_resource set tell_again = true where tenant = $1 and connection = $2 and manager_digest = any($3) and not tell_again",
+    )
+    .bind(Uuid::from(tenant))
+    .bind(Uuid::from(of))
+    .bind(digests)
+    .execute(connection)
+    .await
+    .doing("note that a manager came")
+    .map(drop)
+}
+
+/// Users who are to be told again.
+///
+/// # Errors
+/// When the database fails.
+pub async fn to_tell_again(
+    connection: &mut Connection,
+    (tenant, of): Scope,
+    limit: i64,
+) -> Result<Vec<Uuid>, DatabaseError> {
+    sqlx::query_scalar("select id from scim_resource where tenant = $1 and connection = $2 and tell_again limit $3")
+        .bind(Uuid::from(tenant))
+        .bind(Uuid::from(of))
+        .bind(limit)
+        .fetch_all(connection)
+        .await
+        .doing("look up who is to be told again")
+}
+
+/// The members of a group, and whether each is a group itself.
+///
+/// # Errors
+/// When the database fails.
+pub async fn members(
+    connection: &mut Connection,
+    (tenant, of): Scope,
+    groups: &[Uuid],
+) -> Result<Vec<(Uuid, Uuid, bool)>, DatabaseError> {
+    sqlx::query_as(
+        "select m.in_group, m.member, r.kind = 'group' from scim_member m
+                join scim_resource r on (r.tenant, r.connection, r.id) = (m.tenant, m.connection, m.member)
+          where m.tenant = $1 and m.connection = $2 and m.in_group = any($3) order by r.number",
+    )
+    .bind(Uuid::from(tenant))
+    .bind(Uuid::from(of))
+    .bind(groups)
+    .fetch_all(connection)
+    .await
+    .doing("look up groups' members")
+}
+
+/// The groups that users are in: user, group.
+///
+/// # Errors
+/// When the database fails.
+pub async fn memberships(
+    connection: &mut Connection,
+    (tenant, of): Scope,
+    users: &[Uuid],
+) -> Result<Vec<(Uuid, Uuid)>, DatabaseError> {
+    sqlx::query_as(
+        "select member, in_group from scim_member where tenant = $1 and connection = $2 and member = any($3) order by in_group",
+    )
+    .bind(Uuid::from(tenant))
+    .bind(Uuid::from(of))
+    .bind(users)
+    .fetch_all(connection)
+    .await
+    .doing("look up users' groups")
+}
+
+/// One of `members` who is not here.
+///
+/// # Errors
+/// When the database fails.
+pub async fn unknown_member(
+    connection: &mut Connection,
+    (tenant, of): Scope,
+    members: &[Uuid],
+) -> Result<Option<Uuid>, DatabaseError> {
+    sqlx::query_scalar(
+        "select u.id from unnest($3::uuid[]) as u(id)
+          where not exists (select from scim_resource r where (r.tenant, r.connection, r.id) = ($1, $2, u.id)) limit 1",
+    )
+    .bind(Uuid::from(tenant))
+    .bind(Uuid::from(of))
+    .bind(members)
+    .fetch_optional(connection)
+    .await
+    .doing("look up a group's members")
+}
+
+/// Makes `members`, who are all here, the members of a group.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set_members(
+    connection: &mut Connection,
+    (tenant, of): Scope,
+    group: Uuid,
+    members: &[Uuid],
+) -> Result<(), DatabaseError> {
+    sqlx::query(
+        "with gone as (delete from scim_member where tenant = $1 and connection = $2 and in_group = $3 and member <> all($4))
+         insert into scim_member (tenant, connection, in_group, member) select $1, $2, $3, * from unnest($4::uuid[]) on conflict do nothing",
+    )
+    .bind(Uuid::from(tenant))
+    .bind(Uuid::from(of))
+    .bind(group)
+    .bind(members)
+    .execute(connection)
+    .await
+    .doing("set a group's members")
+    .map(drop)
+}
