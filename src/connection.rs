@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use command_service::{
     check::{self, Verdict},
     connections::Connections,
+    synchroniser::webhooks,
 };
 use domain::{Timestamp, id::ConnectionId};
 use infra::{
@@ -116,7 +117,8 @@ async fn test(settings: &Settings, id: ConnectionId) -> Result<(), Failure> {
         )?;
         return Ok(());
     };
-    let findings = check::check(&client).await;
+    let registered = webhooks::are_ours(&live).then_some(id);
+    let findings = check::check(&client, registered).await;
     let mut out = std::io::stdout();
     for finding in &findings {
         let word = match finding.verdict {

@@ -1,6 +1,7 @@
 //! What a connection's key opens, and what it does not: for an administrator who wonders why something is missing.
 
 use chrono::DateTime;
+use domain::id::ConnectionId;
 use infra::clock;
 
 use crate::bamboohr::{
@@ -36,8 +37,8 @@ impl Finding {
     }
 }
 
-/// Asks for everything that Tenure reads, of one person. Changes nothing.
-pub async fn check(client: &Client) -> Vec<Finding> {
+/// Asks for everything that Tenure reads, of one person, and for the webhook if Tenure registered it. Changes nothing.
+pub async fn check(client: &Client, registered: Option<ConnectionId>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let changes = client.changed_since(clock::now()).await;
     if let Err(problem) = &changes
@@ -54,6 +55,9 @@ pub async fn check(client: &Client) -> Vec<Finding> {
             Finding::new("who changed", Verdict::Missing, text)
         }
     });
+    if let Some(connection) = registered {
+        findings.push(webhook(client, connection).await);
+    }
     let listed = client.directory().await;
     findings.push(match &listed {
         Ok(people) => Finding::new(
@@ -98,6 +102,22 @@ const fn is_total(problem: &ClientProblem) -> bool {
         | ClientProblem::Network(_)
         | ClientProblem::Redirected { .. }
         | ClientProblem::Unexpected { .. } => true,
+    }
+}
+
+async fn webhook(client: &Client, connection: ConnectionId) -> Finding {
+    let end = format!("/v1/webhooks/{connection}");
+    let part = "webhook";
+    match client.webhooks().await {
+        Ok(all) => match all.iter().find(|webhook| webhook.url.ends_with(&end)) {
+            Some(webhook) => Finding::new(part, Verdict::Works, format!("sends to {}", webhook.url)),
+            None => {
+                let text =
+                    "there is none any more: it is made anew within the hour. Until then who changed is asked for";
+                Finding::new(part, Verdict::Missing, text)
+            }
+        },
+        Err(problem) => Finding::new(part, Verdict::Missing, problem.to_string()),
     }
 }
 

@@ -6,6 +6,8 @@
 //!
 //! The tasks are rows ([`infra::connection_task`]): they outlive the process, and of several processes one does each.
 
+pub mod webhooks;
+
 use std::{convert::Infallible, time::Duration};
 
 use domain::{
@@ -39,6 +41,8 @@ use crate::{
 pub const CHANGES_EVERY: Duration = Duration::from_secs(5 * 60);
 /// How often everybody is compared.
 pub const RECONCILIATION_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How often a webhook that Tenure registered is looked after.
+pub const WEBHOOKS_EVERY: Duration = Duration::from_secs(60 * 60);
 /// How often a folder is looked into.
 pub const INBOX_EVERY: Duration = Duration::from_secs(30);
 /// Tasks that one process works on at once. They mostly wait for the readings that they asked for.
@@ -103,16 +107,20 @@ impl Failure {
 /// When the database fails.
 pub async fn plan(service: &CommandService, live: &Live) -> Result<(), DatabaseError> {
     let of = (live.tenant, live.id);
-    match live.system {
-        System::BambooHr(_) => {}
+    let registers_webhook = match &live.system {
+        System::BambooHr(account) => account.registers_webhook,
         System::Push(_) => return plan_inbox(service, live).await,
         System::Scim(_) => return Ok(()),
-    }
+    };
     let (is_imported, cursor) = (live.synchronised, live.cursor);
     service
         .database
         .transact(Access::Write, &[live.tenant], move |connection| {
             Box::pin(async move {
+                if registers_webhook {
+                    let first = (WEBHOOKS_EVERY, None);
+                    connection_task::ensure(connection, of, Task::Webhooks, first).await?;
+                }
                 let first = if is_imported {
                     plan_what_follows(connection, of, cursor).await?;
                     Task::Changes
@@ -217,9 +225,10 @@ async fn perform(service: CommandService, claimed: Claimed, shutdown: Cancellati
     let (tenant, connection, task) = (claimed.tenant, claimed.connection, claimed.task.name());
     let ended = match worked {
         Ok(synchronised) => {
-            // A folder mostly has nothing in it; what it had is told file by file.
+            // A folder mostly has nothing in it, and what it had is told file by file; so does a webhook that arrives.
+            let is_told = !matches!(claimed.task, Task::Inbox | Task::Webhooks);
             if let Some(Synchronised { asked, .. }) = &synchronised
-                && claimed.task != Task::Inbox
+                && (is_told || (claimed.task == Task::Webhooks && *asked > 0))
             {
                 tracing::info!(%connection, task, asked, "{task} of connection {connection}: {asked} employees read");
             }
@@ -275,6 +284,13 @@ async fn synchronise(service: &CommandService, claimed: &Claimed) -> Result<Opti
     };
     match claimed.task {
         Task::Inbox => look_into_inbox(service, live).await,
+        Task::Webhooks => match asked_of()? {
+            Some(client) if webhooks::are_ours(live) => {
+                let cursor = webhooks::look_after(service, (live, &client), claimed.cursor).await?;
+                Ok(Some(cursor))
+            }
+            Some(_) | None => Ok(None),
+        },
         Task::Import | Task::Reconciliation => match asked_of()? {
             Some(client) => compare(service, (live, &client), claimed.task).await.map(Some),
             None => Ok(None),
@@ -442,6 +458,7 @@ async fn finish(
                     Task::Changes => connection_task::done(connection, &own, (CHANGES_EVERY, cursor)).await,
                     Task::Reconciliation => connection_task::done(connection, &own, (RECONCILIATION_EVERY, None)).await,
                     Task::Inbox => connection_task::done(connection, &own, (INBOX_EVERY, None)).await,
+                    Task::Webhooks => connection_task::done(connection, &own, (WEBHOOKS_EVERY, cursor)).await,
                 }
             })
         })

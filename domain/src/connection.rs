@@ -75,6 +75,9 @@ pub struct BambooHr {
     pub company_domain: String,
     /// Ends without a slash; requests go to `{base_url}/api/v1/...`.
     pub base_url: String,
+    /// Whether Tenure registers the account's webhook, and sees to it that there is one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub registers_webhook: bool,
 }
 
 /// What opens the source and proves its messages. Sealed like personal data.
@@ -341,6 +344,7 @@ mod tests {
             system: System::BambooHr(BambooHr {
                 company_domain: domain.into(),
                 base_url: "http://localhost".into(),
+                registers_webhook: false,
             }),
             secrets: Personal::Open(Secrets {
                 api_key: Some(api_key.into()),

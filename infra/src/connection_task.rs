@@ -27,10 +27,18 @@ pub enum Task {
     Reconciliation,
     /// Files that somebody put into the connection's folder.
     Inbox,
+    /// Whether the source's webhook is still there, and what of it never arrived.
+    Webhooks,
 }
 
 impl Task {
-    pub const ALL: [Self; 4] = [Self::Import, Self::Changes, Self::Reconciliation, Self::Inbox];
+    pub const ALL: [Self; 5] = [
+        Self::Import,
+        Self::Changes,
+        Self::Reconciliation,
+        Self::Inbox,
+        Self::Webhooks,
+    ];
 
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -39,6 +47,7 @@ impl Task {
             Self::Changes => "changes",
             Self::Reconciliation => "reconciliation",
             Self::Inbox => "inbox",
+            Self::Webhooks => "webhooks",
         }
     }
 

@@ -15,10 +15,6 @@ pub const DEMOGRAPHICS_CHANGED: &str = "employee.demographics-changed";
 
 /// Any event of any aggregate.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all events are the largest variant: a box would cost, not save"
-)]
 pub enum AnyEvent {
     Employee(employee::Event),
     Risk(risk::Event),

@@ -114,6 +114,96 @@ async fn what_happened_while_tenure_was_away_is_asked_for() {
     assert_eq!(newest_of(&tenure, "Meanwhile").await["source"], source);
 }
 
+/// Webhooks at BambooHR end without a word, and not everything that they send arrives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_that_tenure_registered_is_looked_after() {
+    let data = DataDir::new();
+    let tenure = Tenure::start(&data.0);
+    let vendor = Vendor::start(43, 12).await;
+    let people = employed(&vendor, 4);
+    let request = |api_key: &str| json!({"company_domain": vendor.domain, "api_key": api_key, "base_url": vendor.server.base_url()});
+    let connect = async |request: Value| tenure.post("/v1/integrations/bamboohr", "admin", &[], request).await;
+    let (status, problem) = connect(request("another")).await;
+    let detail = problem["detail"].as_str().unwrap_or_default();
+    assert!(
+        status == 400 && detail.contains("does not accept the API key") && detail.contains("webhook_keys"),
+        "{problem:#}"
+    );
+    let (status, answer) = connect(request(&vendor.api_key)).await;
+    assert_eq!(status, 201, "{answer:#}");
+    let registered = vendor.server.webhooks();
+    let [first] = registered.as_slice() else {
+        panic!("{registered:?}")
+    };
+    assert_eq!(Some(first.url.as_str()), answer["webhook_url"].as_str());
+    for field in ["payRate", "jobTitle", "status"] {
+        assert!(
+            first.monitor_fields.iter().any(|one| one == field),
+            "{field}: {first:?}"
+        );
+    }
+    let mut connected = Connected {
+        id: answer["id"].as_str().expect("an id").to_owned(),
+        webhook_url: first.url.clone(),
+        webhook_key: first.private_key.clone(),
+    };
+    imported(&tenure, &connected).await;
+    let seconds = || infra::clock::now().timestamp();
+    let set = |person, name: &str| vendor.server.set_field(person, "preferredName", name).expect("set");
+    set(people[0], "Heard");
+    announce(&tenure, &connected, people[0], (seconds(), seconds())).await;
+    newest_of(&tenure, "Heard").await;
+    let (status, _) = connect(request(&vendor.api_key)).await;
+    assert_eq!(
+        (status, vendor.server.webhooks()),
+        (201, registered.clone()),
+        "asking again changes nothing"
+    );
+
+    // It ends, and another takes its place; what the first one has sent may still be on its way.
+    vendor.server.end_webhook(first.id);
+    ask(&tenure, &connected, "webhooks").await;
+    let second = eventually("another webhook", || async {
+        match vendor.server.webhooks().as_slice() {
+            [one] => Ok(one.clone()),
+            none => Err(json!(none.len())),
+        }
+    })
+    .await;
+    assert!(second.private_key != first.private_key && second.url == first.url);
+    let failed = "select count(*) from event where event_type = 'connection.failed'";
+    until(&tenure, failed, |count| count == "1").await;
+    let connections = "select count(*) from event where event_type = 'connection.connected'";
+    until(&tenure, connections, |count| count == "2").await;
+    set(people[1], "Late");
+    announce(&tenure, &connected, people[1], (seconds(), seconds())).await;
+    newest_of(&tenure, "Late").await;
+    connected.webhook_key = second.private_key.clone();
+    set(people[2], "Renewed");
+    announce(&tenure, &connected, people[2], (seconds(), seconds())).await;
+    newest_of(&tenure, "Renewed").await;
+
+    // What was refused is read all the same, and what arrived is not read again.
+    set(people[3], "Undelivered");
+    vendor.server.log_delivery(second.id, &[people[3]], 500);
+    vendor.server.log_delivery(second.id, &[people[0]], 200);
+    let others = format!("GET employees/{}", people[0]);
+    let read = vendor.server.faults().requests(&others);
+    ask(&tenure, &connected, "webhooks").await;
+    let source = json!(format!("bamboohr:{}:changes", connected.id));
+    assert_eq!(newest_of(&tenure, "Undelivered").await["source"], source);
+    assert!(read > 0);
+    assert_eq!(vendor.server.faults().requests(&others), read);
+
+    // A new key on request.
+    let mut again = request(&vendor.api_key);
+    again["new_webhook"] = json!(true);
+    let (status, answer) = connect(again).await;
+    assert_eq!(status, 201, "{answer:#}");
+    let third = vendor.server.webhooks();
+    assert!(third.len() == 1 && third[0].id != second.id, "{third:?}");
+}
+
 /// Says as BambooHR does that a person changed at a moment, in a message with a timestamp of its own (Unix seconds).
 async fn announce(tenure: &Tenure, connected: &Connected, person: EmployeeId, (at, stamp): (i64, i64)) {
     let at = chrono::DateTime::from_timestamp(at, 0).expect("a moment");

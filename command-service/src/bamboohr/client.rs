@@ -6,18 +6,22 @@
 //!
 //! What fails is told by status, request id and BambooHR's own error header, never by a body: bodies are personal data.
 
-use std::{fmt, time::Duration};
+use std::{collections::HashSet, fmt, time::Duration};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta};
 use domain::Timestamp;
 use reqwest::{
-    Response, StatusCode, Url,
+    Method, Response, StatusCode, Url,
     header::{ACCEPT, DATE, HeaderMap, RETRY_AFTER},
 };
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::{is_remote_id, moment, payload::Kind, translate::ESSENTIAL_FIELDS};
+use super::{
+    is_remote_id, moment,
+    payload::Kind,
+    translate::{ESSENTIAL_FIELDS, FIELDS},
+};
 use crate::pace::{Outcome, Pace};
 
 /// How long to wait for a connection, in seconds.
@@ -103,6 +107,24 @@ pub struct Changed {
     pub remote_id: String,
     pub kind: Kind,
     pub at: Option<Timestamp>,
+}
+
+/// A webhook of the user whose key is used: BambooHR lists nobody else's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Webhook {
+    pub id: String,
+    /// Where it sends to.
+    pub url: String,
+}
+
+/// What became of something that a webhook sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// Of whom it told.
+    pub remote_ids: Vec<String>,
+    pub last_attempted: Option<Timestamp>,
+    /// Whether it was taken in the end.
+    pub is_delivered: bool,
 }
 
 /// Everybody, for the first import and for reconciling.
@@ -534,6 +556,90 @@ impl Client {
         })
     }
 
+    /// The webhooks of the user whose key is used.
+    ///
+    /// # Errors
+    /// When there is no usable answer.
+    pub async fn webhooks(&self) -> Result<Vec<Webhook>, ClientProblem> {
+        const WHAT: &str = "webhooks";
+        let bad = || ClientProblem::BadAnswer { what: WHAT };
+        let answer = self.get(WHAT, &["webhooks"], &[]).await?;
+        let answer = answer.ok_or(ClientProblem::NothingThere { what: WHAT })?;
+        let webhooks = answer.get("webhooks").and_then(Value::as_array).ok_or_else(bad)?;
+        let webhooks = webhooks.iter().map(|webhook| {
+            Ok(Webhook {
+                id: webhook.get("id").and_then(id_text).ok_or_else(bad)?,
+                url: webhook.get("url").and_then(Value::as_str).ok_or_else(bad)?.to_owned(),
+            })
+        });
+        webhooks.collect()
+    }
+
+    /// Registers a webhook that sends to `url` whenever something changes that Tenure reads, as far as the key may see it. Answers its
+    /// id and its private key, which BambooHR tells this once.
+    ///
+    /// # Errors
+    /// When there is no usable answer, or the key may see nothing of what is read.
+    pub async fn create_webhook(&self, url: &str) -> Result<(String, SecretString), ClientProblem> {
+        const WHAT: &str = "a new webhook";
+        let bad = || ClientProblem::BadAnswer { what: WHAT };
+        let mut fields = FIELDS.to_vec();
+        while !fields.is_empty() {
+            let wanted = json!({
+                "name": "Tenure",
+                "url": url,
+                "format": "json",
+                "monitorFields": fields,
+                "includeCompanyDomain": true,
+                "events": ["employee.created", "employee.updated", "employee.deleted"],
+            });
+            let (status, body) = self.ask(WHAT, Method::POST, (&["webhooks"], Some(&wanted))).await?;
+            let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+            if status == StatusCode::FORBIDDEN {
+                // Its body names the fields at fault, and nobody's values.
+                let named = refused_fields(&body);
+                let before = fields.len();
+                fields.retain(|field| !named.contains(*field));
+                if fields.len() == before {
+                    return Err(ClientProblem::Forbidden { what: WHAT });
+                }
+                tracing::warn!(
+                    company_domain = %self.company_domain,
+                    refused = before - fields.len(),
+                    "BambooHR does not tell this key when some fields change"
+                );
+                continue;
+            }
+            let id = body.get("id").and_then(id_text).ok_or_else(bad)?;
+            let key = body.get("privateKey").and_then(Value::as_str).ok_or_else(bad)?;
+            return Ok((id, key.to_owned().into()));
+        }
+        Err(ClientProblem::Forbidden { what: WHAT })
+    }
+
+    /// Deletes a webhook; one that is gone is no failure.
+    ///
+    /// # Errors
+    /// When BambooHR refuses.
+    pub async fn delete_webhook(&self, id: &str) -> Result<(), ClientProblem> {
+        const WHAT: &str = "a webhook";
+        let path = ["webhooks", checked(id)?];
+        match self.ask(WHAT, Method::DELETE, (&path, None)).await? {
+            (StatusCode::FORBIDDEN, _) => Err(ClientProblem::Forbidden { what: WHAT }),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a webhook sent in the last 14 days (200 at most), and what became of it.
+    ///
+    /// # Errors
+    /// When there is no usable answer.
+    pub async fn webhook_log(&self, id: &str) -> Result<Vec<Delivery>, ClientProblem> {
+        const WHAT: &str = "a webhook's log";
+        let answer = self.get(WHAT, &["webhooks", checked(id)?, "log"], &[]).await?;
+        deliveries(&answer.unwrap_or_default()).ok_or(ClientProblem::BadAnswer { what: WHAT })
+    }
+
     /// One GET, when it is its turn. `None` is a 404; an empty answer is `null`.
     async fn get(
         &self,
@@ -551,26 +657,63 @@ impl Client {
         answer
     }
 
+    /// One request that changes something, when it is its turn: its answer, also if that is 403 or 404.
+    async fn ask(
+        &self,
+        what: &'static str,
+        method: Method,
+        (path, body): (&[&str], Option<&Value>),
+    ) -> Result<(StatusCode, Vec<u8>), ClientProblem> {
+        let turn = (self.pace.turn().await).map_err(|left| ClientProblem::LeftAlone { left })?;
+        let answered = async {
+            let response = self.send(method, path, &[], body).await?;
+            match response.status() {
+                StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {}
+                status if status.is_success() => {}
+                status => return Err(refusal(what, status, response.headers())),
+            }
+            Ok((response.status(), read_bounded(response, what).await?))
+        };
+        let answered = answered.await;
+        turn.tell(
+            answered
+                .as_ref()
+                .map_or_else(ClientProblem::outcome, |_| Outcome::Answered),
+        );
+        answered
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, String)],
+        body: Option<&Value>,
+    ) -> Result<Response, ClientProblem> {
+        // The parts are letters, digits, hyphens and underscores: constants and checked ids.
+        let url = self
+            .base
+            .join(&path.join("/"))
+            .map_err(|_| ClientProblem::BadAddress(self.company_domain.clone()))?;
+        let mut request = self
+            .http
+            .request(method, url)
+            .query(query)
+            .basic_auth(self.api_key.expose_secret(), Some("x"))
+            .header(ACCEPT, "application/json");
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        request.send().await.map_err(ClientProblem::network)
+    }
+
     async fn get_now(
         &self,
         what: &'static str,
         path: &[&str],
         query: &[(&str, String)],
     ) -> Result<Option<Value>, ClientProblem> {
-        // The parts are letters, digits, hyphens and underscores: constants and checked ids.
-        let url = self
-            .base
-            .join(&path.join("/"))
-            .map_err(|_| ClientProblem::BadAddress(self.company_domain.clone()))?;
-        let response = self
-            .http
-            .get(url)
-            .query(query)
-            .basic_auth(self.api_key.expose_secret(), Some("x"))
-            .header(ACCEPT, "application/json")
-            .send()
-            .await
-            .map_err(ClientProblem::network)?;
+        let response = self.send(Method::GET, path, query, None).await?;
         match response.status() {
             StatusCode::NOT_FOUND => Ok(None),
             status if status.is_success() => {
@@ -671,6 +814,54 @@ fn changes(answer: &Value) -> Option<Changes> {
         cursor: answer.get("latest").and_then(Value::as_str).and_then(moment),
         employees,
     })
+}
+
+/// `{"monitorFields": ["a"], "postFields": [], "unknownFields": ["a"]}`, in a list or as members of an object.
+fn refused_fields(body: &Value) -> HashSet<String> {
+    let lists = ["monitorFields", "unknownFields"].map(|name| body.get(name));
+    let mut named = HashSet::new();
+    for list in lists.into_iter().flatten() {
+        match list {
+            Value::Array(names) => named.extend(names.iter().filter_map(Value::as_str).map(str::to_owned)),
+            Value::Object(names) => {
+                named.extend(names.keys().cloned());
+                named.extend(names.values().filter_map(Value::as_str).map(str::to_owned));
+            }
+            _ => {}
+        }
+    }
+    named
+}
+
+/// Rows `{"webhookId", "url", "lastAttempted", "lastSuccess", "statusCode" or "status", "employeeIds": [1]}`: in a list, in a member, or one
+/// by itself. Nothing that was ever sent is an empty answer.
+fn deliveries(answer: &Value) -> Option<Vec<Delivery>> {
+    let rows: Vec<&Value> = match answer {
+        Value::Null => Vec::new(),
+        Value::Array(rows) => rows.iter().collect(),
+        Value::Object(row) if row.contains_key("employeeIds") => vec![answer],
+        Value::Object(members) => members.values().find_map(Value::as_array)?.iter().collect(),
+        _ => return None,
+    };
+    let rows = rows.into_iter().map(|row| {
+        let at = |name: &str| row.get(name).and_then(Value::as_str).and_then(moment);
+        let (attempted, succeeded) = (at("lastAttempted"), at("lastSuccess"));
+        let status = row.get("statusCode").or_else(|| row.get("status"));
+        let status = status.and_then(|status| match status {
+            Value::String(text) => text.parse().ok(),
+            number => number.as_u64(),
+        });
+        let told = row.get("employeeIds").and_then(Value::as_array);
+        Delivery {
+            remote_ids: told.into_iter().flatten().filter_map(id_text).collect(),
+            last_attempted: attempted,
+            is_delivered: match status {
+                Some(status) => (200..300).contains(&status),
+                None => succeeded.is_some() && succeeded >= attempted,
+            },
+        }
+    });
+    Some(rows.collect())
 }
 
 /// The fields without those that BambooHR's error names; if it names none, only the essential ones.

@@ -29,7 +29,10 @@ use crate::{
     bamboohr::client::{Client, default_base_url},
     intake::{self, Content, Submission},
     problem::Problem,
-    synchroniser,
+    synchroniser::{
+        self,
+        webhooks::{self, Registered},
+    },
 };
 
 pub fn router() -> Router<CommandService> {
@@ -46,8 +49,13 @@ pub struct ConnectBambooHr {
     company_domain: String,
     /// Of a user who may see the fields that you want to import.
     api_key: String,
-    /// The private keys of the account's webhooks; several while you change over from one to the next.
+    /// The private keys of webhooks that you registered yourself; several while you change over from one to the next. Left out: Tenure
+    /// registers a webhook, and sees to it that there is one.
+    #[serde(default)]
     webhook_keys: Vec<String>,
+    /// Registers another webhook in place of the one that Tenure registered before, with a new key.
+    #[serde(default)]
+    new_webhook: bool,
     /// Only for another address than `https://{company_domain}.bamboohr.com`.
     base_url: Option<String>,
     /// How old a webhook may be; 10,800 unless said otherwise.
@@ -58,7 +66,7 @@ pub struct ConnectBambooHr {
 pub struct Connected {
     #[schema(value_type = String, format = Uuid)]
     id: ConnectionId,
-    /// Give this address to BambooHR.
+    /// Where BambooHR sends to: give it this address, if you register the webhook yourself.
     webhook_url: String,
 }
 
@@ -89,7 +97,7 @@ pub async fn connect_bamboohr(
         .trim_end_matches('/')
         .to_owned();
     // Refuses addresses to which the API key must not be sent.
-    Client::new(
+    let client = Client::new(
         &base_url,
         &request.company_domain,
         request.api_key.clone().into(),
@@ -97,25 +105,57 @@ pub async fn connect_bamboohr(
     )
     .map_err(|problem| Problem::bad_request(problem.to_string()))?;
     let id = ConnectionId::derive(actor.tenant, "bamboohr", &request.company_domain);
+    let webhook_url = webhooks::address(&service, id);
+    let client = client.at(service.paces.of(id));
+    let registers_webhook = request.webhook_keys.is_empty();
+    let (mut webhook_keys, mut registered) = (request.webhook_keys, None);
+    if registers_webhook {
+        let known = service.connections.refresh(id).await?;
+        let is_there = known.as_ref().is_some_and(webhooks::are_ours);
+        webhook_keys = known.map(|known| known.secrets.webhook_keys).unwrap_or_default();
+        if !is_there || request.new_webhook {
+            let new = registered.insert(registered_at(&client, &webhook_url, &webhook_keys).await?);
+            webhook_keys.clone_from(&new.keys);
+        }
+    }
     let command = connection::Command::Connect {
         system: System::BambooHr(BambooHr {
             company_domain: request.company_domain,
             base_url,
+            registers_webhook,
         }),
         secrets: Personal::Open(Secrets {
             api_key: Some(request.api_key),
-            webhook_keys: request.webhook_keys,
+            webhook_keys,
             tokens: Vec::new(),
         }),
         freshness_seconds: request.freshness_seconds.unwrap_or(FRESHNESS_SECONDS_DEFAULT),
         on: clock::today(),
     };
-    connect(&service, (&actor, &headers), (id, command)).await?;
-    let connected = Connected {
-        id,
-        webhook_url: format!("{}/v1/webhooks/{id}", service.public_url),
-    };
-    Ok((StatusCode::CREATED, Json(connected)).into_response())
+    let connected = connect(&service, (&actor, &headers), (id, command)).await;
+    match (&registered, &connected) {
+        (Some(registered), Ok(())) => registered.kept(&client, &webhook_url).await,
+        // It was refused. If it is only not made yet, it will be, with this key.
+        (Some(registered), Err(problem)) if problem.status().is_client_error() => registered.lost(&client).await,
+        (Some(_), Err(_)) | (None, _) => {}
+    }
+    connected?;
+    Ok((StatusCode::CREATED, Json(Connected { id, webhook_url })).into_response())
+}
+
+async fn registered_at(client: &Client, url: &str, keys: &[String]) -> Result<Registered, Problem> {
+    webhooks::register(client, url, keys).await.map_err(|problem| {
+        let advice = "Or register a webhook at BambooHR yourself, and give its key in webhook_keys";
+        if problem.is_retryable() {
+            Problem::unavailable(problem.to_string())
+        } else if url.starts_with("http://") {
+            Problem::bad_request(format!(
+                "{problem}. BambooHR sends to https:// addresses only: start Tenure with --public-url. {advice}"
+            ))
+        } else {
+            Problem::bad_request(format!("{problem}. {advice}"))
+        }
+    })
 }
 
 /// Whoever asks, if they may manage connections.
@@ -196,7 +236,7 @@ pub struct Begun {
     post, path = "/v1/connections/{connection}/{task}",
     params(
         ("connection" = String, Path, description = "The connection"),
-        ("task" = String, Path, description = "`changes`, `reconciliation`, or `import` while that is not done"),
+        ("task" = String, Path, description = "`changes`, `reconciliation`, `webhooks` (of those that Tenure registered), `inbox`, or `import` while that is not done"),
     ),
     responses(
         (status = 202, body = Begun),

@@ -29,6 +29,7 @@ use crate::{
         signature::{self, ID_HEADER, SIGNATURE_HEADER, Signed, TIMESTAMP_HEADER},
     },
     record,
+    synchroniser::webhooks,
 };
 
 /// How old an attempt to deliver may be, in seconds, unless said otherwise: each attempt has its own time.
@@ -120,7 +121,7 @@ pub async fn connect_webhooks(
     integrations::connect(&service, (&actor, &headers), (id, command)).await?;
     let connected = ConnectedWebhooks {
         id,
-        webhook_url: format!("{}/v1/webhooks/{id}", service.public_url),
+        webhook_url: webhooks::address(&service, id),
         secret: made,
     };
     Ok((StatusCode::CREATED, Json(connected)).into_response())

@@ -146,6 +146,11 @@ impl Call<'_> {
             ["webhooks", "monitor_fields"] if get => monitor_fields(),
             ["webhooks"] if get => Reply::Json(self.server.registrations().list()),
             ["webhooks"] if post => self.create_webhook(),
+            ["webhooks", id, "log"] if get => self
+                .server
+                .registrations()
+                .log(id)
+                .map_or_else(|| refused(404, "no such webhook"), Reply::Json),
             ["webhooks", id] if get => self
                 .server
                 .registrations()

@@ -163,6 +163,18 @@ impl SimulatedBambooHr {
         self.server.registrations().all()
     }
 
+    /// Has the log of a webhook say that it told of `employees` just now, and that the receiver answered `status`.
+    pub fn log_delivery(&self, webhook: u32, employees: &[EmployeeId], status: u16) {
+        let at = self.now().format("%Y-%m-%dT%H:%M:%S+00:00").to_string();
+        let employees: Vec<u64> = employees.iter().map(|id| u64::from(id.0)).collect();
+        self.server.registrations().sent(webhook, &employees, status, &at);
+    }
+
+    /// Ends a webhook without a word, as when its user is deactivated.
+    pub fn end_webhook(&self, id: u32) {
+        self.server.registrations().delete(&id.to_string());
+    }
+
     /// See [`Company::set_field`].
     pub fn set_field(&self, id: EmployeeId, alias: &str, value: &str) -> Result<Change, EditRefused> {
         self.company().set_field(id, alias, value, self.now())

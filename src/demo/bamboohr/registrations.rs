@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 /// Most webhooks that one company may register.
 const WEBHOOKS_MAX: usize = 100;
 
+/// Most rows that the log of a webhook shows.
+const LOG_ROWS_MAX: usize = 200;
+
 const EVENTS: [&str; 9] = [
     "employee_with_fields.created",
     "employee_with_fields.updated",
@@ -109,6 +112,8 @@ struct Wanted {
 pub(super) struct Registrations {
     webhooks: Vec<RegisteredWebhook>,
     last_id: u32,
+    /// What was sent, by the webhook's number.
+    log: Vec<(u32, Value)>,
 }
 
 impl Registrations {
@@ -125,6 +130,29 @@ impl Registrations {
             .iter()
             .find(|webhook| webhook.id.to_string() == id)
             .map(|webhook| webhook.to_json(false))
+    }
+
+    /// Up to 200 rows, the newest first.
+    pub(super) fn log(&self, id: &str) -> Option<Value> {
+        let webhook = self.webhooks.iter().find(|webhook| webhook.id.to_string() == id)?;
+        let rows = self.log.iter().rev().filter(|(of, _)| *of == webhook.id);
+        Some(rows.take(LOG_ROWS_MAX).map(|(_, row)| row.clone()).collect())
+    }
+
+    pub(super) fn sent(&mut self, id: u32, employees: &[u64], status: u16, at: &str) {
+        let Some(webhook) = self.webhooks.iter().find(|webhook| webhook.id == id) else {
+            return;
+        };
+        let row = json!({
+            "webhookId": id,
+            "url": webhook.url,
+            "lastAttempted": at,
+            "lastSuccess": (200..300).contains(&status).then_some(at),
+            "statusCode": status,
+            "format": webhook.format,
+            "employeeIds": employees,
+        });
+        self.log.push((id, row));
     }
 
     pub(super) fn delete(&mut self, id: &str) -> bool {

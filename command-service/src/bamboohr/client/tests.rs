@@ -460,3 +460,54 @@ async fn a_redirect_is_not_followed_because_it_would_carry_the_key_away() {
     assert!(matches!(problem, ClientProblem::Redirected { status: 302 }));
     assert_eq!(vendor.seen().len(), 1);
 }
+
+#[test]
+fn the_log_of_a_webhook_reads_in_every_shape() {
+    let row = |status: Value| {
+        let mut row = json!({"webhookId": 7, "url": "https://x.example", "lastAttempted": "2026-01-31T18:42:00+00:00",
+            "lastSuccess": null, "employeeIds": [101, "102"]});
+        row.as_object_mut()
+            .expect("an object")
+            .extend(status.as_object().cloned().unwrap_or_default());
+        row
+    };
+    let failed = row(json!({"statusCode": 500}));
+    for answer in [
+        json!([failed]),
+        json!({"logs": [failed]}),
+        failed.clone(),
+        json!([row(json!({"status": "503"}))]),
+        json!([row(json!({}))]),
+    ] {
+        let read = deliveries(&answer).expect("deliveries");
+        let [one] = read.as_slice() else { panic!("{answer}") };
+        assert_eq!(
+            (one.remote_ids.as_slice(), one.is_delivered),
+            (&["101".to_owned(), "102".to_owned()][..], false),
+            "{answer}"
+        );
+        assert_eq!(
+            one.last_attempted.map(|at| at.timestamp()),
+            Some(1_769_884_920),
+            "{answer}"
+        );
+    }
+    let delivered = row(json!({"lastSuccess": "2026-01-31T18:42:00+00:00"}));
+    for answer in [json!([row(json!({"status": 204}))]), json!([delivered])] {
+        assert!(deliveries(&answer).expect("deliveries")[0].is_delivered, "{answer}");
+    }
+    assert_eq!(deliveries(&Value::Null), Some(vec![]));
+    assert_eq!(deliveries(&json!("soon")), None);
+}
+
+#[test]
+fn fields_that_a_webhook_may_not_watch_are_named_in_every_shape() {
+    for body in [
+        json!({"monitorFields": ["payRate"], "postFields": [], "unknownFields": ["exempt"]}),
+        json!({"monitorFields": {"0": "payRate"}, "unknownFields": {"exempt": "Exempt"}}),
+    ] {
+        let named = refused_fields(&body);
+        assert!(named.contains("payRate") && named.contains("exempt"), "{body}");
+    }
+    assert!(refused_fields(&Value::Null).is_empty());
+}

@@ -1,0 +1,4 @@
+-- A webhook that Tenure registered is looked after: whether it is still there, and what of it never arrived.
+alter table connection_task drop constraint connection_task_task_check;
+alter table connection_task add constraint connection_task_task_check
+    check (task in ('import', 'changes', 'reconciliation', 'inbox', 'webhooks'));
