@@ -279,7 +279,7 @@ create table connection_task (
     last_problem text,
     done_at timestamp with time zone,
     constraint connection_task_pkey PRIMARY KEY (tenant, connection, task),
-    constraint connection_task_task_check CHECK ((task = ANY (ARRAY['import'::text, 'changes'::text, 'reconciliation'::text, 'inbox'::text, 'webhooks'::text])))
+    constraint connection_task_task_check CHECK ((task = ANY (ARRAY['import'::text, 'changes'::text, 'reconciliation'::text, 'inbox'::text, 'webhooks'::text, 'accounts'::text])))
 );
 CREATE INDEX connection_task_due ON public.connection_task USING btree (due_at);
 alter table connection_task enable row level security;
@@ -346,6 +346,7 @@ CREATE INDEX employee_by_location ON public.employee USING btree (tenant, locati
 CREATE INDEX employee_by_manager ON public.employee USING btree (tenant, manager, id);
 CREATE INDEX employee_by_name ON public.employee USING btree (tenant, lower(display_name), id);
 CREATE INDEX employee_by_next_change ON public.employee USING btree (next_change_on) WHERE (next_change_on IS NOT NULL);
+CREATE INDEX employee_by_work_email ON public.employee USING btree (tenant, lower(work_email)) WHERE (work_email IS NOT NULL);
 alter table employee enable row level security;
 alter table employee force row level security;
 create policy own_tenant on employee for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
@@ -718,6 +719,8 @@ create table scim_resource (
     name_digest bytea not null,
     external_digest bytea,
     manager_digest bytea,
+    email_digest bytea,
+    employee uuid,
     tell_again boolean not null default false,
     content bytea not null,
     version bigint not null default 1,
@@ -727,6 +730,8 @@ create table scim_resource (
     constraint scim_resource_kind_check CHECK ((kind = ANY (ARRAY['user'::text, 'group'::text]))),
     constraint scim_resource_pkey PRIMARY KEY (tenant, connection, id)
 );
+CREATE INDEX scim_resource_email ON public.scim_resource USING btree (tenant, connection, email_digest) WHERE (email_digest IS NOT NULL);
+CREATE INDEX scim_resource_employee ON public.scim_resource USING btree (tenant, employee) WHERE (employee IS NOT NULL);
 CREATE INDEX scim_resource_external ON public.scim_resource USING btree (tenant, connection, external_digest);
 CREATE INDEX scim_resource_manager ON public.scim_resource USING btree (tenant, connection, manager_digest) WHERE (manager_digest IS NOT NULL);
 CREATE INDEX scim_resource_name ON public.scim_resource USING btree (tenant, connection, name_digest);

@@ -35,6 +35,7 @@ use crate::{
     connections::{ConnectionsError, Live},
     files::inbox,
     intake::{self, Content, IntakeError, Notified, Submission},
+    scim::resources::Resources,
 };
 
 /// How often a source is asked who changed.
@@ -43,6 +44,8 @@ pub const CHANGES_EVERY: Duration = Duration::from_secs(5 * 60);
 pub const RECONCILIATION_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often a webhook that Tenure registered is looked after.
 pub const WEBHOOKS_EVERY: Duration = Duration::from_secs(60 * 60);
+/// How often accounts of an identity provider are looked for among the employees of other sources.
+pub const ACCOUNTS_EVERY: Duration = Duration::from_secs(15 * 60);
 /// How often a folder is looked into.
 pub const INBOX_EVERY: Duration = Duration::from_secs(30);
 /// Tasks that one process works on at once. They mostly wait for the readings that they asked for.
@@ -74,6 +77,8 @@ enum Failure {
     Encode(#[source] serde_json::Error),
     #[error("what was done could not be reported")]
     Intake(#[from] IntakeError),
+    #[error("accounts could not be looked through: {0}")]
+    Accounts(String),
     #[error("files could not be taken in: {0}")]
     Inbox(#[from] inbox::TakeError),
     #[error("the process ends")]
@@ -95,6 +100,7 @@ impl Failure {
             | Self::Sealing(_)
             | Self::Encode(_)
             | Self::Intake(_)
+            | Self::Accounts(_)
             | Self::Inbox(_)
             | Self::Interrupted => None,
         }
@@ -110,7 +116,7 @@ pub async fn plan(service: &CommandService, live: &Live) -> Result<(), DatabaseE
     let registers_webhook = match &live.system {
         System::BambooHr(account) => account.registers_webhook,
         System::Push(_) => return plan_inbox(service, live).await,
-        System::Scim(_) => return Ok(()),
+        System::Scim(_) => return plan_accounts(service, live).await,
     };
     let (is_imported, cursor) = (live.synchronised, live.cursor);
     service
@@ -153,6 +159,16 @@ async fn plan_inbox(service: &CommandService, live: &Live) -> Result<(), Databas
     planned.await?;
     service.tasks_wanted.notify_one();
     Ok(())
+}
+
+/// Accounts are looked for among the employees of other sources.
+async fn plan_accounts(service: &CommandService, live: &Live) -> Result<(), DatabaseError> {
+    let (of, tenants) = ((live.tenant, live.id), [live.tenant]);
+    let first = (ACCOUNTS_EVERY, None);
+    let planned = service.database.transact(Access::Write, &tenants, move |connection| {
+        Box::pin(connection_task::ensure(connection, of, Task::Accounts, first))
+    });
+    planned.await
 }
 
 /// A source that does not say where its changes are to be asked from is only compared.
@@ -225,8 +241,8 @@ async fn perform(service: CommandService, claimed: Claimed, shutdown: Cancellati
     let (tenant, connection, task) = (claimed.tenant, claimed.connection, claimed.task.name());
     let ended = match worked {
         Ok(synchronised) => {
-            // A folder mostly has nothing in it, and what it had is told file by file; so does a webhook that arrives.
-            let is_told = !matches!(claimed.task, Task::Inbox | Task::Webhooks);
+            // A folder mostly has nothing in it, and what it had is told file by file.
+            let is_told = !matches!(claimed.task, Task::Inbox | Task::Webhooks | Task::Accounts);
             if let Some(Synchronised { asked, .. }) = &synchronised
                 && (is_told || (claimed.task == Task::Webhooks && *asked > 0))
             {
@@ -284,6 +300,12 @@ async fn synchronise(service: &CommandService, claimed: &Claimed) -> Result<Opti
     };
     match claimed.task {
         Task::Inbox => look_into_inbox(service, live).await,
+        Task::Accounts => {
+            let found = Resources::new(service, live).find_employees().await;
+            found.map_err(|problem| Failure::Accounts(problem.detail))?;
+            let (asked, cursor) = (0, None);
+            Ok(Some(Synchronised { asked, cursor }))
+        }
         Task::Webhooks => match asked_of()? {
             Some(client) if webhooks::are_ours(live) => {
                 let cursor = webhooks::look_after(service, (live, &client), claimed.cursor).await?;
@@ -459,6 +481,7 @@ async fn finish(
                     Task::Reconciliation => connection_task::done(connection, &own, (RECONCILIATION_EVERY, None)).await,
                     Task::Inbox => connection_task::done(connection, &own, (INBOX_EVERY, None)).await,
                     Task::Webhooks => connection_task::done(connection, &own, (WEBHOOKS_EVERY, cursor)).await,
+                    Task::Accounts => connection_task::done(connection, &own, (ACCOUNTS_EVERY, None)).await,
                 }
             })
         })

@@ -29,15 +29,18 @@ pub enum Task {
     Inbox,
     /// Whether the source's webhook is still there, and what of it never arrived.
     Webhooks,
+    /// Whose the accounts of an identity provider are, among the employees of other sources.
+    Accounts,
 }
 
 impl Task {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Import,
         Self::Changes,
         Self::Reconciliation,
         Self::Inbox,
         Self::Webhooks,
+        Self::Accounts,
     ];
 
     #[must_use]
@@ -48,6 +51,7 @@ impl Task {
             Self::Reconciliation => "reconciliation",
             Self::Inbox => "inbox",
             Self::Webhooks => "webhooks",
+            Self::Accounts => "accounts",
         }
     }
 

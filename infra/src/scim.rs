@@ -33,7 +33,7 @@ impl Kind {
 }
 
 /// A resource as it is stored.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Stored {
     pub id: Uuid,
     /// In which order they were made.
@@ -43,29 +43,8 @@ pub struct Stored {
     pub version: i64,
     pub created_at: Timestamp,
     pub modified_at: Timestamp,
-}
-
-#[derive(sqlx::FromRow)]
-struct Row {
-    id: Uuid,
-    number: i64,
-    content: Vec<u8>,
-    version: i64,
-    created_at: Timestamp,
-    modified_at: Timestamp,
-}
-
-impl From<Row> for Stored {
-    fn from(row: Row) -> Self {
-        Self {
-            id: row.id,
-            number: row.number,
-            content: row.content,
-            version: row.version,
-            created_at: row.created_at,
-            modified_at: row.modified_at,
-        }
-    }
+    /// The employee of another source whom an account belongs to.
+    pub employee: Option<Uuid>,
 }
 
 /// What is written of a resource besides its id.
@@ -77,8 +56,12 @@ pub struct Written {
     /// Of a user's userName, of a group's displayName.
     pub name_digest: Vec<u8>,
     pub external_digest: Option<Vec<u8>>,
-    /// Of what an account calls a manager who is not here.
+    /// Of what an account calls its manager.
     pub manager_digest: Option<Vec<u8>>,
+    /// Of an account's address.
+    pub email_digest: Option<Vec<u8>>,
+    /// The employee of another source whom an account belongs to.
+    pub employee: Option<Uuid>,
     pub content: Vec<u8>,
     pub version: i64,
     pub at: Timestamp,
@@ -127,12 +110,12 @@ pub async fn find(
     };
     // The unused parameters say their types by the casts.
     let query = format!(
-        "select id, number, content, version, created_at, modified_at from scim_resource
+        "select id, number, content, version, created_at, modified_at, employee from scim_resource
           where tenant = $1 and connection = $2 and kind = $3 and {condition}
                 and ($4::uuid is null or true) and ($5::bytea is null or true) and ($6::bigint is null or true)
           order by number offset $7 limit $8"
     );
-    let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(query))
+    sqlx::query_as(sqlx::AssertSqlSafe(query))
         .bind(Uuid::from(tenant))
         .bind(Uuid::from(of))
         .bind(kind.name())
@@ -143,8 +126,7 @@ pub async fn find(
         .bind(limit)
         .fetch_all(connection)
         .await
-        .doing("look up a connection's resources")?;
-    Ok(rows.into_iter().map(Stored::from).collect())
+        .doing("look up a connection's resources")
 }
 
 /// How many there are.
@@ -173,11 +155,11 @@ pub async fn write(
 ) -> Result<bool, DatabaseError> {
     let query = if is_new {
         "insert into scim_resource (tenant, connection, id, name_digest, external_digest, manager_digest, content, version, kind, subject,
-                                    created_at, modified_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $10, $11, $9, $9)"
+                                    created_at, modified_at, email_digest, employee)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $10, $11, $9, $9, $12, $13)"
     } else {
         "update scim_resource set name_digest = $4, external_digest = $5, manager_digest = $6, content = $7, version = $8, modified_at = $9,
-                tell_again = false
+                email_digest = $12, employee = $13, tell_again = false
           where tenant = $1 and connection = $2 and id = $3 and kind = $10 and subject is not distinct from $11"
     };
     let written = sqlx::query(query)
@@ -192,6 +174,8 @@ pub async fn write(
         .bind(written.at)
         .bind(written.kind.name())
         .bind(written.subject)
+        .bind(written.email_digest)
+        .bind(written.employee)
         .execute(connection)
         .await
         .doing("write a connection's resource")?;
@@ -216,24 +200,104 @@ pub async fn delete(connection: &mut Connection, (tenant, of): Scope, id: Uuid) 
     .map(drop)
 }
 
-/// Removes the account of a subject who is erased.
+/// Removes the accounts of an employee who is erased: the own one, and any that belongs to them.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn forget(connection: &mut Connection, (tenant, subject): Subject) -> Result<(), DatabaseError> {
+pub async fn forget(connection: &mut Connection, (tenant, employee): Subject) -> Result<(), DatabaseError> {
     sqlx::query(
-        "with accounts as (delete from scim_resource where tenant = $1 and subject = $2 returning connection, id)
+        "with accounts as (delete from scim_resource where tenant = $1 and (subject = $2 or employee = $2) returning connection, id)
          delete from scim_member m using accounts a where (m.tenant, m.connection, m.member) = ($1, a.connection, a.id)",
     )
     .bind(Uuid::from(tenant))
-    .bind(subject)
+    .bind(employee)
     .execute(connection)
     .await
-    .doing("remove the account of an erased person")
+    .doing("remove the accounts of an erased person")
     .map(drop)
 }
 
-/// Who of a connection's users is called so: by id, else by externalId, else by userName; nobody if several are.
+/// The employee of another source who has the address `email`, in any case: of several the one who has not left; nobody if there is not
+/// one alone. Also `known`, who was found before, while that employee is there.
+///
+/// # Errors
+/// When the database fails.
+pub async fn employee_of(
+    connection: &mut Connection,
+    (tenant, of): Scope,
+    (email, known): (Option<&str>, Option<Uuid>),
+) -> Result<Option<Uuid>, DatabaseError> {
+    let found: Vec<(Uuid, bool)> = sqlx::query_as(
+        "select id, status = 'LEFT' from employee
+          where tenant = $1 and lower(work_email) = lower($3) and connection is distinct from $2 and status not in ('DELETED', 'ERASED')
+          order by 2 limit 2",
+    )
+    .bind(Uuid::from(tenant))
+    .bind(Uuid::from(of))
+    .bind(email)
+    .fetch_all(&mut *connection)
+    .await
+    .doing("look up whose account it is")?;
+    match found.as_slice() {
+        [(id, _)] | [(id, false), (_, true)] => return Ok(Some(*id)),
+        _ => {}
+    }
+    let Some(known) = known else { return Ok(None) };
+    sqlx::query_scalar("select id from employee where tenant = $1 and id = $2")
+        .bind(Uuid::from(tenant))
+        .bind(known)
+        .fetch_optional(connection)
+        .await
+        .doing("look up whose account it was")
+}
+
+/// Addresses of employees of other sources, in the order of their ids, after `after`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn addresses_elsewhere(
+    connection: &mut Connection,
+    (tenant, of): Scope,
+    (after, limit): (Uuid, i64),
+) -> Result<Vec<(Uuid, String)>, DatabaseError> {
+    sqlx::query_as(
+        "select id, work_email from employee
+          where tenant = $1 and connection is distinct from $2 and work_email is not null and status not in ('DELETED', 'ERASED') and id > $3
+          order by id limit $4",
+    )
+    .bind(Uuid::from(tenant))
+    .bind(Uuid::from(of))
+    .bind(after)
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+    .doing("read other sources' addresses")
+}
+
+/// Accounts with an address of which `digests` are, and that belong to nobody yet, are to be told again.
+///
+/// # Errors
+/// When the database fails.
+pub async fn employees_came(
+    connection: &mut Connection,
+    (tenant, of): Scope,
+    digests: &[Vec<u8>],
+) -> Result<(), DatabaseError> {
+    sqlx::query(
+        "update scim_resource set tell_again = true
+          where tenant = $1 and connection = $2 and email_digest = any($3) and employee is null and not tell_again",
+    )
+    .bind(Uuid::from(tenant))
+    .bind(Uuid::from(of))
+    .bind(digests)
+    .execute(connection)
+    .await
+    .doing("note that employees came")
+    .map(drop)
+}
+
+/// Who of a connection's users is called so: by id, else by externalId, else by userName, with the employee of another source whom the
+/// account belongs to; nobody if several are called so.
 ///
 /// # Errors
 /// When the database fails.
@@ -241,12 +305,12 @@ pub async fn called(
     connection: &mut Connection,
     (tenant, of): Scope,
     (id, digest): (Option<Uuid>, Vec<u8>),
-) -> Result<Option<Uuid>, DatabaseError> {
-    let rows: Vec<(Uuid, i32)> = sqlx::query_as(
-        "select id, 1 from scim_resource where tenant = $1 and connection = $2 and kind = 'user' and id = $3
-         union all select id, 2 from scim_resource where tenant = $1 and connection = $2 and kind = 'user' and external_digest = $4
-         union all select id, 3 from scim_resource where tenant = $1 and connection = $2 and kind = 'user' and name_digest = $4
-         order by 2 limit 3",
+) -> Result<Option<(Uuid, Option<Uuid>)>, DatabaseError> {
+    let rows: Vec<(Uuid, Option<Uuid>, i32)> = sqlx::query_as(
+        "select id, employee, 1 from scim_resource where tenant = $1 and connection = $2 and kind = 'user' and id = $3
+         union all select id, employee, 2 from scim_resource where tenant = $1 and connection = $2 and kind = 'user' and external_digest = $4
+         union all select id, employee, 3 from scim_resource where tenant = $1 and connection = $2 and kind = 'user' and name_digest = $4
+         order by 3 limit 3",
     )
     .bind(Uuid::from(tenant))
     .bind(Uuid::from(of))
@@ -255,15 +319,15 @@ pub async fn called(
     .fetch_all(connection)
     .await
     .doing("look up who is called so")?;
-    let best = rows.first().map(|(_, how)| *how);
-    let mut alike = rows.iter().filter(|(_, how)| Some(*how) == best);
+    let best = rows.first().map(|(.., how)| *how);
+    let mut alike = rows.iter().filter(|(.., how)| Some(*how) == best);
     match (alike.next(), alike.next()) {
-        (Some((id, _)), None) => Ok(Some(*id)),
+        (Some((id, employee, _)), None) => Ok(Some((*id, *employee))),
         _ => Ok(None),
     }
 }
 
-/// Whoever waits for a manager who is called like one of `digests` is to be told again.
+/// Whoever calls their manager like one of `digests` is to be told again.
 ///
 /// # Errors
 /// When the database fails.

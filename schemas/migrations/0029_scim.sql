@@ -12,9 +12,12 @@ create table scim_resource (
     -- externalId; all in lower case.
     name_digest     bytea       not null,
     external_digest bytea,
-    -- Of what an account calls its manager, while nobody here is called that.
+    -- Of what an account calls its manager, and of its address.
     manager_digest  bytea,
-    -- Its manager has come: to be told again.
+    email_digest    bytea,
+    -- The employee of another source whom an account belongs to: what that source says counts.
+    employee        uuid,
+    -- Its manager or its employee has come: to be told again.
     tell_again      boolean     not null default false,
     -- JSON, sealed: an account under its person's key, a group under the tenant's.
     content         bytea       not null,
@@ -31,6 +34,8 @@ create index scim_resource_external on scim_resource (tenant, connection, extern
 create index scim_resource_number on scim_resource (tenant, connection, kind, number);
 create index scim_resource_subject on scim_resource (tenant, subject);
 create index scim_resource_manager on scim_resource (tenant, connection, manager_digest) where manager_digest is not null;
+create index scim_resource_email on scim_resource (tenant, connection, email_digest) where email_digest is not null;
+create index scim_resource_employee on scim_resource (tenant, employee) where employee is not null;
 create index scim_resource_tell_again on scim_resource (tenant, connection) where tell_again;
 call tenure_isolate('scim_resource');
 
@@ -43,5 +48,8 @@ create table scim_member (
 );
 create index scim_member_member on scim_member (tenant, connection, member);
 call tenure_isolate('scim_member');
+
+-- Whom an account belongs to.
+create index employee_by_work_email on employee (tenant, lower(work_email)) where work_email is not null;
 
 grant select, insert, update, delete on scim_resource, scim_member to tenure_app;

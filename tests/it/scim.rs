@@ -10,8 +10,9 @@ use reqwest::{
 use serde_json::{Value, json};
 
 use crate::{
-    faults::{settled, sql},
-    harness::{DataDir, Tenure, eventually, today},
+    faults::{imported, settled, sql},
+    harness::{DataDir, Tenure, Vendor, eventually, today},
+    outages::employed,
 };
 
 const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
@@ -503,6 +504,106 @@ async fn entra_probes_patches_and_deletes() {
         "select (select count(*) from scim_resource where kind = 'user') + (select count(*) from scim_member)",
     );
     assert_eq!(left, "0");
+}
+
+/// The same person in an HRIS and at an identity provider is one employee: what the HRIS says counts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_belongs_to_the_employee_of_another_source() {
+    let data = DataDir::new();
+    let tenure = Tenure::start(&data.0);
+    let vendor = Vendor::start(47, 12).await;
+    let connected = tenure.connect(&vendor).await;
+    imported(&tenure, &connected).await;
+    let (okta, connection) = Provider::connect(&tenure, "okta").await;
+    let account = |name: &str, email: &str| {
+        json!({"userName": name, "name": {"givenName": name, "familyName": "Okta"}, "emails": [{"type": "work", "value": email}],
+            EMPLOYMENT: {"startDate": "2024-03-01"}})
+    };
+    let statuses = |email: &str| {
+        let query = format!(
+            "select coalesce(string_agg(status, ' ' order by status), '') from employee where lower(work_email) = lower('{email}')"
+        );
+        sql(&data.0, &query)
+    };
+
+    // Somebody who is known already.
+    let known =
+        "select work_email from employee where status = 'ACTIVE' and work_email is not null order by id limit 1";
+    let known = sql(&data.0, known);
+    let theirs = okta.create("/Users", account("known", &known.to_uppercase())).await;
+    settled(&tenure).await;
+    assert_eq!(statuses(&known), "ACTIVE");
+    let path = format!("/Users/{theirs}");
+    let off = json!([{"op": "replace", "value": {"active": false, "title": "Nobody"}}]);
+    assert_eq!(okta.patch(&path, off).await.0, 200);
+    let on = json!([{"op": "replace", "value": {"active": true}}]);
+    assert_eq!(okta.patch(&path, on).await.0, 200);
+    settled(&tenure).await;
+    assert_eq!(statuses(&known), "ACTIVE", "an account says nothing of them");
+
+    // Somebody whom the HRIS does not know, with a manager whom it does.
+    let mut report = account("report", "report@acme.example");
+    report[ENTERPRISE] = json!({"manager": {"value": "KNOWN"}});
+    okta.create("/Users", report).await;
+    let manager = format!("select id from employee where work_email = '{known}'");
+    let managed = "select coalesce(manager::text, '') from employee where work_email = 'report@acme.example'";
+    eventually("the report's manager", || async {
+        let found = sql(&data.0, managed);
+        if found == sql(&data.0, &manager) {
+            Ok(())
+        } else {
+            Err(json!(found))
+        }
+    })
+    .await;
+
+    // Somebody who was an account first.
+    okta.create("/Users", account("early", "early@acme.example")).await;
+    eventually("an employee of its own", || async {
+        let found = statuses("early@acme.example");
+        if found == "ACTIVE" { Ok(()) } else { Err(json!(found)) }
+    })
+    .await;
+    let person = employed(&vendor, 2)[1];
+    vendor
+        .server
+        .set_field(person, "workEmail", "early@acme.example")
+        .expect("set");
+    let body = json!({"type": "employee.updated", "timestamp": "2026-01-31T18:42:00+0000",
+        "data": {"companyId": "1", "employeeId": person.to_string(), "changedFields": ["workEmail"]}});
+    let (status, _) = tenure.webhook(&connected, "application/json", &body.to_string()).await;
+    assert_eq!(status, 202);
+    eventually("both", || async {
+        let found = statuses("early@acme.example");
+        if found == "ACTIVE ACTIVE" {
+            Ok(())
+        } else {
+            Err(json!(found))
+        }
+    })
+    .await;
+    let look = format!("/v1/connections/{}/accounts", connection["id"].as_str().expect("an id"));
+    assert_eq!(tenure.post(&look, "admin", &[], Value::Null).await.0, 202);
+    eventually("one of them", || async {
+        let found = statuses("early@acme.example");
+        if found == "ACTIVE DELETED" {
+            Ok(())
+        } else {
+            Err(json!(found))
+        }
+    })
+    .await;
+
+    // An account that goes takes nobody with it; an employee who is erased takes the account along.
+    assert_eq!(okta.sent(Method::DELETE, &path, &[], None).await.0, 204);
+    settled(&tenure).await;
+    assert_eq!(statuses(&known), "ACTIVE");
+    let employee = sql(&data.0, "select employee from scim_resource where employee is not null");
+    let to = format!("/v1/employees/{employee}/erase");
+    let erase = json!({"on": today(), "basis": "asked for"});
+    let (status, told) = tenure.post(&to, "admin", &[("idempotency-key", "erase")], erase).await;
+    assert_eq!(status, 200, "{told:#}");
+    assert_eq!(okta.get("/Users").await["totalResults"], 1, "the report alone");
 }
 
 /// scim2-tester, a checker of SCIM servers, where Python packages may be fetched (in CI).

@@ -44,6 +44,8 @@ const SCAN_BATCH: i64 = 500;
 const ATTEMPTS_MAX: usize = 5;
 /// How many people are told again in one request because their manager came; the next one goes on.
 const TOLD_AGAIN_MAX: i64 = 1_000;
+/// How many addresses of other sources are looked at in one go.
+const ADDRESSES_BATCH: i64 = 5_000;
 
 /// What one identity provider keeps here.
 pub struct Resources<'a> {
@@ -59,6 +61,8 @@ pub struct Resource {
     version: i64,
     created_at: Timestamp,
     modified_at: Timestamp,
+    /// The employee of another source whom an account belongs to.
+    employee: Option<Uuid>,
     /// With a group's `members`, or the `groups` of a user.
     body: Object,
 }
@@ -109,12 +113,17 @@ struct Work {
     telling: Option<Telling>,
     /// Of a group.
     members: Option<Vec<Uuid>>,
-    /// What others may call this user as their manager, if that is news.
-    called: Vec<Vec<u8>>,
+    /// Digests of what others may call this user as their manager, and whether they are news.
+    called: (Vec<Vec<u8>>, bool),
 }
 
 struct Telling {
     account: Account,
+    email: Option<String>,
+    /// The employee of another source whom it belonged to.
+    known: Option<Uuid>,
+    /// Whether it was told as an employee of its own.
+    was_told: bool,
     manager: Option<(Option<Uuid>, Vec<u8>)>,
     keys: std::sync::Arc<TenantKeys>,
     today: domain::Date,
@@ -316,6 +325,7 @@ impl<'a> Resources<'a> {
                 version: one.version,
                 created_at: one.created_at,
                 modified_at: one.modified_at,
+                employee: one.employee,
                 body,
             };
             opened.push((resource, content));
@@ -463,6 +473,8 @@ impl<'a> Resources<'a> {
                 name_digest,
                 external_digest,
                 manager_digest: None,
+                email_digest: None,
+                employee: None,
                 content: Vec::new(),
                 version: known.map_or(1, |(resource, _)| resource.version + 1),
                 at,
@@ -470,7 +482,7 @@ impl<'a> Resources<'a> {
             new_key: None,
             telling: None,
             members: None,
-            called: Vec::new(),
+            called: (Vec::new(), false),
         };
         match of {
             ResourceType::User => {
@@ -482,13 +494,11 @@ impl<'a> Resources<'a> {
                 if before == Some(&account) {
                     return Ok(None);
                 }
-                let key = self.key(id, &mut work).await?;
-                self.account(&mut work, (account, &key, today)).await?;
-                let called = [
-                    Some(work.written.name_digest.clone()),
-                    work.written.external_digest.clone(),
-                ];
-                work.called = called.into_iter().flatten().collect();
+                let names = |resource: &Object| ["userName", "externalId"].map(|name| resource.get(name).cloned());
+                let is_news = before.is_none_or(|before| names(&before.resource) != names(&account.resource));
+                let before = before.map(|before| (before, known.and_then(|(resource, _)| resource.employee)));
+                self.account(&mut work, (account, before, today)).await?;
+                work.called.1 = is_news;
             }
             ResourceType::Group => {
                 let members = members(&body)?;
@@ -524,19 +534,37 @@ impl<'a> Resources<'a> {
         Ok(key)
     }
 
+    /// `before` is what it was, with the employee of another source whom it belonged to.
     async fn account(
         &self,
         work: &mut Work,
-        (account, key, today): (Account, &SubjectKey, domain::Date),
+        (account, before, today): (Account, Option<(&Account, Option<Uuid>)>, domain::Date),
     ) -> Result<(), ScimProblem> {
+        let key = self.key(work.id, work).await?;
         let plain = serde_json::to_vec(&account).map_err(|error| Problem::internal(&error))?;
         work.written.subject = Some(self.subject(work.id).uuid());
         work.written.content = key.seal_bytes(&self.place(work.id), &plain).map_err(sealing_problem)?;
+        let email = account.email();
+        work.written.email_digest = email.as_deref().map(|email| self.digest(email));
         let manager = account.manager().map(|named| {
             let id = named.parse().ok();
             (id, self.digest(&named))
         });
+        work.written.manager_digest = manager.as_ref().map(|(_, digest)| digest.clone());
+        let own = [
+            Some(work.written.name_digest.clone()),
+            work.written.external_digest.clone(),
+        ];
+        work.called.0 = own
+            .into_iter()
+            .flatten()
+            .chain([self.digest(&work.id.to_string())])
+            .collect();
+        let known = before.and_then(|(_, employee)| employee);
         work.telling = Some(Telling {
+            email,
+            known,
+            was_told: known.is_none() && before.is_some_and(|(before, _)| before.is_employee),
             account,
             manager,
             keys: self
@@ -579,13 +607,38 @@ impl<'a> Resources<'a> {
         }
     }
 
-    /// Tells again of people whose manager has come.
-    async fn tell_again(&self) -> Result<(), ScimProblem> {
+    /// Looks whose the accounts are, among the employees of other sources who have come since.
+    ///
+    /// # Errors
+    /// When a part of Tenure is away.
+    pub async fn find_employees(&self) -> Result<(), ScimProblem> {
+        let (scope, tenants, mut after) = (self.scope(), [self.live.tenant], Uuid::nil());
+        loop {
+            let page = self
+                .read(move |c| Box::pin(scim::addresses_elsewhere(c, scope, (after, ADDRESSES_BATCH))))
+                .await?;
+            let Some((last, _)) = page.last() else { break };
+            after = *last;
+            let digests: Vec<Vec<u8>> = page.iter().map(|(_, email)| self.digest(email)).collect();
+            let noted = self.service.database.transact(Access::Write, &tenants, move |c| {
+                Box::pin(async move {
+                    scim::lock(c, scope).await?;
+                    scim::employees_came(c, scope, &digests).await
+                })
+            });
+            noted.await.map_err(Problem::from)?;
+        }
+        while self.tell_again().await? {}
+        Ok(())
+    }
+
+    /// Tells again of people whose manager or employee has come. Answers whether there may be more.
+    async fn tell_again(&self) -> Result<bool, ScimProblem> {
         let scope = self.scope();
         let waiting = self
             .read(move |c| Box::pin(scim::to_tell_again(c, scope, TOLD_AGAIN_MAX)))
             .await?;
-        for id in waiting {
+        for &id in &waiting {
             for _ in 0..ATTEMPTS_MAX {
                 let stored = self.found(ResourceType::User, Which::Id(id), (0, 1)).await?;
                 let Some(known) = self.opened(ResourceType::User, stored, true).await?.pop() else {
@@ -595,11 +648,8 @@ impl<'a> Resources<'a> {
                     break;
                 };
                 let digest = |name: &str| {
-                    resource
-                        .body
-                        .get(name)
-                        .and_then(Value::as_str)
-                        .map(|text| self.digest(text))
+                    let text = resource.body.get(name).and_then(Value::as_str);
+                    text.map(|text| self.digest(text))
                 };
                 let mut work = Work {
                     scope,
@@ -611,6 +661,8 @@ impl<'a> Resources<'a> {
                         name_digest: digest("userName").unwrap_or_default(),
                         external_digest: digest("externalId"),
                         manager_digest: None,
+                        email_digest: None,
+                        employee: None,
                         content: Vec::new(),
                         version: resource.version,
                         at: resource.modified_at,
@@ -618,16 +670,17 @@ impl<'a> Resources<'a> {
                     new_key: None,
                     telling: None,
                     members: None,
-                    called: Vec::new(),
+                    called: (Vec::new(), false),
                 };
-                let key = self.key(id, &mut work).await?;
-                self.account(&mut work, (*account, &key, clock::today())).await?;
+                let before = Some((&*account, resource.employee));
+                let same = Account::clone(&account);
+                self.account(&mut work, (same, before, clock::today())).await?;
                 if self.done(ResourceType::User, work).await? {
                     break;
                 }
             }
         }
-        Ok(())
+        Ok(!waiting.is_empty())
     }
 
     /// Removes a resource. The employment of an account ends with it.
@@ -643,13 +696,13 @@ impl<'a> Resources<'a> {
                 if !account.is_employee {
                     subject = Some((scope.0, self.subject(id).uuid()));
                 }
-                if let Some((account, never_began)) = account.deleted(today) {
+                // What another source says of its employee counts.
+                let own = Some(account).filter(|_| resource.employee.is_none());
+                if let Some((account, never_began)) = own.and_then(|account| account.deleted(today)) {
                     let keys = self.service.keyring.tenant(scope.0).await.map_err(sealing_problem)?;
                     let source = source(scope.1, id);
                     let snapshot = if never_began {
-                        let mut snapshot = Snapshot::silent(source, today);
-                        snapshot.standing = employee::Rows::current(today, employee::Standing::Deleted);
-                        Some(snapshot)
+                        Some(taken_back(source, today))
                     } else {
                         account.snapshot(source, Manager::Unknown, today)
                     };
@@ -701,30 +754,38 @@ async fn write(c: &mut Connection, mut work: Work) -> Result<Outcome, DatabaseEr
             return Ok(Outcome::NameTaken);
         }
     }
-    if let Some(unknown) = scim::unknown_member(c, scope, work.members.as_deref().unwrap_or_default()).await? {
+    if let Some(members) = &work.members
+        && let Some(unknown) = scim::unknown_member(c, scope, members).await?
+    {
         return Ok(Outcome::UnknownMember(unknown));
     }
-    let mut told = None;
+    let (mut told, mut is_called) = (None, work.called.1);
     if let Some(telling) = work.telling {
         let manager = match telling.manager {
             None => Manager::Nobody,
             Some((named, digest)) => {
-                let own = [Some(&work.written.name_digest), work.written.external_digest.as_ref()];
-                if named == Some(id) || own.contains(&Some(&digest)) {
+                if named == Some(id) || work.called.0.contains(&digest) {
                     return Ok(Outcome::OwnManager);
                 }
-                match scim::called(c, scope, (named, digest.clone())).await? {
-                    Some(manager) => Manager::Is(EmployeeId::derive(scope.0, scope.1, &manager.to_string())),
-                    None => {
-                        work.written.manager_digest = Some(digest);
-                        Manager::Unknown
-                    }
+                match scim::called(c, scope, (named, digest)).await? {
+                    Some((_, Some(employee))) => Manager::Is(EmployeeId::from_uuid(employee)),
+                    Some((account, None)) => Manager::Is(EmployeeId::derive(scope.0, scope.1, &account.to_string())),
+                    None => Manager::Unknown,
                 }
             }
         };
-        if let Some(snapshot) = telling.account.snapshot(source(scope.1, id), manager, telling.today) {
-            told = Some(outgoing(scope, id, snapshot, &telling.keys)?);
-        }
+        let employee = scim::employee_of(c, scope, (telling.email.as_deref(), telling.known)).await?;
+        work.written.employee = employee;
+        is_called |= employee != telling.known;
+        let source = source(scope.1, id);
+        let snapshot = match employee {
+            // What the other source says counts, and nobody is there twice.
+            Some(_) => telling.was_told.then(|| taken_back(source, telling.today)),
+            None => telling.account.snapshot(source, manager, telling.today),
+        };
+        told = snapshot
+            .map(|snapshot| outgoing(scope, id, snapshot, &telling.keys))
+            .transpose()?;
     }
     let is_new = work.replaces.is_none();
     if !scim::write(c, scope, (id, is_new), work.written).await? {
@@ -734,9 +795,18 @@ async fn write(c: &mut Connection, mut work: Work) -> Result<Outcome, DatabaseEr
     if let Some(members) = work.members {
         scim::set_members(c, scope, id, &members).await?;
     }
-    scim::manager_came(c, scope, &work.called).await?;
+    if is_called {
+        scim::manager_came(c, scope, &work.called.0).await?;
+    }
     outbox::add(c, told.as_slice()).await?;
     Ok(Outcome::Done)
+}
+
+/// A record that should not be there.
+fn taken_back(source: Source, today: domain::Date) -> Snapshot {
+    let mut snapshot = Snapshot::silent(source, today);
+    snapshot.standing = employee::Rows::current(today, employee::Standing::Deleted);
+    snapshot
 }
 
 /// What an account says of an employee, on its way into the log.

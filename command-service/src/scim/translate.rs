@@ -202,8 +202,7 @@ impl Account {
         let last = if first.is_none() { last.or_else(whole) } else { last };
         snapshot.say_name(said(first), said(last), said(self.text("nickName")));
         let number = |kind| exactly(&self.resource, "phoneNumbers", kind).and_then(|one| text(Some(one), "value"));
-        let email = picked(&self.resource, "emails", "work").and_then(|one| text(Some(one), "value"));
-        snapshot.say_contact(said(email), said(number("work")), said(number("mobile")));
+        snapshot.say_contact(said(self.email()), said(number("work")), said(number("mobile")));
         let core = [
             "userName",
             "externalId",
@@ -225,6 +224,12 @@ impl Account {
 
     fn text(&self, name: &str) -> Option<String> {
         said_text(self.resource.get(name))
+    }
+
+    /// The address at work.
+    #[must_use]
+    pub fn email(&self) -> Option<String> {
+        picked(&self.resource, "emails", "work").and_then(|one| text(Some(one), "value"))
     }
 
     /// Whom it names as manager, in whatever way.
