@@ -722,6 +722,7 @@ create table scim_resource (
     email_digest bytea,
     employee uuid,
     tell_again boolean not null default false,
+    tell_on date,
     content bytea not null,
     version bigint not null default 1,
     created_at timestamp with time zone not null,
@@ -738,6 +739,7 @@ CREATE INDEX scim_resource_name ON public.scim_resource USING btree (tenant, con
 CREATE INDEX scim_resource_number ON public.scim_resource USING btree (tenant, connection, kind, number);
 CREATE INDEX scim_resource_subject ON public.scim_resource USING btree (tenant, subject);
 CREATE INDEX scim_resource_tell_again ON public.scim_resource USING btree (tenant, connection) WHERE tell_again;
+CREATE INDEX scim_resource_tell_on ON public.scim_resource USING btree (tenant, connection, tell_on) WHERE (tell_on IS NOT NULL);
 CREATE UNIQUE INDEX scim_resource_user_name ON public.scim_resource USING btree (tenant, connection, name_digest) WHERE (kind = 'user'::text);
 alter table scim_resource enable row level security;
 alter table scim_resource force row level security;

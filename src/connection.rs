@@ -117,7 +117,7 @@ async fn test(settings: &Settings, id: ConnectionId) -> Result<(), Failure> {
         )?;
         return Ok(());
     };
-    let registered = webhooks::are_ours(&live).then_some(id);
+    let registered = webhooks::registered(&live).map(|_| id);
     let findings = check::check(&client, registered).await;
     let mut out = std::io::stdout();
     for finding in &findings {

@@ -114,7 +114,7 @@ impl Failure {
 pub async fn plan(service: &CommandService, live: &Live) -> Result<(), DatabaseError> {
     let of = (live.tenant, live.id);
     let registers_webhook = match &live.system {
-        System::BambooHr(account) => account.registers_webhook,
+        System::BambooHr(account) => account.webhook.is_some(),
         System::Push(_) => return plan_inbox(service, live).await,
         System::Scim(_) => return plan_accounts(service, live).await,
     };
@@ -307,7 +307,7 @@ async fn synchronise(service: &CommandService, claimed: &Claimed) -> Result<Opti
             Ok(Some(Synchronised { asked, cursor }))
         }
         Task::Webhooks => match asked_of()? {
-            Some(client) if webhooks::are_ours(live) => {
+            Some(client) if webhooks::registered(live).is_some() => {
                 let cursor = webhooks::look_after(service, (live, &client), claimed.cursor).await?;
                 Ok(Some(cursor))
             }

@@ -75,9 +75,9 @@ pub struct BambooHr {
     pub company_domain: String,
     /// Ends without a slash; requests go to `{base_url}/api/v1/...`.
     pub base_url: String,
-    /// Whether Tenure registers the account's webhook, and sees to it that there is one.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub registers_webhook: bool,
+    /// The account's id of the webhook that Tenure registered, and sees to it that there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<String>,
 }
 
 /// What opens the source and proves its messages. Sealed like personal data.
@@ -344,7 +344,7 @@ mod tests {
             system: System::BambooHr(BambooHr {
                 company_domain: domain.into(),
                 base_url: "http://localhost".into(),
-                registers_webhook: false,
+                webhook: None,
             }),
             secrets: Personal::Open(Secrets {
                 api_key: Some(api_key.into()),

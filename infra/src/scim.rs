@@ -4,7 +4,7 @@
 //! written.
 
 use domain::{
-    Timestamp,
+    Date, Timestamp,
     id::{ConnectionId, TenantId},
 };
 use uuid::Uuid;
@@ -62,6 +62,8 @@ pub struct Written {
     pub email_digest: Option<Vec<u8>>,
     /// The employee of another source whom an account belongs to.
     pub employee: Option<Uuid>,
+    /// The next day on which an account says something else of itself.
+    pub tell_on: Option<Date>,
     pub content: Vec<u8>,
     pub version: i64,
     pub at: Timestamp,
@@ -155,11 +157,11 @@ pub async fn write(
 ) -> Result<bool, DatabaseError> {
     let query = if is_new {
         "insert into scim_resource (tenant, connection, id, name_digest, external_digest, manager_digest, content, version, kind, subject,
-                                    created_at, modified_at, email_digest, employee)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $10, $11, $9, $9, $12, $13)"
+                                    created_at, modified_at, email_digest, employee, tell_on)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $10, $11, $9, $9, $12, $13, $14)"
     } else {
         "update scim_resource set name_digest = $4, external_digest = $5, manager_digest = $6, content = $7, version = $8, modified_at = $9,
-                email_digest = $12, employee = $13, tell_again = false
+                email_digest = $12, employee = $13, tell_on = $14, tell_again = false
           where tenant = $1 and connection = $2 and id = $3 and kind = $10 and subject is not distinct from $11"
     };
     let written = sqlx::query(query)
@@ -176,6 +178,7 @@ pub async fn write(
         .bind(written.subject)
         .bind(written.email_digest)
         .bind(written.employee)
+        .bind(written.tell_on)
         .execute(connection)
         .await
         .doing("write a connection's resource")?;
@@ -200,52 +203,68 @@ pub async fn delete(connection: &mut Connection, (tenant, of): Scope, id: Uuid) 
     .map(drop)
 }
 
-/// Removes the accounts of an employee who is erased: the own one, and any that belongs to them.
+/// Removes the accounts of an employee who is erased: the own one, and any that belongs to them. Answers the subjects of the latter.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn forget(connection: &mut Connection, (tenant, employee): Subject) -> Result<(), DatabaseError> {
-    sqlx::query(
-        "with accounts as (delete from scim_resource where tenant = $1 and (subject = $2 or employee = $2) returning connection, id)
-         delete from scim_member m using accounts a where (m.tenant, m.connection, m.member) = ($1, a.connection, a.id)",
+pub async fn forget(connection: &mut Connection, (tenant, employee): Subject) -> Result<Vec<Uuid>, DatabaseError> {
+    sqlx::query_scalar(
+        "with accounts as (delete from scim_resource where tenant = $1 and (subject = $2 or employee = $2)
+                           returning connection, id, subject),
+              members as (delete from scim_member m using accounts a where (m.tenant, m.connection, m.member) = ($1, a.connection, a.id))
+         select subject from accounts where subject <> $2",
     )
     .bind(Uuid::from(tenant))
     .bind(employee)
-    .execute(connection)
+    .fetch_all(connection)
     .await
     .doing("remove the accounts of an erased person")
-    .map(drop)
 }
 
-/// The employee of another source who has the address `email`, in any case: of several the one who has not left; nobody if there is not
-/// one alone. Also `known`, who was found before, while that employee is there.
+/// Employees of sources other than identity providers, which are no truth about each other.
+const ELSEWHERE: &str = "from employee e where e.tenant = $1 and e.status not in ('DELETED', 'ERASED')
+    and not exists (select from connection c where (c.tenant, c.id) = (e.tenant, e.connection) and c.vendor = 'scim')";
+
+/// Whose an account may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    pub email: Option<&'a str>,
+    /// The first day of its employment: who had left before is somebody else.
+    pub start: Option<Date>,
+    /// Who was found before.
+    pub known: Option<Uuid>,
+}
+
+/// The employee of another source who has the account's address, in any case: of several the one who has not left; nobody if there is not
+/// one alone. Also who was found before, while that employee is there.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn employee_of(
     connection: &mut Connection,
-    (tenant, of): Scope,
-    (email, known): (Option<&str>, Option<Uuid>),
+    tenant: TenantId,
+    claim: Claim<'_>,
 ) -> Result<Option<Uuid>, DatabaseError> {
-    let found: Vec<(Uuid, bool)> = sqlx::query_as(
-        "select id, status = 'LEFT' from employee
-          where tenant = $1 and lower(work_email) = lower($3) and connection is distinct from $2 and status not in ('DELETED', 'ERASED')
-          order by 2 limit 2",
-    )
-    .bind(Uuid::from(tenant))
-    .bind(Uuid::from(of))
-    .bind(email)
-    .fetch_all(&mut *connection)
-    .await
-    .doing("look up whose account it is")?;
+    let query = format!(
+        "select e.id, e.status = 'LEFT' {ELSEWHERE} and lower(e.work_email) = lower($2)
+                and (e.status <> 'LEFT' or $3::date is null or e.left_on > $3)
+          order by 2 limit 2"
+    );
+    let found: Vec<(Uuid, bool)> = sqlx::query_as(sqlx::AssertSqlSafe(query))
+        .bind(Uuid::from(tenant))
+        .bind(claim.email)
+        .bind(claim.start)
+        .fetch_all(&mut *connection)
+        .await
+        .doing("look up whose account it is")?;
     match found.as_slice() {
         [(id, _)] | [(id, false), (_, true)] => return Ok(Some(*id)),
         _ => {}
     }
-    let Some(known) = known else { return Ok(None) };
-    sqlx::query_scalar("select id from employee where tenant = $1 and id = $2")
+    let query = format!("select e.id {ELSEWHERE} and e.id = $2");
+    sqlx::query_scalar(sqlx::AssertSqlSafe(query))
         .bind(Uuid::from(tenant))
-        .bind(known)
+        .bind(claim.known)
         .fetch_optional(connection)
         .await
         .doing("look up whose account it was")
@@ -257,21 +276,39 @@ pub async fn employee_of(
 /// When the database fails.
 pub async fn addresses_elsewhere(
     connection: &mut Connection,
-    (tenant, of): Scope,
+    tenant: TenantId,
     (after, limit): (Uuid, i64),
 ) -> Result<Vec<(Uuid, String)>, DatabaseError> {
-    sqlx::query_as(
-        "select id, work_email from employee
-          where tenant = $1 and connection is distinct from $2 and work_email is not null and status not in ('DELETED', 'ERASED') and id > $3
-          order by id limit $4",
+    let query = format!(
+        "select e.id, e.work_email {ELSEWHERE} and e.work_email is not null and e.id > $2 order by e.id limit $3"
+    );
+    sqlx::query_as(sqlx::AssertSqlSafe(query))
+        .bind(Uuid::from(tenant))
+        .bind(after)
+        .bind(limit)
+        .fetch_all(connection)
+        .await
+        .doing("read other sources' addresses")
+}
+
+/// Accounts whose day has come, and those whose employee is there no more, are to be told again.
+///
+/// # Errors
+/// When the database fails.
+pub async fn days_came(connection: &mut Connection, (tenant, of): Scope, today: Date) -> Result<(), DatabaseError> {
+    sqlx::query(
+        "update scim_resource r set tell_again = true
+          where r.tenant = $1 and r.connection = $2 and not r.tell_again
+            and (r.tell_on <= $3
+                 or exists (select from employee e where (e.tenant, e.id) = (r.tenant, r.employee) and e.status in ('DELETED', 'ERASED')))",
     )
     .bind(Uuid::from(tenant))
     .bind(Uuid::from(of))
-    .bind(after)
-    .bind(limit)
-    .fetch_all(connection)
+    .bind(today)
+    .execute(connection)
     .await
-    .doing("read other sources' addresses")
+    .doing("note that days came")
+    .map(drop)
 }
 
 /// Accounts with an address of which `digests` are, and that belong to nobody yet, are to be told again.

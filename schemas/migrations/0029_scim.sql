@@ -17,8 +17,10 @@ create table scim_resource (
     email_digest    bytea,
     -- The employee of another source whom an account belongs to: what that source says counts.
     employee        uuid,
-    -- Its manager or its employee has come: to be told again.
+    -- Its manager, its employee or its day has come: to be told again.
     tell_again      boolean     not null default false,
+    -- The next day on which it says something else of itself, such as that somebody has left.
+    tell_on         date,
     -- JSON, sealed: an account under its person's key, a group under the tenant's.
     content         bytea       not null,
     version         bigint      not null default 1,
@@ -36,6 +38,7 @@ create index scim_resource_subject on scim_resource (tenant, subject);
 create index scim_resource_manager on scim_resource (tenant, connection, manager_digest) where manager_digest is not null;
 create index scim_resource_email on scim_resource (tenant, connection, email_digest) where email_digest is not null;
 create index scim_resource_employee on scim_resource (tenant, employee) where employee is not null;
+create index scim_resource_tell_on on scim_resource (tenant, connection, tell_on) where tell_on is not null;
 create index scim_resource_tell_again on scim_resource (tenant, connection) where tell_again;
 call tenure_isolate('scim_resource');
 

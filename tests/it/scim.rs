@@ -604,6 +604,13 @@ async fn an_account_belongs_to_the_employee_of_another_source() {
     let (status, told) = tenure.post(&to, "admin", &[("idempotency-key", "erase")], erase).await;
     assert_eq!(status, 200, "{told:#}");
     assert_eq!(okta.get("/Users").await["totalResults"], 1, "the report alone");
+    // Both of whom that person was.
+    let erased = "select count(*) from employee where status = 'ERASED'";
+    eventually("both are erased", || async {
+        let found = sql(&data.0, erased);
+        if found == "2" { Ok(()) } else { Err(json!(found)) }
+    })
+    .await;
 }
 
 /// scim2-tester, a checker of SCIM servers, where Python packages may be fetched (in CI).

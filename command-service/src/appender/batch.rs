@@ -1,9 +1,13 @@
 //! One batch: records in, one transaction out.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use domain::{
-    Kind, StreamId, connection, employee,
+    Kind, StreamId, connection,
+    employee::{self, Erasure},
     id::{CommandId, EventId, TenantId},
 };
 use infra::{
@@ -12,10 +16,11 @@ use infra::{
     clock, completion,
     database::{Access, DatabaseError},
     event_log::{self, Append, Appended, NewEvent},
+    outbox::{self, Outgoing},
     outcome::{self, Outcome, Verdict},
     parked::{self, Parked, UNKNOWN_TENANT},
     route, scim,
-    sealing::{self, NewSubjectKey, Place, Subject, SubjectKey},
+    sealing::{self, NewSubjectKey, Place, Subject, SubjectKey, TenantKeys},
     source_quality,
 };
 use schemas::{
@@ -41,7 +46,8 @@ struct Writes {
     completions: Vec<completion::Request>,
     parked: Vec<Parked>,
     new_keys: Vec<NewSubjectKey>,
-    destroyed: Vec<Subject>,
+    /// Whose keys are destroyed, and why.
+    erased: Vec<(Subject, Erasure)>,
     routes: Vec<(domain::id::ConnectionId, TenantId)>,
     ledger: Ledger,
     steps: Vec<Step>,
@@ -470,14 +476,19 @@ impl Appender {
                 .chain(writes.ledger.tenants()),
         );
         tenants.dedup();
-        let (steps, new_keys, destroyed) = (writes.steps.clone(), writes.new_keys.clone(), writes.destroyed.clone());
+        let (steps, new_keys) = (writes.steps.clone(), writes.new_keys.clone());
+        let destroyed: Vec<Subject> = writes.erased.iter().map(|(subject, _)| *subject).collect();
+        let mut keys = HashMap::new();
+        for (tenant, _) in &destroyed {
+            keys.insert(*tenant, self.service.keyring.tenant(*tenant).await?);
+        }
         let (wants_readings, looks_first) = (!writes.completions.is_empty(), self.looks_first);
         fail::fail_point!("before-append");
         let done = self
             .service
             .database
             .transact(Access::Write, &tenants, move |connection| {
-                Box::pin(write(connection, writes, looks_first))
+                Box::pin(write(connection, (writes, keys), looks_first))
             })
             .await;
         fail::fail_point!("after-append");
@@ -503,7 +514,7 @@ impl Appender {
 /// Answers what was counted.
 async fn write(
     connection: &mut infra::database::Connection,
-    mut writes: Writes,
+    (mut writes, keys): (Writes, HashMap<TenantId, Arc<TenantKeys>>),
     looks_first: bool,
 ) -> Result<Ledger, DatabaseError> {
     sealing::store_subject_keys(connection, &writes.new_keys).await?;
@@ -533,10 +544,16 @@ async fn write(
         writes.outcomes[*outcome].verdict = verdict;
     }
     outcome::record(connection, &writes.outcomes).await?;
-    for subject in &writes.destroyed {
+    for (subject, erasure) in &writes.erased {
         sealing::destroy_subject_key(connection, *subject).await?;
         source_quality::forget(connection, *subject).await?;
-        scim::forget(connection, *subject).await?;
+        // Whom an account was told as before it was known whose it is, is the same person.
+        for own in scim::forget(connection, *subject).await? {
+            if let Some(keys) = keys.get(&subject.0) {
+                let erase = employee::Command::Erase(erasure.clone());
+                outbox::add(connection, &[outgoing(keys, (subject.0, own), erase)?]).await?;
+            }
+        }
     }
     writes.ledger.write(connection, &parked).await?;
     fail::fail_point!("after-append-before-offset");
@@ -544,11 +561,30 @@ async fn write(
     Ok(writes.ledger)
 }
 
+fn outgoing(
+    keys: &TenantKeys,
+    (tenant, employee): Subject,
+    command: employee::Command,
+) -> Result<Outgoing, DatabaseError> {
+    let id = CommandId::derive(tenant, "tenure", &format!("erase {employee}"));
+    let sealed = serde_json::to_vec(&AnyCommand::Employee(command))
+        .ok()
+        .and_then(|plain| keys.seal(&outbox::place(id), &plain).ok());
+    Ok(Outgoing {
+        id,
+        stream: StreamId::new(tenant, Kind::Employee, employee),
+        command: sealed.ok_or(DatabaseError::Corrupt("command"))?,
+        actor: "tenure".to_owned(),
+        correlation: id.uuid(),
+        backfill: false,
+    })
+}
+
 /// What follows from an event in the same transaction.
 fn follow(header: &IntakeHeader, event: &AnyEvent, writes: &mut Writes) {
     let subject = (header.stream.tenant, header.stream.id);
     match event {
-        AnyEvent::Employee(employee::Event::Erased(_)) => writes.destroyed.push(subject),
+        AnyEvent::Employee(employee::Event::Erased(erasure)) => writes.erased.push((subject, erasure.clone())),
         AnyEvent::Connection(connection::Event::Connected { .. }) => writes.routes.push((
             domain::id::ConnectionId::from_uuid(header.stream.id),
             header.stream.tenant,

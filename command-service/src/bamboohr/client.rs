@@ -611,7 +611,11 @@ impl Client {
                 continue;
             }
             let id = body.get("id").and_then(id_text).ok_or_else(bad)?;
-            let key = body.get("privateKey").and_then(Value::as_str).ok_or_else(bad)?;
+            let Some(key) = body.get("privateKey").and_then(Value::as_str) else {
+                // What it would send could not be proven.
+                self.delete_webhook(&id).await?;
+                return Err(bad());
+            };
             return Ok((id, key.to_owned().into()));
         }
         Err(ClientProblem::Forbidden { what: WHAT })

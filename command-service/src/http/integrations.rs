@@ -107,22 +107,22 @@ pub async fn connect_bamboohr(
     let id = ConnectionId::derive(actor.tenant, "bamboohr", &request.company_domain);
     let webhook_url = webhooks::address(&service, id);
     let client = client.at(service.paces.of(id));
-    let registers_webhook = request.webhook_keys.is_empty();
-    let (mut webhook_keys, mut registered) = (request.webhook_keys, None);
-    if registers_webhook {
-        let known = service.connections.refresh(id).await?;
-        let is_there = known.as_ref().is_some_and(webhooks::are_ours);
+    let known = service.connections.refresh(id).await?;
+    let ours = known.as_ref().and_then(webhooks::registered).map(str::to_owned);
+    let (mut webhook_keys, mut webhook, mut made) = (request.webhook_keys, None, false);
+    if webhook_keys.is_empty() {
         webhook_keys = known.map(|known| known.secrets.webhook_keys).unwrap_or_default();
-        if !is_there || request.new_webhook {
-            let new = registered.insert(registered_at(&client, &webhook_url, &webhook_keys).await?);
-            webhook_keys.clone_from(&new.keys);
+        webhook.clone_from(&ours);
+        if webhook.is_none() || request.new_webhook {
+            let new = registered_at(&client, &webhook_url, &webhook_keys).await?;
+            (webhook_keys, webhook, made) = (new.keys, Some(new.id), true);
         }
     }
     let command = connection::Command::Connect {
         system: System::BambooHr(BambooHr {
             company_domain: request.company_domain,
             base_url,
-            registers_webhook,
+            webhook: webhook.clone(),
         }),
         secrets: Personal::Open(Secrets {
             api_key: Some(request.api_key),
@@ -133,11 +133,22 @@ pub async fn connect_bamboohr(
         on: clock::today(),
     };
     let connected = connect(&service, (&actor, &headers), (id, command)).await;
-    match (&registered, &connected) {
-        (Some(registered), Ok(())) => registered.kept(&client, &webhook_url).await,
+    match (&connected, &webhook, &ours) {
+        (Ok(()), Some(webhook), _) if made => {
+            if let Err(problem) = webhooks::delete_others(&client, &webhook_url, webhook).await {
+                tracing::warn!(
+                    error = &problem as &dyn std::error::Error,
+                    "an earlier webhook at BambooHR could not be deleted yet"
+                );
+            }
+        }
+        // They are registered by hand from now on.
+        (Ok(()), None, Some(ours)) => webhooks::delete(&client, ours).await,
         // It was refused. If it is only not made yet, it will be, with this key.
-        (Some(registered), Err(problem)) if problem.status().is_client_error() => registered.lost(&client).await,
-        (Some(_), Err(_)) | (None, _) => {}
+        (Err(problem), Some(webhook), _) if made && problem.status().is_client_error() => {
+            webhooks::delete(&client, webhook).await;
+        }
+        (Ok(()) | Err(_), ..) => {}
     }
     connected?;
     Ok((StatusCode::CREATED, Json(Connected { id, webhook_url })).into_response())

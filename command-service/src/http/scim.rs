@@ -134,7 +134,13 @@ pub async fn connect_scim(
         freshness_seconds: FRESHNESS_SECONDS_DEFAULT,
         on: clock::today(),
     };
-    integrations::connect(&service, (&actor, &headers), (id, command)).await?;
+    let connected = integrations::connect(&service, (&actor, &headers), (id, command)).await;
+    connected.map_err(|problem| match (&made, problem.status()) {
+        (Some(_), StatusCode::SERVICE_UNAVAILABLE) => Problem::unavailable(
+            "The token may have been kept, and cannot be shown any more. Send the same request again, with \"new_token\": true.",
+        ),
+        _ => problem,
+    })?;
     let connected = ConnectedScim {
         id,
         scim_url: base(&service),

@@ -46,7 +46,8 @@ pub fn apply(of: ResourceType, resource: &Object, request: &Value) -> Result<Obj
             _ => return Err(syntax("op is to be add, replace or remove")),
         };
         let sent = member(operation, "value").unwrap_or(&Value::Null);
-        let before = changed.clone();
+        // A group has no primary values, and perhaps very many members.
+        let before = (of == ResourceType::User).then(|| changed.clone());
         match member(operation, "path").and_then(Value::as_str).map(str::trim) {
             Some(path) if !path.is_empty() => change(of, &mut changed, verb, (path, sent))?,
             _ if verb == Verb::Remove => {
@@ -54,7 +55,7 @@ pub fn apply(of: ResourceType, resource: &Object, request: &Value) -> Result<Obj
             }
             _ => each(of, &mut changed, verb, sent)?,
         }
-        value::tidy(of, &mut changed, &before)?;
+        value::tidy(&mut changed, before.as_ref())?;
     }
     value::check(of, &changed)?;
     Ok(changed)

@@ -14,7 +14,7 @@ use infra::{
     clock,
     database::{Access, Connection, DatabaseError},
     outbox::{self, Outgoing},
-    scim::{self, Kind, Scope, Stored, Which, Written},
+    scim::{self, Claim, Kind, Scope, Stored, Which, Written},
     sealing::{self, NewSubjectKey, SealingError, SubjectKey, TenantKeys},
 };
 use schemas::codec::AnyCommand;
@@ -224,7 +224,7 @@ impl<'a> Resources<'a> {
     }
 
     fn digest(&self, text: &str) -> Vec<u8> {
-        let text = format!("{}|{}", self.live.id, text.trim().to_lowercase());
+        let text = format!("{}|{}", self.live.id, text.to_lowercase());
         self.service.keyring.digest(self.live.tenant, &text)
     }
 
@@ -419,9 +419,11 @@ impl<'a> Resources<'a> {
                 (Change::Create(sent) | Change::Replace(sent), _) => value::read(of, sent)?,
                 (Change::Patch(_), None) => return Err(not_there(of)),
                 (Change::Patch(request), Some((resource, _))) => {
-                    let mut known = resource.body.clone();
+                    let (mut known, request) = (resource.body.clone(), Value::clone(request));
                     known.remove("groups");
-                    patch::apply(of, &known, request)?
+                    // A group may have many members.
+                    let patched = tokio::task::spawn_blocking(move || patch::apply(of, &known, &request));
+                    patched.await.map_err(|error| Problem::internal(&error))??
                 }
             };
             let work = self.work(of, id, (known.as_ref(), body)).await?;
@@ -429,8 +431,11 @@ impl<'a> Resources<'a> {
                 return known.map(|(resource, _)| resource).ok_or_else(|| not_there(of));
             };
             if self.done(of, work).await? {
-                if of == ResourceType::User {
-                    self.tell_again().await?;
+                if of == ResourceType::User
+                    && let Err(problem) = self.tell_again().await
+                {
+                    // They stay marked; what was asked for is done.
+                    tracing::warn!(connection = %self.live.id, "people could not be told again yet: {}", problem.detail);
                 }
                 return self.get(of, id).await;
             }
@@ -475,6 +480,7 @@ impl<'a> Resources<'a> {
                 manager_digest: None,
                 email_digest: None,
                 employee: None,
+                tell_on: None,
                 content: Vec::new(),
                 version: known.map_or(1, |(resource, _)| resource.version + 1),
                 at,
@@ -546,6 +552,7 @@ impl<'a> Resources<'a> {
         work.written.content = key.seal_bytes(&self.place(work.id), &plain).map_err(sealing_problem)?;
         let email = account.email();
         work.written.email_digest = email.as_deref().map(|email| self.digest(email));
+        work.written.tell_on = account.next_day(today);
         let manager = account.manager().map(|named| {
             let id = named.parse().ok();
             (id, self.digest(&named))
@@ -607,15 +614,24 @@ impl<'a> Resources<'a> {
         }
     }
 
-    /// Looks whose the accounts are, among the employees of other sources who have come since.
+    /// Tells again of accounts whose day has come, such as that of an ending, and looks whose the accounts are, among the employees of
+    /// other sources who have come since.
     ///
     /// # Errors
     /// When a part of Tenure is away.
     pub async fn find_employees(&self) -> Result<(), ScimProblem> {
         let (scope, tenants, mut after) = (self.scope(), [self.live.tenant], Uuid::nil());
+        let today = clock::today();
+        let noted = self.service.database.transact(Access::Write, &tenants, move |c| {
+            Box::pin(async move {
+                scim::lock(c, scope).await?;
+                scim::days_came(c, scope, today).await
+            })
+        });
+        noted.await.map_err(Problem::from)?;
         loop {
             let page = self
-                .read(move |c| Box::pin(scim::addresses_elsewhere(c, scope, (after, ADDRESSES_BATCH))))
+                .read(move |c| Box::pin(scim::addresses_elsewhere(c, scope.0, (after, ADDRESSES_BATCH))))
                 .await?;
             let Some((last, _)) = page.last() else { break };
             after = *last;
@@ -663,6 +679,7 @@ impl<'a> Resources<'a> {
                         manager_digest: None,
                         email_digest: None,
                         employee: None,
+                        tell_on: None,
                         content: Vec::new(),
                         version: resource.version,
                         at: resource.modified_at,
@@ -691,13 +708,14 @@ impl<'a> Resources<'a> {
         for _ in 0..ATTEMPTS_MAX {
             let (resource, content) = self.known(of, id, tags).await?;
             let (scope, version, today) = (self.scope(), resource.version, clock::today());
+            let belongs_to = resource.employee;
             let (mut telling, mut subject) = (None, None);
             if let Content::User(account) = content {
                 if !account.is_employee {
                     subject = Some((scope.0, self.subject(id).uuid()));
                 }
                 // What another source says of its employee counts.
-                let own = Some(account).filter(|_| resource.employee.is_none());
+                let own = Some(account).filter(|_| belongs_to.is_none());
                 if let Some((account, never_began)) = own.and_then(|account| account.deleted(today)) {
                     let keys = self.service.keyring.tenant(scope.0).await.map_err(sealing_problem)?;
                     let source = source(scope.1, id);
@@ -717,7 +735,7 @@ impl<'a> Resources<'a> {
                     Box::pin(async move {
                         scim::lock(c, scope).await?;
                         let stored = scim::find(c, scope, (kind(of), Which::Id(id)), (0, 1)).await?;
-                        if stored.first().map(|one| one.version) != Some(version) {
+                        if stored.first().map(|one| (one.version, one.employee)) != Some((version, belongs_to)) {
                             return Ok(false);
                         }
                         scim::delete(c, scope, id).await?;
@@ -744,7 +762,9 @@ async fn write(c: &mut Connection, mut work: Work) -> Result<Outcome, DatabaseEr
     let (scope, id) = (work.scope, work.id);
     scim::lock(c, scope).await?;
     let stored = scim::find(c, scope, (work.written.kind, Which::Id(id)), (0, 1)).await?;
-    if stored.first().map(|one| one.version) != work.replaces {
+    // Whose it is changes without a new version.
+    let known = work.telling.as_ref().and_then(|telling| telling.known);
+    if stored.first().map(|one| one.version) != work.replaces || stored.first().and_then(|one| one.employee) != known {
         return Ok(Outcome::Overtaken);
     }
     if work.written.kind == Kind::User {
@@ -774,7 +794,12 @@ async fn write(c: &mut Connection, mut work: Work) -> Result<Outcome, DatabaseEr
                 }
             }
         };
-        let employee = scim::employee_of(c, scope, (telling.email.as_deref(), telling.known)).await?;
+        let claim = Claim {
+            email: telling.email.as_deref(),
+            start: telling.account.start(),
+            known: telling.known,
+        };
+        let employee = scim::employee_of(c, scope.0, claim).await?;
         work.written.employee = employee;
         is_called |= employee != telling.known;
         let source = source(scope.1, id);

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, NaiveDateTime};
 use domain::{
     Date, Personal,
-    employee::{Ended, Job, Rows, Said, Snapshot, Source, Standing, Voluntariness, WeeklyMinutes},
+    employee::{DAYS_AHEAD_MAX, Ended, Job, Rows, Said, Snapshot, Source, Standing, Voluntariness, WeeklyMinutes},
     id::EmployeeId,
 };
 use serde::{Deserialize, Serialize};
@@ -26,8 +26,12 @@ pub struct Account {
     pub resource: Object,
     /// The day on which it was first seen.
     seen: Date,
-    /// The first day of the employment, as it was last said.
+    /// Whether it was switched off then.
+    began_off: bool,
+    /// The first day of the employment, as it was said first and last, and the day on which it was said last.
+    first_start: Option<Date>,
     start: Option<Date>,
+    start_said: Date,
     turns: Vec<Turn>,
     /// Whether it has become an employee.
     pub is_employee: bool,
@@ -68,7 +72,13 @@ impl Account {
     /// When the days or hours contradict themselves.
     pub fn told(known: Option<&Self>, resource: Object, today: Date) -> Result<Self, ScimProblem> {
         let (start, end) = (moment(&resource, "startDate"), moment(&resource, "endDate"));
-        if let (Some(start), Some(end)) = (start, end)
+        if start.is_some_and(|start| (start - today).num_days() > DAYS_AHEAD_MAX) {
+            let text = format!("startDate is more than {DAYS_AHEAD_MAX} days ahead");
+            return Err(ScimProblem::bad("invalidValue", text));
+        }
+        // Of somebody who comes back, the end of the earlier employment may still stand there.
+        let is_new = known.is_none_or(|known| !known.is_employee);
+        if let (true, Some(start), Some(end)) = (is_new, start, end)
             && end < start
         {
             let text = "endDate, the last day of the employment, is before startDate, its first";
@@ -80,29 +90,39 @@ impl Account {
                 "weeklyHours is to lie between 0 and 168",
             ));
         }
+        let is_active = resource.get("active") != Some(&Value::Bool(false));
+        let known_start = known.and_then(|known| known.start);
         let mut account = Self {
             seen: known.map_or(today, |known| known.seen),
-            start: start.or_else(|| known.and_then(|known| known.start)),
+            began_off: known.map_or(!is_active, |known| known.began_off),
+            first_start: known.and_then(|known| known.first_start).or(start),
+            start: start.or(known_start),
+            start_said: match known {
+                Some(known) if start.is_none() || start == known_start => known.start_said,
+                Some(_) | None => today,
+            },
             turns: known.map(|known| known.turns.clone()).unwrap_or_default(),
             is_employee: known.is_some_and(|known| known.is_employee),
             resource,
         };
-        account.turn(account.is_active(), today);
-        account.is_employee |= account.start.is_some() && (account.is_active() || end.is_some());
+        account.turn(is_active, today);
+        account.is_employee |= account.start.is_some() && (is_active || end.is_some());
         Ok(account)
     }
 
-    /// The account is deleted: its employment ends, if it has not. Somebody who never began was never here.
+    /// The account is deleted: its employment ends, if it has not. Somebody who never began was never here, which is answered, too.
     #[must_use]
     pub fn deleted(mut self, today: Date) -> Option<(Self, bool)> {
         let was_active = self.is_on();
-        let never_began = self.start.is_some_and(|start| start > today);
+        let never_began = self.first_start.is_some_and(|start| start > today);
         self.turn(false, today);
-        (self.is_employee && (was_active || never_began)).then_some((self, never_began))
-    }
-
-    fn is_active(&self) -> bool {
-        self.resource.get("active") != Some(&Value::Bool(false))
+        // Nobody will tell on the day that was planned.
+        let planned = self.turns.last_mut().filter(|turn| !turn.active && turn.on > today);
+        let was_planned = planned.is_some();
+        if let Some(turn) = planned {
+            turn.on = today;
+        }
+        (self.is_employee && (was_active || was_planned || never_began)).then_some((self, never_began))
     }
 
     fn is_on(&self) -> bool {
@@ -118,20 +138,23 @@ impl Account {
     /// The first day after the employment; none if it says an end of an earlier one.
     fn end(&self) -> Option<Date> {
         let end = moment(&self.resource, "endDate")?.succ_opt()?;
-        Some(end).filter(|end| self.since().is_none_or(|since| *end > since))
+        // 9999-12-31 is no end.
+        let is_far = (end - self.seen).num_days() > DAYS_AHEAD_MAX;
+        Some(end).filter(|end| !is_far && self.since().is_none_or(|since| *end > since))
     }
 
     fn turn(&mut self, active: bool, today: Date) {
-        let on = if active { today } else { self.end().unwrap_or(today) };
+        let end = self.end();
         let turn = Turn {
-            on,
+            on: end.filter(|_| !active).unwrap_or(today),
             active,
             told: today,
         };
         match self.turns.last_mut() {
             Some(last) if last.active == active => {
-                if !active && moment(&self.resource, "endDate").is_some() {
-                    last.on = on;
+                // A last day that was corrected; one of an earlier employment says nothing.
+                if let (false, Some(end)) = (active, end) {
+                    last.on = end;
                 }
             }
             None if active => {}
@@ -142,13 +165,16 @@ impl Account {
 
     fn standing(&self, start: Date) -> Rows<Standing> {
         let ended = || Standing::Ended(Ended::new(Voluntariness::Unknown, None));
-        // An account is often made switched off, for the first day. One that is switched off later and before that day never begins.
-        let is_waiting = |turn: &&Turn| !turn.active && turn.on <= start && turn.told == self.seen;
-        let turns = self.turns.iter().skip_while(is_waiting);
-        let early = turns.clone().take_while(|turn| turn.on <= start).last();
-        let mut is_working = early.is_none_or(|turn| turn.active);
+        // An account is often made switched off, for the first day; and so is the one of somebody who will come back. One that is
+        // switched off after that was said, and before that day, never begins.
+        let is_made_off =
+            |turn: &Turn| self.began_off && !turn.active && turn.told == self.seen && turn.on == self.seen;
+        let is_waiting =
+            |turn: &Turn| is_made_off(turn) || (!turn.active && turn.on <= start && turn.told < self.start_said);
+        let early = self.turns.iter().rfind(|turn| turn.on <= start);
+        let mut is_working = early.is_none_or(|turn| turn.active || is_waiting(turn));
         let mut known = vec![(start, if is_working { Standing::Working } else { ended() })];
-        for turn in turns.filter(|turn| turn.on > start) {
+        for turn in self.turns.iter().filter(|turn| turn.on > start && !is_made_off(turn)) {
             if turn.active == is_working {
                 continue;
             }
@@ -159,6 +185,20 @@ impl Account {
             known.push((end, ended()));
         }
         Rows::all(known)
+    }
+
+    /// The next day on which it says something else of an employee.
+    #[must_use]
+    pub fn next_day(&self, today: Date) -> Option<Date> {
+        let start = self.start.filter(|_| self.is_employee)?;
+        let days = self.standing(start).known.into_iter().map(|(day, _)| day);
+        days.filter(|day| *day > today).min()
+    }
+
+    /// The first day of the employment.
+    #[must_use]
+    pub const fn start(&self) -> Option<Date> {
+        self.start
     }
 
     /// What it says of an employee, if it is one.
@@ -440,7 +480,8 @@ mod tests {
             ("2026-03-01", true, end.clone()),
             ("2026-04-15", false, end.clone()),
             ("2026-06-01", true, end.clone()),
-            ("2026-09-01", false, end),
+            ("2026-09-01", false, end.clone()),
+            ("2026-09-20", false, end),
         ]);
         assert_eq!(
             told.last().map(String::as_str),
@@ -450,31 +491,86 @@ mod tests {
     }
 
     #[test]
+    fn what_was_made_switched_off_or_comes_back_never_left() {
+        // Made switched off for somebody who works here already, and switched on a few days later.
+        let start = json!({"startDate": "2026-03-01"});
+        let made_off = [
+            ("2026-03-02", false, start.clone()),
+            ("2026-03-05", true, start.clone()),
+        ];
+        assert_eq!(standings(&made_off), ["hired 2026-03-01"]);
+        // Switched off on the day on which it was made.
+        let ahead = json!({"startDate": "2026-04-01"});
+        let slip = [
+            ("2026-03-01", true, ahead.clone()),
+            ("2026-03-01", false, ahead.clone()),
+        ];
+        assert_eq!(standings(&slip), ["hired 2026-04-01", "notice 2026-03-01"]);
+        // Somebody who left comes back, while the end of the earlier employment still stands there.
+        let back = json!({"startDate": "2026-03-01", "endDate": "2024-05-31"});
+        let told = standings(&[
+            ("2023-01-10", true, json!({"startDate": "2020-02-01"})),
+            (
+                "2024-06-01",
+                false,
+                json!({"startDate": "2020-02-01", "endDate": "2024-05-31"}),
+            ),
+            ("2026-02-01", false, back.clone()),
+            ("2026-03-01", true, back),
+        ]);
+        assert_eq!(
+            told,
+            ["hired 2020-02-01", "terminated 2024-06-01", "rehired 2026-03-01"]
+        );
+        // An end that is none.
+        let open = json!({"startDate": "2026-03-01", "endDate": "9999-12-31"});
+        assert_eq!(standings(&[("2026-03-02", true, open)]), ["hired 2026-03-01"]);
+    }
+
+    #[test]
+    fn an_ending_is_told_again_on_its_day() {
+        let end = json!({"startDate": "2024-03-01", "endDate": "2026-03-31"});
+        let account = Account::told(None, resource(true, end.clone()), on("2026-03-01")).expect("an account");
+        assert_eq!(account.next_day(on("2026-03-01")), Some(on("2026-04-01")));
+        assert_eq!(account.next_day(on("2026-04-01")), None);
+        let told = standings(&[("2026-03-01", true, end.clone()), ("2026-04-01", true, end)]);
+        assert_eq!(told, ["hired 2024-03-01", "notice 2026-03-01", "terminated 2026-04-01"]);
+    }
+
+    #[test]
     fn deleting_ends_what_lasts_and_unmakes_what_never_began() {
-        let told = |active, start: &str| {
-            Account::told(
-                None,
-                resource(active, json!({"startDate": start, "endDate": "2030-01-01"})),
-                on("2026-03-01"),
-            )
-            .expect("an account")
+        let told = |active, start: &str, end: &str| {
+            let employment = json!({"startDate": start, "endDate": end});
+            Account::told(None, resource(active, employment), on("2026-03-01")).expect("an account")
         };
-        let (_, never_began) = told(true, "2026-04-01").deleted(on("2026-03-02")).expect("news");
+        let today = on("2026-03-02");
+        let (_, never_began) = told(true, "2026-04-01", "2030-01-01").deleted(today).expect("news");
         assert!(never_began);
-        let (account, never_began) = told(true, "2024-04-01").deleted(on("2026-03-02")).expect("news");
-        assert!(!never_began && account.snapshot(source(), Manager::Unknown, on("2026-03-02")).is_some());
+        for active in [true, false] {
+            let (account, never_began) = told(active, "2024-04-01", "2030-01-01").deleted(today).expect("news");
+            assert!(!never_began);
+            let snapshot = account
+                .snapshot(source(), Manager::Unknown, today)
+                .expect("an employee");
+            let last = snapshot.standing.known.last().expect("a row");
+            assert!(
+                last.0 == today && matches!(last.1, Standing::Ended(_)),
+                "nobody can tell it later: {last:?}"
+            );
+        }
         assert!(
-            told(false, "2024-04-01").deleted(on("2026-03-02")).is_none(),
+            told(false, "2024-04-01", "2026-01-01").deleted(today).is_none(),
             "it has ended already"
         );
         let account = Account::told(None, resource(true, json!({})), on("2026-03-01")).expect("an account");
-        assert!(account.deleted(on("2026-03-02")).is_none(), "no employee");
+        assert!(account.deleted(today).is_none(), "no employee");
     }
 
     #[test]
     fn days_and_hours_that_contradict_themselves_are_refused() {
         for employment in [
             json!({"startDate": "2026-03-01", "endDate": "2026-02-01"}),
+            json!({"startDate": "2206-03-01"}),
             json!({"weeklyHours": 169}),
             json!({"weeklyHours": -1}),
         ] {

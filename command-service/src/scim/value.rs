@@ -141,15 +141,17 @@ fn object(name: &str, parts: &'static [Attribute], sent: &Value) -> Result<Optio
     })
 }
 
-/// Brings a resource that was changed in order: nothing empty is left, nothing is too much, and one value at most is the primary one.
-/// `before` is what it was: of two primary values the one that was not there before stays.
+/// Brings a resource that was changed in order: nothing empty is left. Of a user, who was `before`, nothing is too much, and one value at most
+/// is the primary one: of two the one that was not there before stays.
 ///
 /// # Errors
 /// When an attribute has too many values.
-pub fn tidy(of: ResourceType, resource: &mut Object, before: &Object) -> Result<(), ScimProblem> {
+pub fn tidy(resource: &mut Object, before: Option<&Object>) -> Result<(), ScimProblem> {
     for (name, value) in resource.iter_mut() {
-        let Value::Array(values) = value else { continue };
-        if of == ResourceType::User && values.len() > VALUES_MAX {
+        let (Value::Array(values), Some(before)) = (value, before) else {
+            continue;
+        };
+        if values.len() > VALUES_MAX {
             return Err(ScimProblem::bad(
                 "invalidValue",
                 format!("{name} has more than {VALUES_MAX} values"),

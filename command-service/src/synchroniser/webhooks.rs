@@ -3,7 +3,7 @@
 
 use domain::{
     Personal, Timestamp,
-    connection::{self, Secrets, System, WEBHOOK_KEYS_MAX},
+    connection::{self, BambooHr, Secrets, System, WEBHOOK_KEYS_MAX},
 };
 use infra::{clock, completion::FoundBy};
 use secrecy::ExposeSecret;
@@ -15,10 +15,13 @@ use crate::{
     connections::Live,
 };
 
-/// Whether Tenure registers the webhook of a connection.
+/// The id of the webhook that Tenure registered for a connection, if it did.
 #[must_use]
-pub fn are_ours(live: &Live) -> bool {
-    matches!(&live.system, System::BambooHr(account) if account.registers_webhook)
+pub fn registered(live: &Live) -> Option<&str> {
+    match &live.system {
+        System::BambooHr(account) => account.webhook.as_deref(),
+        System::Push(_) | System::Scim(_) => None,
+    }
 }
 
 /// Where a connection's webhooks are sent to.
@@ -29,7 +32,7 @@ pub fn address(service: &CommandService, connection: domain::id::ConnectionId) -
 
 /// A webhook that was registered, whose key is to be kept.
 pub struct Registered {
-    id: String,
+    pub id: String,
     /// The new key, and those before it: what was sent with them may still be on its way.
     pub keys: Vec<String>,
 }
@@ -45,33 +48,23 @@ pub async fn register(client: &Client, address: &str, keys: &[String]) -> Result
     Ok(Registered { id, keys: all })
 }
 
-impl Registered {
-    /// Its key is kept: other webhooks that send to the same address would tell everything twice.
-    pub async fn kept(&self, client: &Client, address: &str) {
-        let others = async {
-            for webhook in client.webhooks().await? {
-                if webhook.url == address && webhook.id != self.id {
-                    client.delete_webhook(&webhook.id).await?;
-                }
-            }
-            Ok::<_, ClientProblem>(())
-        };
-        if let Err(problem) = others.await {
-            tracing::warn!(
-                error = &problem as &dyn std::error::Error,
-                "an earlier webhook at BambooHR could not be deleted: it tells everything twice"
-            );
+/// Deletes what else sends to the same address: it tells everything twice, or what nobody can prove, because its key was lost.
+pub async fn delete_others(client: &Client, address: &str, id: &str) -> Result<(), ClientProblem> {
+    for webhook in client.webhooks().await? {
+        if webhook.url == address && webhook.id != id {
+            client.delete_webhook(&webhook.id).await?;
         }
     }
+    Ok(())
+}
 
-    /// Its key could not be kept: nothing that it would send could be proven.
-    pub async fn lost(&self, client: &Client) {
-        if let Err(problem) = client.delete_webhook(&self.id).await {
-            tracing::warn!(
-                error = &problem as &dyn std::error::Error,
-                "a webhook at BambooHR whose key is lost could not be deleted"
-            );
-        }
+/// A webhook is not needed. If it cannot be deleted, what it sends is refused.
+pub async fn delete(client: &Client, id: &str) {
+    if let Err(problem) = client.delete_webhook(id).await {
+        tracing::warn!(
+            error = &problem as &dyn std::error::Error,
+            "a webhook at BambooHR that is not needed could not be deleted"
+        );
     }
 }
 
@@ -81,14 +74,16 @@ pub(super) async fn look_after(
     (live, client): (&Live, &Client),
     since: Option<Timestamp>,
 ) -> Result<Synchronised, Failure> {
-    let address = address(service, live.id);
+    let (address, id) = (address(service, live.id), registered(live).unwrap_or_default());
     let mut ours = client.webhooks().await?;
     ours.retain(|webhook| webhook.url == address);
-    if ours.is_empty() {
+    if ours.iter().any(|webhook| webhook.id == id) {
+        delete_others(client, &address, id).await?;
+    } else {
         renew(service, live, client).await?;
     }
     let (mut remote_ids, mut newest) = (Vec::new(), since);
-    for webhook in ours {
+    for webhook in ours.into_iter().filter(|webhook| webhook.id == id) {
         let mut missed = client.webhook_log(&webhook.id).await?;
         missed.retain(|delivery| !delivery.is_delivered && delivery.last_attempted > since);
         for delivery in missed {
@@ -113,19 +108,29 @@ async fn renew(service: &CommandService, live: &Live, client: &Client) -> Result
         on: clock::today(),
     };
     tell(service, of, gone).await?;
-    let registered = register(client, &address(service, live.id), &live.secrets.webhook_keys).await?;
+    // What is on file now: somebody may have changed the API key meanwhile.
+    let Some(live) = service.connections.refresh(live.id).await? else {
+        return Ok(());
+    };
+    let System::BambooHr(account) = live.system.clone() else {
+        return Ok(());
+    };
+    let address = address(service, live.id);
+    let new = register(client, &address, &live.secrets.webhook_keys).await?;
     let connect = connection::Command::Connect {
-        system: live.system.clone(),
+        system: System::BambooHr(BambooHr {
+            webhook: Some(new.id.clone()),
+            ..account
+        }),
         secrets: Personal::Open(Secrets {
-            webhook_keys: registered.keys.clone(),
-            ..live.secrets.clone()
+            webhook_keys: new.keys,
+            ..live.secrets
         }),
         freshness_seconds: live.freshness_seconds,
         on: clock::today(),
     };
-    if let Err(error) = tell(service, of, connect).await {
-        registered.lost(client).await;
-        return Err(error.into());
-    }
+    // If it is not told, the next look finds a webhook that is not on file, and begins anew.
+    tell(service, of, connect).await?;
+    delete_others(client, &address, &new.id).await?;
     Ok(())
 }

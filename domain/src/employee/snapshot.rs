@@ -356,6 +356,12 @@ impl Story {
         present.known.retain(|row| !said_to_end(&row));
 
         let file = self.file()?;
+        // A record that goes before its first day goes with that day.
+        for (day, said) in &mut present.known {
+            if *said == Standing::Deleted {
+                *day = (*day).max(file.hired_on);
+            }
+        }
         let mut differences = present.differences(&file.standing);
         // A source that only says "working" does not contradict a day before the hire.
         differences.retain(|(day, _)| *day >= file.hired_on || matches!(self.employee, Employee::Unknown));

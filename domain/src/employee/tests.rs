@@ -231,6 +231,26 @@ fn a_record_that_vanishes_at_its_source_is_not_a_termination() {
 }
 
 #[test]
+fn a_record_that_vanishes_before_its_first_day_never_was() {
+    let first_day = today() + chrono::TimeDelta::days(30);
+    let ahead = Snapshot {
+        hired_on: Some(first_day),
+        standing: Rows::all(vec![(first_day, Standing::Working)]),
+        jobs: Rows::all(vec![(first_day, job("Cashier"))]),
+        pay: Rows::default(),
+        ..cashier()
+    };
+    let deleted = Snapshot {
+        standing: Rows::current(today(), Standing::Deleted),
+        ..Snapshot::silent(source(), today())
+    };
+    let employee = given(&[ahead]);
+    let taken_back = Event::SourceRecordDeleted { on: first_day };
+    assert_eq!(told(&employee, deleted.clone()), vec![taken_back.clone()]);
+    assert_eq!(told(&employee.evolve(&taken_back), deleted), vec![], "and once");
+}
+
+#[test]
 fn measurements_are_recorded() {
     let on = day(2025, 1, 10);
     let commands = [

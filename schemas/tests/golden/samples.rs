@@ -284,7 +284,7 @@ fn next_connection(event: Option<&connection::Event>) -> Option<connection::Even
             system: System::BambooHr(BambooHr {
                 company_domain: "acme".into(),
                 base_url: "https://acme.bamboohr.com".into(),
-                registers_webhook: false,
+                webhook: None,
             }),
             secrets: Personal::Open(Secrets {
                 api_key: Some("an API key".into()),
