@@ -440,6 +440,26 @@ mod tests {
     }
 
     #[test]
+    fn what_was_stored_before_reads_and_what_is_new_is_named() {
+        let before = json!({"kind": "bamboohr", "company_domain": "acme", "base_url": "http://localhost"});
+        let System::BambooHr(account) = serde_json::from_value(before.clone()).expect("a system") else {
+            panic!("another kind");
+        };
+        assert_eq!(account.webhook, None);
+        assert_eq!(serde_json::to_value(System::BambooHr(account)).ok(), Some(before));
+        let secrets: Secrets = serde_json::from_value(json!({"webhook_keys": ["w"]})).expect("secrets");
+        assert_eq!(
+            serde_json::to_value(&secrets).ok(),
+            Some(json!({"webhook_keys": ["w"]}))
+        );
+        let scim = System::Scim(Scim { name: "okta".into() });
+        assert_eq!(
+            serde_json::to_value(&scim).ok(),
+            Some(json!({"kind": "scim", "name": "okta"}))
+        );
+    }
+
+    #[test]
     fn a_failure_is_told_once_until_something_works() {
         let fail = Command::ReportFailed {
             cause: "unauthorised".into(),

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     clock,
     database::{Access, Connection, Database, DatabaseError, Doing},
-    sealing::{Keyring, SealingError},
+    sealing::{Keyring, SealingError, TenantKeys},
 };
 
 #[derive(Debug, Clone)]
@@ -24,6 +24,29 @@ pub struct Outgoing {
     pub correlation: Uuid,
     /// Whether it tells of imported history: its events then count as known from the day on which they were true.
     pub backfill: bool,
+}
+
+impl Outgoing {
+    /// A command of `actor` (such as `user:ada`) to `stream`, sealed; nothing else led to it, and it is no imported history.
+    ///
+    /// # Errors
+    /// When it cannot be sealed.
+    pub fn seal(
+        keys: &TenantKeys,
+        (id, stream): (CommandId, StreamId),
+        actor: &str,
+        command: &AnyCommand,
+    ) -> Result<Self, SealingError> {
+        let plain = serde_json::to_vec(command).map_err(|_| SealingError::Seal)?;
+        Ok(Self {
+            id,
+            stream,
+            command: keys.seal(&place(id), &plain)?,
+            actor: actor.to_owned(),
+            correlation: id.uuid(),
+            backfill: false,
+        })
+    }
 }
 
 /// Where a sealed outgoing command belongs: the same place as in the intake, so that it is sent on as it is.
@@ -71,15 +94,8 @@ pub async fn record_question(
 ) -> Result<(), SealingError> {
     let id = CommandId::from_uuid(clock::new_id());
     let command = AnyCommand::Access(Command::AskForHistory(question));
-    let plain = serde_json::to_vec(&command).map_err(|_| DatabaseError::Corrupt("question"))?;
-    let outgoing = Outgoing {
-        id,
-        stream: StreamId::new(tenant, Kind::Access, access_stream(tenant, actor)),
-        command: keyring.tenant(tenant).await?.seal(&place(id), &plain)?,
-        actor: actor.to_owned(),
-        correlation: id.uuid(),
-        backfill: false,
-    };
+    let stream = StreamId::new(tenant, Kind::Access, access_stream(tenant, actor));
+    let outgoing = Outgoing::seal(&*keyring.tenant(tenant).await?, (id, stream), actor, &command)?;
     database
         .transact(Access::Write, &[tenant], move |connection| {
             Box::pin(async move { add(connection, &[outgoing]).await })

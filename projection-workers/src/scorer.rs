@@ -900,17 +900,9 @@ impl Round {
         }
         let mut outgoing = Vec::with_capacity(self.news.len());
         for (id, stream, command, correlation) in self.news {
-            let plain = serde_json::to_vec(&command).map_err(|_| DatabaseError::Corrupt("command"))?;
             let keys = keyring.tenant(stream.tenant).await.map_err(unavailable)?;
-            let command = keys.seal(&outbox::place(id), &plain).map_err(unavailable)?;
-            outgoing.push(Outgoing {
-                id,
-                stream,
-                command,
-                actor: ACTOR.to_owned(),
-                correlation,
-                backfill: false,
-            });
+            let sealed = Outgoing::seal(&keys, (id, stream), ACTOR, &command).map_err(unavailable)?;
+            outgoing.push(Outgoing { correlation, ..sealed });
         }
         outbox::add(connection, &outgoing).await?;
         let mut changed: BTreeMap<TenantId, Vec<Uuid>> = BTreeMap::new();

@@ -191,16 +191,13 @@ impl Teams {
                 news.teammate_position
             ),
         );
-        let plain =
-            serde_json::to_vec(&AnyCommand::Employee(command)).map_err(|_| DatabaseError::Corrupt("command"))?;
         let keys = self.keyring.tenant(tenant).await.map_err(unavailable)?;
+        let stream = StreamId::new(tenant, Kind::Employee, news.teammate);
+        let sealed = Outgoing::seal(&keys, (id, stream), ACTOR, &AnyCommand::Employee(command));
         Ok(Outgoing {
-            id,
-            stream: StreamId::new(tenant, Kind::Employee, news.teammate),
-            command: keys.seal(&outbox::place(id), &plain).map_err(unavailable)?,
-            actor: ACTOR.to_owned(),
             correlation: causes.next().map_or_else(|| id.uuid(), |cause| cause.correlation),
             backfill,
+            ..sealed.map_err(unavailable)?
         })
     }
 }

@@ -1,16 +1,12 @@
 //! `tenure export` on a running installation, and the notebook of the documentation on what it writes.
 
-use std::{
-    collections::BTreeMap,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{collections::BTreeMap, path::Path, process::Stdio};
 
 use serde_json::Value;
 
 use crate::{
     faults::{settled, sql},
-    harness::{DataDir, Tenure, Vendor, today, told, tool},
+    harness::{DataDir, Tenure, Vendor, script, today, told, tool},
 };
 
 const PURPOSE: &str = "turnover by department, for the works council";
@@ -170,15 +166,5 @@ fn notebook(folder: &Path) {
         eprintln!("export: the notebook is not run (TENURE_TEST_NOTEBOOK is not set)");
         return;
     }
-    let ran = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/notebook/run"))
-        .arg(folder)
-        .stdin(Stdio::null())
-        .output()
-        .expect("the script");
-    assert!(
-        ran.status.success(),
-        "{}{}",
-        String::from_utf8_lossy(&ran.stdout),
-        String::from_utf8_lossy(&ran.stderr)
-    );
+    script("docs/notebook/run", &[folder.to_str().expect("a path")]);
 }

@@ -297,6 +297,23 @@ impl Vendor {
     }
 }
 
+/// Runs a script of this repository, which has to end well; answers what it prints.
+pub fn script(path: &str, arguments: &[&str]) -> String {
+    let ran = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the script");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(
+        ran.status.success(),
+        "{path}: {}{}",
+        text(&ran.stdout),
+        text(&ran.stderr)
+    );
+    text(&ran.stdout)
+}
+
 /// The parts of a running installation, for what has no door outside.
 pub fn parts(data_dir: &Path) -> Parts {
     let settings = Settings {

@@ -1,8 +1,6 @@
 //! Identity providers from the request to what everybody sees: the sequences that Okta and Entra ID really send (facts/connectors.md A3),
 //! and what a public checker of SCIM servers finds.
 
-use std::process::{Command, Stdio};
-
 use reqwest::{
     Method,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap},
@@ -11,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     faults::{imported, settled, sql},
-    harness::{DataDir, Tenure, Vendor, eventually, today},
+    harness::{DataDir, Tenure, Vendor, eventually, script, today},
     outages::employed,
 };
 
@@ -611,6 +609,25 @@ async fn an_account_belongs_to_the_employee_of_another_source() {
         if found == "2" { Ok(()) } else { Err(json!(found)) }
     })
     .await;
+
+    // An account that cannot be opened is passed over, and does not keep the task from ending.
+    sql(&data.0, "update scim_resource set content = '\\x00', tell_again = true");
+    let done = "select coalesce(done_at::text, '') from connection_task where task = 'accounts' and attempts = 0";
+    let last = eventually("the task is free", || async {
+        let found = sql(&data.0, done);
+        if found.is_empty() { Err(json!(found)) } else { Ok(found) }
+    })
+    .await;
+    assert_eq!(tenure.post(&look, "admin", &[], Value::Null).await.0, 202);
+    eventually("the task is done again", || async {
+        let found = sql(&data.0, done);
+        if found.is_empty() || found == last {
+            Err(json!(found))
+        } else {
+            Ok(())
+        }
+    })
+    .await;
 }
 
 /// scim2-tester, a checker of SCIM servers, where Python packages may be fetched (in CI).
@@ -623,19 +640,6 @@ async fn a_public_checker_finds_nothing() {
     let data = DataDir::new();
     let tenure = Tenure::start(&data.0);
     let (checker, _) = Provider::connect(&tenure, "checker").await;
-    let ran = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.ci/scim-check"))
-        .args([&checker.url, &checker.token])
-        .stdin(Stdio::null())
-        .output()
-        .expect("the script");
-    assert!(
-        ran.status.success(),
-        "{}{}",
-        String::from_utf8_lossy(&ran.stdout),
-        String::from_utf8_lossy(&ran.stderr)
-    );
-    eprintln!(
-        "{}",
-        String::from_utf8_lossy(&ran.stdout).lines().last().unwrap_or_default()
-    );
+    let told = script(".ci/scim-check", &[&checker.url, &checker.token]);
+    eprintln!("{}", told.lines().last().unwrap_or_default());
 }

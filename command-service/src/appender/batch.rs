@@ -550,8 +550,7 @@ async fn write(
         // Whom an account was told as before it was known whose it is, is the same person.
         for own in scim::forget(connection, *subject).await? {
             if let Some(keys) = keys.get(&subject.0) {
-                let erase = employee::Command::Erase(erasure.clone());
-                outbox::add(connection, &[outgoing(keys, (subject.0, own), erase)?]).await?;
+                outbox::add(connection, &[erasing(keys, (subject.0, own), erasure)?]).await?;
             }
         }
     }
@@ -561,23 +560,12 @@ async fn write(
     Ok(writes.ledger)
 }
 
-fn outgoing(
-    keys: &TenantKeys,
-    (tenant, employee): Subject,
-    command: employee::Command,
-) -> Result<Outgoing, DatabaseError> {
-    let id = CommandId::derive(tenant, "tenure", &format!("erase {employee}"));
-    let sealed = serde_json::to_vec(&AnyCommand::Employee(command))
-        .ok()
-        .and_then(|plain| keys.seal(&outbox::place(id), &plain).ok());
-    Ok(Outgoing {
-        id,
-        stream: StreamId::new(tenant, Kind::Employee, employee),
-        command: sealed.ok_or(DatabaseError::Corrupt("command"))?,
-        actor: "tenure".to_owned(),
-        correlation: id.uuid(),
-        backfill: false,
-    })
+/// Nobody asks for it: it follows from that somebody was erased.
+fn erasing(keys: &TenantKeys, (tenant, person): Subject, erasure: &Erasure) -> Result<Outgoing, DatabaseError> {
+    let id = CommandId::derive(tenant, "tenure", &format!("erase {person}"));
+    let stream = StreamId::new(tenant, Kind::Employee, person);
+    let command = AnyCommand::Employee(employee::Command::Erase(erasure.clone()));
+    Outgoing::seal(keys, (id, stream), "tenure", &command).map_err(|_| DatabaseError::Corrupt("command"))
 }
 
 /// What follows from an event in the same transaction.

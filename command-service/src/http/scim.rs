@@ -390,8 +390,7 @@ async fn create(
     body: Body,
 ) -> Result<Response, ScimProblem> {
     let live = client(&service, &headers).await?;
-    let sent = json_of(body).await?;
-    let change = Change::Create(&sent);
+    let change = Change::Create(json_of(body).await?);
     let made = Resources::new(&service, &live)
         .change(of, (clock::new_id(), None), change)
         .await?;
@@ -410,12 +409,7 @@ async fn replace(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ScimProblem> {
-    let live = client(&service, &headers).await?;
-    let (id, sent) = (parsed(of, &id)?, json_of(body).await?);
-    let target = (id, tags(&headers, header::IF_MATCH));
-    let changed = Resources::new(&service, &live)
-        .change(of, target, Change::Replace(&sent))
-        .await?;
+    let changed = changed(of, &service, (&id, &headers), (body, Change::Replace)).await?;
     let document = changed.document(&base(&service));
     Ok(tagged(&changed, answer(StatusCode::OK, &document)))
 }
@@ -427,18 +421,25 @@ async fn patch(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ScimProblem> {
-    let live = client(&service, &headers).await?;
-    let (id, sent) = (parsed(of, &id)?, json_of(body).await?);
-    let target = (id, tags(&headers, header::IF_MATCH));
-    let changed = Resources::new(&service, &live)
-        .change(of, target, Change::Patch(&sent))
-        .await?;
+    let changed = changed(of, &service, (&id, &headers), (body, Change::Patch)).await?;
     let response = match of {
         ResourceType::User => answer(StatusCode::OK, &changed.document(&base(&service))),
         // As Entra ID expects it; a group may have many members.
         ResourceType::Group => StatusCode::NO_CONTENT.into_response(),
     };
     Ok(tagged(&changed, response))
+}
+
+async fn changed(
+    of: ResourceType,
+    service: &CommandService,
+    (id, headers): (&str, &HeaderMap),
+    (body, change): (Body, fn(Value) -> Change),
+) -> Result<Resource, ScimProblem> {
+    let live = client(service, headers).await?;
+    let (id, sent) = (parsed(of, id)?, json_of(body).await?);
+    let target = (id, tags(headers, header::IF_MATCH));
+    Resources::new(service, &live).change(of, target, change(sent)).await
 }
 
 async fn delete(

@@ -79,10 +79,10 @@ pub struct Listing {
 }
 
 /// What is done to a resource.
-pub enum Change<'a> {
-    Create(&'a Value),
-    Replace(&'a Value),
-    Patch(&'a Value),
+pub enum Change {
+    Create(Value),
+    Replace(Value),
+    Patch(Value),
 }
 
 /// What a resource holds before it is sealed.
@@ -408,7 +408,7 @@ impl<'a> Resources<'a> {
         &self,
         of: ResourceType,
         (id, tags): (Uuid, Option<&str>),
-        change: Change<'_>,
+        change: Change,
     ) -> Result<Resource, ScimProblem> {
         for _ in 0..ATTEMPTS_MAX {
             let known = match change {
@@ -457,6 +457,38 @@ impl<'a> Resources<'a> {
         Ok(known)
     }
 
+    /// What is to be written of any resource.
+    fn begin(
+        &self,
+        of: ResourceType,
+        (id, body): (Uuid, &Object),
+        (replaces, version, at): (Option<i64>, i64, Timestamp),
+    ) -> Work {
+        let digest = |name: &str| body.get(name).and_then(Value::as_str).map(|text| self.digest(text));
+        Work {
+            scope: self.scope(),
+            id,
+            replaces,
+            written: Written {
+                kind: kind(of),
+                subject: None,
+                name_digest: digest(of.core().attributes[0].name).unwrap_or_default(),
+                external_digest: digest("externalId"),
+                manager_digest: None,
+                email_digest: None,
+                employee: None,
+                tell_on: None,
+                content: Vec::new(),
+                version,
+                at,
+            },
+            new_key: None,
+            telling: None,
+            members: None,
+            called: (Vec::new(), false),
+        }
+    }
+
     /// What is to be written; nothing if nothing changes.
     async fn work(
         &self,
@@ -464,32 +496,9 @@ impl<'a> Resources<'a> {
         id: Uuid,
         (known, mut body): (Option<&(Resource, Content)>, Object),
     ) -> Result<Option<Work>, ScimProblem> {
-        let (scope, today, at) = (self.scope(), clock::today(), clock::now());
-        let text = |body: &Object, name: &str| body.get(name).and_then(Value::as_str).map(|text| self.digest(text));
-        let external_digest = text(&body, "externalId");
-        let name_digest = text(&body, of.core().attributes[0].name).unwrap_or_default();
-        let mut work = Work {
-            scope,
-            id,
-            replaces: known.map(|(resource, _)| resource.version),
-            written: Written {
-                kind: kind(of),
-                subject: None,
-                name_digest,
-                external_digest,
-                manager_digest: None,
-                email_digest: None,
-                employee: None,
-                tell_on: None,
-                content: Vec::new(),
-                version: known.map_or(1, |(resource, _)| resource.version + 1),
-                at,
-            },
-            new_key: None,
-            telling: None,
-            members: None,
-            called: (Vec::new(), false),
-        };
+        let (replaces, today) = (known.map(|(resource, _)| resource.version), clock::today());
+        let version = replaces.map_or(1, |version| version + 1);
+        let mut work = self.begin(of, (id, &body), (replaces, version, clock::now()));
         match of {
             ResourceType::User => {
                 let before = match known {
@@ -519,7 +528,12 @@ impl<'a> Resources<'a> {
                 {
                     return Ok(None);
                 }
-                let keys = self.service.keyring.tenant(scope.0).await.map_err(sealing_problem)?;
+                let keys = self
+                    .service
+                    .keyring
+                    .tenant(self.live.tenant)
+                    .await
+                    .map_err(sealing_problem)?;
                 let plain = serde_json::to_vec(&body).map_err(|error| Problem::internal(&error))?;
                 work.written.content = keys.seal(&self.place(id), &plain).map_err(sealing_problem)?;
                 work.members = Some(members);
@@ -644,13 +658,14 @@ impl<'a> Resources<'a> {
             });
             noted.await.map_err(Problem::from)?;
         }
-        while self.tell_again().await? {}
+        // Who cannot be told now stays marked, and must not keep this going.
+        while self.tell_again().await? > 0 {}
         Ok(())
     }
 
-    /// Tells again of people whose manager or employee has come. Answers whether there may be more.
-    async fn tell_again(&self) -> Result<bool, ScimProblem> {
-        let scope = self.scope();
+    /// Tells again of people whose manager, employee or day has come. Answers of how many.
+    async fn tell_again(&self) -> Result<usize, ScimProblem> {
+        let (scope, mut told) = (self.scope(), 0);
         let waiting = self
             .read(move |c| Box::pin(scim::to_tell_again(c, scope, TOLD_AGAIN_MAX)))
             .await?;
@@ -663,41 +678,18 @@ impl<'a> Resources<'a> {
                 let (resource, Content::User(account)) = known else {
                     break;
                 };
-                let digest = |name: &str| {
-                    let text = resource.body.get(name).and_then(Value::as_str);
-                    text.map(|text| self.digest(text))
-                };
-                let mut work = Work {
-                    scope,
-                    id,
-                    replaces: Some(resource.version),
-                    written: Written {
-                        kind: Kind::User,
-                        subject: None,
-                        name_digest: digest("userName").unwrap_or_default(),
-                        external_digest: digest("externalId"),
-                        manager_digest: None,
-                        email_digest: None,
-                        employee: None,
-                        tell_on: None,
-                        content: Vec::new(),
-                        version: resource.version,
-                        at: resource.modified_at,
-                    },
-                    new_key: None,
-                    telling: None,
-                    members: None,
-                    called: (Vec::new(), false),
-                };
+                let known = (Some(resource.version), resource.version, resource.modified_at);
+                let mut work = self.begin(ResourceType::User, (id, &account.resource), known);
                 let before = Some((&*account, resource.employee));
                 let same = Account::clone(&account);
                 self.account(&mut work, (same, before, clock::today())).await?;
                 if self.done(ResourceType::User, work).await? {
+                    told += 1;
                     break;
                 }
             }
         }
-        Ok(!waiting.is_empty())
+        Ok(told)
     }
 
     /// Removes a resource. The employment of an account ends with it.
@@ -844,17 +836,9 @@ fn outgoing(
     let command = CommandId::from_uuid(clock::new_id());
     let employee = EmployeeId::derive(tenant, of, &id.to_string());
     let said = AnyCommand::Employee(employee::Command::Synchronise(Box::new(snapshot)));
-    let sealed = serde_json::to_vec(&said)
-        .ok()
-        .and_then(|plain| keys.seal(&outbox::place(command), &plain).ok());
-    Ok(Outgoing {
-        id: command,
-        stream: StreamId::new(tenant, StreamKind::Employee, employee),
-        command: sealed.ok_or(DatabaseError::Corrupt("command"))?,
-        actor: intake::scim_actor(of),
-        correlation: command.uuid(),
-        backfill: false,
-    })
+    let stream = StreamId::new(tenant, StreamKind::Employee, employee);
+    let sealed = Outgoing::seal(keys, (command, stream), &intake::scim_actor(of), &said);
+    sealed.map_err(|_| DatabaseError::Corrupt("command"))
 }
 
 fn source(connection: ConnectionId, id: Uuid) -> Source {
