@@ -49,7 +49,7 @@ pub enum ConfigError {
     #[error("Kafka could not be prepared")]
     Broker(#[source] BrokerError),
     #[error("an HTTP client could not be made")]
-    Http(#[source] command_service::bamboohr::client::ClientProblem),
+    Http(#[source] command_service::source::SourceProblem),
 }
 
 /// What every role needs.
@@ -265,7 +265,7 @@ impl Parts {
     /// When something cannot be set up; nothing is connected yet.
     pub fn new(settings: &Settings, database: Database, brokers: Brokers) -> Result<Self, ConfigError> {
         let master = settings.master()?;
-        let http = command_service::bamboohr::client::http_client().map_err(ConfigError::Http)?;
+        let http = command_service::source::http_client().map_err(ConfigError::Http)?;
         let (verifier, development) = match (&settings.jwks_url, &settings.jwt_issuer, &settings.jwt_audience) {
             (Some(url), Some(issuer), Some(audience)) => (
                 Verifier::with_jwks(url.clone(), issuer.clone(), audience.clone(), http.clone()),

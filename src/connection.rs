@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use command_service::{
     check::{self, Verdict},
     connections::Connections,
+    pace::Paces,
     synchroniser::webhooks,
 };
 use domain::{Timestamp, id::ConnectionId};
@@ -110,7 +111,7 @@ async fn test(settings: &Settings, id: ConnectionId) -> Result<(), Failure> {
     let connections = Connections::new(parts.database.clone(), parts.keyring.clone());
     let live = connections.refresh(id).await?;
     let live = live.ok_or("there is no such connection: `tenure connection` lists them")?;
-    let Some(client) = live.client(&parts.http)? else {
+    let Some(client) = live.client(&parts.http, &Paces::default())? else {
         writeln!(
             std::io::stdout(),
             "this system only tells, and is not asked: `tenure connection` says when it was heard of"

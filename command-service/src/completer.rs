@@ -27,12 +27,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     CommandService,
-    bamboohr::{
-        client::{Backoff, ClientProblem, Table, Whose},
-        translate::{self, FIELDS, Tables},
-    },
+    bamboohr::translate,
     connections::Live,
     intake::{self, Content, Notified, Submission},
+    source::{self, Backoff, SourceProblem},
 };
 
 /// Readings that run at once in this process.
@@ -108,7 +106,7 @@ struct Places {
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error("the source could not be asked")]
-    Source(#[from] ClientProblem),
+    Source(#[from] SourceProblem),
     #[error("the connection is not alive")]
     Disconnected,
     #[error("the source only tells, and cannot be asked")]
@@ -184,7 +182,7 @@ impl Completer {
                 };
                 let delay = match &failure {
                     // How long that is grows by itself.
-                    Failure::Source(ClientProblem::LeftAlone { left }) => *left + SPREAD.mul_f64(rand::random()),
+                    Failure::Source(SourceProblem::LeftAlone { left }) => *left + SPREAD.mul_f64(rand::random()),
                     _ => Backoff::default().delay(attempt, rand::random(), retry_after),
                 };
                 let cause = match &failure {
@@ -241,10 +239,11 @@ impl Completer {
             .ok_or(Failure::Disconnected)?;
         let snapshot = read(&self.service, &live, &request.remote_id).await?;
         fail::fail_point!("after-reading");
-        self.synchronise(claimed, snapshot).await
+        self.synchronise(claimed, live.system.kind(), snapshot).await
     }
 
-    async fn synchronise(&self, claimed: &Claimed, snapshot: Snapshot) -> Result<(), Failure> {
+    /// Sends what a source of that kind said.
+    async fn synchronise(&self, claimed: &Claimed, kind: &str, snapshot: Snapshot) -> Result<(), Failure> {
         let request = &claimed.request;
         let employee = EmployeeId::derive(request.tenant, request.connection, &request.remote_id);
         let command = AnyCommand::Employee(employee::Command::Synchronise(Box::new(snapshot)));
@@ -257,13 +256,9 @@ impl Completer {
             intake::hex(&Sha256::digest(&content))
         );
         let submission = Submission {
-            id: CommandId::derive(
-                request.tenant,
-                &format!("bamboohr:{}:reading", request.connection),
-                &key,
-            ),
+            id: CommandId::derive(request.tenant, &format!("{kind}:{}:reading", request.connection), &key),
             stream: StreamId::new(request.tenant, <Employee as domain::Aggregate>::KIND, employee),
-            actor: intake::source_actor(request.connection, request.found_by),
+            actor: intake::source_actor(kind, request.connection, request.found_by),
             correlation: request.correlation,
             traceparent: None,
             backfill: request.backfill,
@@ -297,7 +292,7 @@ impl Completer {
             let (snapshot, warnings) =
                 translate::partial_snapshot(request.tenant, source, &notification, &|_| None, as_of)?;
             warn(&warnings, request.connection);
-            self.synchronise(claimed, snapshot).await
+            self.synchronise(claimed, "bamboohr", snapshot).await
         };
         if let Err(error) = believed.await {
             tracing::debug!(
@@ -308,52 +303,19 @@ impl Completer {
     }
 }
 
-/// Reads one person with all tables.
-///
-/// # Errors
-/// When the source cannot be asked, or its answer is about somebody else.
+/// Reads one person with all their history.
 async fn read(service: &CommandService, live: &Live, remote_id: &str) -> Result<Snapshot, Failure> {
-    let client = live.client(&service.http)?.ok_or(Failure::NotAsked)?;
-    let client = client.at(service.paces.of(live.id));
+    let client = live.client(&service.http, &service.paces)?.ok_or(Failure::NotAsked)?;
     let source = Source {
         connection: live.id,
         remote_id: remote_id.to_owned(),
     };
-    let as_of = clock::today();
-    let whose = Whose::One(remote_id);
-    let fields = client.employee(remote_id, FIELDS).await?;
-    let Some(fields) = fields else {
-        let gone = employee::Rows::current(as_of, employee::Standing::Deleted);
-        return Ok(Snapshot {
-            standing: gone,
-            ..Snapshot::silent(source, as_of)
-        });
-    };
-    let (job_info, compensation, employment_status) = tokio::join!(
-        client.table(whose, Table::JobInfo),
-        client.table(whose, Table::Compensation),
-        client.table(whose, Table::EmploymentStatus)
-    );
-    let tables = Tables {
-        job_info: readable(job_info)?,
-        compensation: readable(compensation)?,
-        employment_status: readable(employment_status)?,
-    };
-    let (snapshot, warnings) = translate::snapshot(live.tenant, source, &fields, Some(&tables), &|_| None, as_of)?;
+    let (snapshot, warnings) = client.read((live.tenant, source), clock::today()).await?;
     warn(&warnings, live.id);
     Ok(snapshot)
 }
 
-/// A table that the key may not see (or that the account does not have) is not said; any other problem is one.
-fn readable<T>(table: Result<Vec<T>, ClientProblem>) -> Result<Option<Vec<T>>, ClientProblem> {
-    match table {
-        Ok(rows) => Ok(Some(rows)),
-        Err(ClientProblem::Forbidden { .. } | ClientProblem::Unexpected { status: 404, .. }) => Ok(None),
-        Err(problem) => Err(problem),
-    }
-}
-
-fn warn(warnings: &[translate::Warning], connection: ConnectionId) {
+fn warn(warnings: &[source::Warning], connection: ConnectionId) {
     for warning in warnings {
         metrics::counter!("tenure_translation_warnings_total").increment(1);
         tracing::debug!(%connection, field = warning.field, problem = %warning.problem, "the field {} {}", warning.field, warning.problem);

@@ -18,9 +18,11 @@ use infra::{
 };
 use schemas::codec::AnyEvent;
 
-use crate::bamboohr::{
-    client::{Client, ClientProblem},
-    moment,
+use crate::{
+    bamboohr::{self, moment},
+    pace::Paces,
+    source::{Client, SourceProblem},
+    workday,
 };
 
 /// A cached connection is read again after this, when the database is there.
@@ -48,22 +50,31 @@ impl Live {
     #[must_use]
     pub fn mapping(&self) -> Option<&Mapping> {
         match &self.system {
-            System::BambooHr(_) | System::Scim(_) => None,
+            System::BambooHr(_) | System::Scim(_) | System::Workday(_) => None,
             System::Push(push) => push.mapping.as_deref(),
         }
     }
 
-    /// What asks it; none for a system that only tells.
+    /// What asks it, at its pace; none for a system that only tells.
     ///
     /// # Errors
     /// When its address is none.
-    pub fn client(&self, http: &reqwest::Client) -> Result<Option<Client>, ClientProblem> {
-        match (&self.system, &self.secrets.api_key) {
-            (System::BambooHr(account), Some(key)) => {
+    pub fn client(&self, http: &reqwest::Client, paces: &Paces) -> Result<Option<Client>, SourceProblem> {
+        let Some(key) = self.secrets.api_key.clone() else {
+            return Ok(None);
+        };
+        let (key, http, pace) = (key.into(), http.clone(), paces.of(self.id));
+        match &self.system {
+            System::BambooHr(account) => {
                 let (base_url, domain) = (&account.base_url, &account.company_domain);
-                Client::new(base_url, domain, key.clone().into(), http.clone()).map(Some)
+                let client = bamboohr::client::Client::new(base_url, domain, key, http)?;
+                Ok(Some(Client::BambooHr(client.at(pace))))
             }
-            (System::BambooHr(_), None) | (System::Push(_) | System::Scim(_), _) => Ok(None),
+            System::Workday(account) => {
+                let client = workday::client::Client::new(account, key, http)?;
+                Ok(Some(Client::Workday(client.at(pace))))
+            }
+            System::Push(_) | System::Scim(_) => Ok(None),
         }
     }
 }

@@ -59,6 +59,7 @@ pub fn router(service: CommandService) -> Router {
         commands::program_command,
         commands::status,
         integrations::connect_bamboohr,
+        integrations::connect_workday,
         integrations::ask_source,
         push::connect_webhooks,
         scim::connect_scim,
@@ -70,6 +71,8 @@ pub fn router(service: CommandService) -> Router {
     components(schemas(
         integrations::ConnectBambooHr,
         integrations::Connected,
+        integrations::ConnectWorkday,
+        integrations::Asked,
         integrations::Begun,
         push::ConnectWebhooks,
         push::ConnectedWebhooks,

@@ -87,11 +87,11 @@ pub enum Content {
 
 /// How a source is named in the log, with how it came out what it says there if it did not tell by itself.
 #[must_use]
-pub fn source_actor(connection: domain::id::ConnectionId, found_by: FoundBy) -> String {
+pub fn source_actor(kind: &str, connection: domain::id::ConnectionId, found_by: FoundBy) -> String {
     if found_by.is_asked_for() {
-        format!("bamboohr:{connection}:{}", found_by.name())
+        format!("{kind}:{connection}:{}", found_by.name())
     } else {
-        format!("bamboohr:{connection}")
+        format!("{kind}:{connection}")
     }
 }
 
@@ -100,7 +100,8 @@ pub fn source_actor(connection: domain::id::ConnectionId, found_by: FoundBy) -> 
 pub fn asked_for(actor: &str) -> Option<FoundBy> {
     let (source, found_by) = actor.rsplit_once(':')?;
     let found_by = FoundBy::from_name(found_by).ok()?;
-    (source.starts_with("bamboohr:") && found_by.is_asked_for()).then_some(found_by)
+    let (kind, _) = source.split_once(':')?;
+    (matches!(kind, "bamboohr" | "workday") && found_by.is_asked_for()).then_some(found_by)
 }
 
 /// How a system without a connector is named in the log.

@@ -13,8 +13,10 @@ pub mod problem;
 pub mod push;
 pub mod record;
 pub mod scim;
+pub mod source;
 pub mod synchroniser;
 mod words;
+pub mod workday;
 
 use std::sync::Arc;
 

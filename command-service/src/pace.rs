@@ -18,7 +18,7 @@ use std::{
 
 use domain::id::ConnectionId;
 
-use crate::bamboohr::client::Backoff;
+use crate::source::Backoff;
 
 /// Failures in a row after which a source is left alone.
 const FAILURES_MAX: u32 = 5;

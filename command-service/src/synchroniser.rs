@@ -28,14 +28,12 @@ use uuid::Uuid;
 
 use crate::{
     CommandService,
-    bamboohr::{
-        client::{Backoff, Client, ClientProblem, Roster},
-        payload::{Kind, Notification},
-    },
+    bamboohr::payload::{Kind, Notification},
     connections::{ConnectionsError, Live},
     files::inbox,
     intake::{self, Content, IntakeError, Notified, Submission},
     scim::resources::Resources,
+    source::{Backoff, Client, Roster, SourceProblem},
 };
 
 /// How often a source is asked who changed.
@@ -64,7 +62,7 @@ const BACKOFF: Backoff = Backoff {
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error("the source could not say who is to be read")]
-    Source(#[from] ClientProblem),
+    Source(#[from] SourceProblem),
     #[error("the source lists nobody: is the address right, and may the key's user see employees?")]
     Nobody,
     #[error("the connection could not be looked up")]
@@ -91,7 +89,7 @@ impl Failure {
         match self {
             Self::Source(problem) if task == Task::Changes && problem.is_retryable() => None,
             // Why it is left alone was told.
-            Self::Source(ClientProblem::LeftAlone { .. }) => None,
+            Self::Source(SourceProblem::LeftAlone { .. }) => None,
             Self::Source(problem) => Some(problem.cause()),
             Self::Nobody => Some("nobody-listed"),
             Self::Inbox(inbox::TakeError::Inbox(_)) => Some("inbox-unreachable"),
@@ -115,6 +113,8 @@ pub async fn plan(service: &CommandService, live: &Live) -> Result<(), DatabaseE
     let of = (live.tenant, live.id);
     let registers_webhook = match &live.system {
         System::BambooHr(account) => account.webhook.is_some(),
+        // It calls nobody.
+        System::Workday(_) => false,
         System::Push(_) => return plan_inbox(service, live).await,
         System::Scim(_) => return plan_accounts(service, live).await,
     };
@@ -294,10 +294,7 @@ async fn synchronise(service: &CommandService, claimed: &Claimed) -> Result<Opti
         return Ok(None);
     };
     let live = &live;
-    let asked_of = || match live.client(&service.http) {
-        Ok(client) => Ok(client.map(|client| client.at(service.paces.of(live.id)))),
-        Err(problem) => Err(problem),
-    };
+    let asked_of = || live.client(&service.http, &service.paces);
     match claimed.task {
         Task::Inbox => look_into_inbox(service, live).await,
         Task::Accounts => {
@@ -307,7 +304,7 @@ async fn synchronise(service: &CommandService, claimed: &Claimed) -> Result<Opti
             Ok(Some(Synchronised { asked, cursor }))
         }
         Task::Webhooks => match asked_of()? {
-            Some(client) if webhooks::registered(live).is_some() => {
+            Some(Client::BambooHr(client)) if webhooks::registered(live).is_some() => {
                 let cursor = webhooks::look_after(service, (live, &client), claimed.cursor).await?;
                 Ok(Some(cursor))
             }
@@ -337,7 +334,7 @@ async fn compare(
         deleted,
         cursor,
         ..
-    } = client.employee_ids().await?;
+    } = client.everybody().await?;
     let employees = remote_ids.len();
     if employees == 0 {
         return Err(Failure::Nobody);
@@ -497,7 +494,7 @@ async fn put_off(service: &CommandService, claimed: &Claimed, failure: &Failure)
     let delay = match failure {
         Failure::Interrupted => Duration::ZERO,
         // How long that is grows by itself.
-        Failure::Source(ClientProblem::LeftAlone { left }) => *left,
+        Failure::Source(SourceProblem::LeftAlone { left }) => *left,
         _ => BACKOFF.delay(attempt, rand::random(), retry_after),
     };
     if let Some(cause) = failure.cause(claimed.task) {
@@ -568,12 +565,11 @@ mod tests {
             FoundBy::Changes,
             FoundBy::Reconciliation,
         ] {
-            let actor = intake::source_actor(connection, found_by);
-            assert_eq!(
-                intake::asked_for(&actor),
-                found_by.is_asked_for().then_some(found_by),
-                "{actor}"
-            );
+            for kind in ["bamboohr", "workday"] {
+                let actor = intake::source_actor(kind, connection, found_by);
+                let told = found_by.is_asked_for().then_some(found_by);
+                assert_eq!(intake::asked_for(&actor), told, "{actor}");
+            }
         }
         for other in ["user:changes", "user:7:changes", "tenure", ""] {
             assert_eq!(intake::asked_for(other), None, "{other}");

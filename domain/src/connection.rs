@@ -25,6 +25,7 @@ pub enum System {
     Push(Push),
     /// An identity provider, which keeps accounts here by SCIM.
     Scim(Scim),
+    Workday(Box<Workday>),
 }
 
 impl System {
@@ -35,6 +36,7 @@ impl System {
             Self::BambooHr(_) => "bamboohr",
             Self::Push(_) => "push",
             Self::Scim(_) => "scim",
+            Self::Workday(_) => "workday",
         }
     }
 
@@ -45,6 +47,7 @@ impl System {
             Self::BambooHr(account) => &account.company_domain,
             Self::Push(push) => &push.name,
             Self::Scim(scim) => &scim.name,
+            Self::Workday(account) => &account.tenant,
         }
     }
 }
@@ -80,11 +83,51 @@ pub struct BambooHr {
     pub webhook: Option<String>,
 }
 
+/// Where a Workday tenant is, and how it is read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Workday {
+    /// The tenant's name, such as `acme_dpt1`.
+    pub tenant: String,
+    /// Ends without a slash, such as `https://wd2-impl-services1.workday.com`.
+    pub base_url: String,
+    /// Of the web services, such as `v42.0`.
+    pub version: String,
+    /// The integration system user, without the tenant.
+    pub user: String,
+    /// The type of the organisations that are departments, such as `SUPERVISORY` or `COST_CENTER`.
+    pub department: String,
+    /// The type of those that are divisions.
+    pub division: String,
+}
+
+impl Workday {
+    /// The version that is asked for unless said otherwise.
+    pub const VERSION: &str = "v42.0";
+    /// What is a department unless said otherwise.
+    pub const DEPARTMENT: &str = "SUPERVISORY";
+    /// What is a division unless said otherwise.
+    pub const DIVISION: &str = "BUSINESS_UNIT";
+
+    fn check(&self) -> Result<(), Rejection> {
+        let is_number = |text: &str| (1..=2).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+        let version = self
+            .version
+            .strip_prefix('v')
+            .and_then(|version| version.split_once('.'));
+        if !version.is_some_and(|(major, minor)| is_number(major) && is_number(minor)) {
+            return Err(Rejection::BadVersion);
+        }
+        let is_user = (1..=255).contains(&self.user.len()) && !self.user.contains(['@', ' ']);
+        if is_user { Ok(()) } else { Err(Rejection::BadUser) }
+    }
+}
+
 /// What opens the source and proves its messages. Sealed like personal data.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Secrets {
-    /// For systems that are asked.
+    /// For systems that are asked: the key, or the user's password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<String>,
     pub webhook_keys: Vec<String>,
@@ -150,7 +193,13 @@ pub enum Rejection {
     BadCompanyDomain,
     #[error("the name of a system is up to 63 letters, digits and hyphens")]
     BadName,
-    #[error("the API key is empty")]
+    #[error("the tenant of Workday is a name of up to 63 letters, digits, hyphens and underscores, such as acme_dpt1")]
+    BadTenant,
+    #[error("the version of Workday's web services is written as v42.0")]
+    BadVersion,
+    #[error("the integration system user is a name without @ and the tenant")]
+    BadUser,
+    #[error("the API key or password is empty")]
     NoApiKey,
     #[error("give between 1 and {WEBHOOK_KEYS_MAX} webhook keys, none of them empty")]
     BadWebhookKeys,
@@ -252,11 +301,13 @@ impl Connection {
         on: Date,
     ) -> Result<Vec<Event>, Rejection> {
         let account = system.account();
-        if account.is_empty() || account.len() > 63 || !account.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-        {
+        let may_have_underscores = matches!(system, System::Workday(_));
+        let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || (b == b'_' && may_have_underscores);
+        if account.is_empty() || account.len() > 63 || !account.bytes().all(fits) {
             return Err(match system {
                 System::BambooHr(_) => Rejection::BadCompanyDomain,
                 System::Push(_) | System::Scim(_) => Rejection::BadName,
+                System::Workday(_) => Rejection::BadTenant,
             });
         }
         // Whoever sends files only needs no keys.
@@ -268,6 +319,11 @@ impl Connection {
                 (false, usize::from(mapping.is_none()), 0..=0)
             }
             System::Scim(_) => (false, 0, 1..=SCIM_TOKENS_MAX),
+            // It calls nobody.
+            System::Workday(account) => {
+                account.check()?;
+                (true, 0, 0..=0)
+            }
         };
         if let Some(secrets) = secrets.open() {
             let has_api_key = secrets.api_key.as_ref().is_some_and(|key| !key.trim().is_empty());
@@ -433,6 +489,33 @@ mod tests {
             (Rejection::BadTokens, Rejection::BadTokens)
         );
         assert!(Connection::default().decide(scim(2), on()).is_ok(), "it needs no keys");
+        let workday = |tenant: &str, version: &str, user: &str, password: &str| Command::Connect {
+            system: System::Workday(Box::new(Workday {
+                tenant: tenant.into(),
+                base_url: "https://wd2.example".into(),
+                version: version.into(),
+                user: user.into(),
+                department: Workday::DEPARTMENT.into(),
+                division: Workday::DIVISION.into(),
+            })),
+            secrets: Personal::Open(Secrets {
+                api_key: Some(password.into()),
+                ..Secrets::default()
+            }),
+            freshness_seconds: 300,
+            on: on(),
+        };
+        assert_eq!(refused(workday("../acme", "v42.0", "ISU", "p")), Rejection::BadTenant);
+        for version in ["42.0", "v42", "v42.x", "v1234.0"] {
+            assert_eq!(refused(workday("acme", version, "ISU", "p")), Rejection::BadVersion);
+        }
+        assert_eq!(refused(workday("acme", "v42.0", "ISU@acme", "p")), Rejection::BadUser);
+        assert_eq!(refused(workday("acme", "v42.0", "ISU", "")), Rejection::NoApiKey);
+        let fine = workday("acme_dpt1", "v42.0", "ISU", "p");
+        assert!(
+            Connection::default().decide(fine, on()).is_ok(),
+            "it needs no webhook keys"
+        );
         assert!(
             Connection::default().decide(push("our-hr"), on()).is_ok(),
             "it needs no API key"

@@ -27,7 +27,7 @@ pub const CONTENT_TYPE: &str = "application/cloudevents+json; charset=UTF-8";
 /// Where a fact comes from: travels from the intake to the timeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Provenance {
-    /// Who or what: `user:<subject>`, `bamboohr:<connection>`, `bamboohr:<connection>:reconciliation`, `scorer`, `tenure`. Never a name.
+    /// Who or what: `user:<subject>`, `bamboohr:<connection>`, `bamboohr:<connection>:reconciliation`, `workday:<connection>:import`, `scorer`, `tenure`. Never a name.
     pub actor: String,
     /// Groups everything that one outside cause led to.
     pub correlation: Uuid,

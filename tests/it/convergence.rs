@@ -33,8 +33,8 @@ use serde_json::{Value, json};
 use tenure::{
     config::Parts,
     demo::{
-        bamboohr::RateShape,
-        company::{self, Change, ChangeAction, LEAVE_OF_ABSENCE, PayType, TERMINATED, Table},
+        company::{self, Change, ChangeAction, Company, LEAVE_OF_ABSENCE, PayType, TERMINATED, Table},
+        faults::RateShape,
         webhooks::{PayloadStyle, WebhookTarget},
     },
 };
@@ -89,7 +89,8 @@ impl Account {
             if self.random.random_bool(0.3) {
                 self.fault();
             }
-            if let Some(change) = self.step() {
+            let change = step(&mut self.vendor.server.company(), &mut self.random);
+            if let Some(change) = change {
                 self.announce(tenure, &change).await;
             }
             if self.random.random_bool(0.5) {
@@ -119,115 +120,6 @@ impl Account {
             5 => faults.set_rate_shape(Some(RateShape::Text)),
             _ => faults.clear(),
         }
-    }
-
-    /// Somebody does something to a record.
-    fn step(&mut self) -> Option<Change> {
-        let (random, now) = (&mut self.random, infra::clock::now());
-        let mut company = self.vendor.server.company();
-        let ids: Vec<company::EmployeeId> = company.employees.iter().map(|employee| employee.id).collect();
-        let (id, other) = (*ids.choose(random)?, *ids.choose(random)?);
-        // From the first day of the person, until two months ahead.
-        let first = company.employee(id)?.hire_date;
-        let days = (today() - first).num_days().max(1);
-        let day = first + TimeDelta::days(random.random_range(0..days + 60));
-        let word = |random: &mut StdRng, words: &[&str]| (*words.choose(random).expect("words")).to_owned();
-        let done = match random.random_range(0..12) {
-            0 => {
-                let aliases = [
-                    "firstName",
-                    "lastName",
-                    "preferredName",
-                    "workEmail",
-                    "mobilePhone",
-                    "department",
-                ];
-                let alias = word(random, &aliases);
-                let value = format!("v{}", random.random_range(0..100));
-                company.set_field(id, &alias, &value, now).ok()
-            }
-            1 => company
-                .set_field(id, "gender", &word(random, &["Female", "Male"]), now)
-                .ok(),
-            2 => company
-                .set_field(id, "standardHoursPerWeek", &word(random, &["20", "32", "40"]), now)
-                .ok(),
-            3 if other != id => company.set_field(id, "supervisorEId", &other.to_string(), now).ok(),
-            4 | 5 => {
-                let mut row = json!({"date": day.to_string(), "jobTitle": word(random, &["Cashier", "Buyer", "Clerk"]),
-                    "department": word(random, &["Sales", "Stock"])});
-                if other != id && random.random_bool(0.5) {
-                    row["reportsToId"] = json!(other.to_string());
-                }
-                company
-                    .add_table_row(id, Table::JobInfo, &row, now)
-                    .ok()
-                    .map(|(_, change)| change)
-            }
-            6 | 7 => {
-                let rate = random.random_range(1_500..9_000);
-                let row = json!({"startDate": day.to_string(), "rate": format!("{rate}.{:02}", rate % 100),
-                    "reason": word(random, &["Merit", "Promotion", ""])});
-                company
-                    .add_table_row(id, Table::Compensation, &row, now)
-                    .ok()
-                    .map(|(_, change)| change)
-            }
-            8 => {
-                let row = json!({"date": day.min(today()).to_string(),
-                    "employmentStatus": word(random, &[LEAVE_OF_ABSENCE, company::FULL_TIME, company::PART_TIME])});
-                company
-                    .add_table_row(id, Table::EmploymentStatus, &row, now)
-                    .ok()
-                    .map(|(_, change)| change)
-            }
-            9 => company
-                .terminate(id, day, random.random_bool(0.5), "Better offer", now)
-                .ok(),
-            10 if ids.len() > 5 && random.random_bool(0.5) => company.delete_employee(id, now).ok(),
-            10 => {
-                let record = json!({"firstName": "New", "lastName": format!("Person{}", random.random_range(0..100)),
-                    "hireDate": day.min(today()).to_string(), "jobTitle": "Cashier", "department": "Sales", "division": "North",
-                    "location": "Turin", "payRate": "2000.00", "supervisorEId": other.to_string(), "workEmail": "new@acme.example"});
-                let id = company.insert_employee(&record, now).ok()?;
-                let (action, fields) = (ChangeAction::Created, Vec::new());
-                Some(Change {
-                    employee: id,
-                    action,
-                    fields,
-                    at: now,
-                })
-            }
-            // A row that was wrong is mended, or taken away.
-            _ => {
-                let employee = company.employee_mut(id)?;
-                employee.last_changed = now;
-                let (jobs, rates) = (employee.job_info.len(), employee.compensation.len());
-                let fields = match random.random_range(0..3) {
-                    0 if rates > 1 => {
-                        employee.compensation.remove(random.random_range(0..rates));
-                        vec!["payRate"]
-                    }
-                    1 if jobs > 1 => {
-                        employee.job_info.remove(random.random_range(0..jobs));
-                        vec!["jobTitle"]
-                    }
-                    _ => {
-                        employee.compensation.choose_mut(random)?.rate_cents += 100;
-                        vec!["payRate"]
-                    }
-                };
-                let action = ChangeAction::Updated;
-                Some(Change {
-                    employee: id,
-                    action,
-                    fields,
-                    at: now,
-                })
-            }
-        };
-        drop(company);
-        done
     }
 
     /// Tells of a change: not at all, once, twice, late, or both.
@@ -261,11 +153,111 @@ impl Account {
         let (status, answer) = tenure.webhook(&self.connected, content_type, body).await;
         assert_eq!(status, 202, "seed {}: {body}\n{answer:#}", self.seed);
     }
+}
 
-    async fn reconcile(&self, tenure: &Tenure) {
-        let path = format!("/v1/connections/{}/reconciliation", self.connected.id);
-        let (status, answer) = tenure.post(&path, "admin", &[], Value::Null).await;
-        assert_eq!(status, 202, "seed {}: {answer:#}", self.seed);
+/// Somebody does something to a record.
+pub fn step(company: &mut Company, random: &mut StdRng) -> Option<Change> {
+    let now = infra::clock::now();
+    let ids: Vec<company::EmployeeId> = company.employees.iter().map(|employee| employee.id).collect();
+    let (id, other) = (*ids.choose(random)?, *ids.choose(random)?);
+    // From the first day of the person, until two months ahead.
+    let first = company.employee(id)?.hire_date;
+    let days = (today() - first).num_days().max(1);
+    let day = first + TimeDelta::days(random.random_range(0..days + 60));
+    let word = |random: &mut StdRng, words: &[&str]| (*words.choose(random).expect("words")).to_owned();
+    match random.random_range(0..12) {
+        0 => {
+            let aliases = [
+                "firstName",
+                "lastName",
+                "preferredName",
+                "workEmail",
+                "mobilePhone",
+                "department",
+            ];
+            let alias = word(random, &aliases);
+            let value = format!("v{}", random.random_range(0..100));
+            company.set_field(id, &alias, &value, now).ok()
+        }
+        1 => company
+            .set_field(id, "gender", &word(random, &["Female", "Male"]), now)
+            .ok(),
+        2 => company
+            .set_field(id, "standardHoursPerWeek", &word(random, &["20", "32", "40"]), now)
+            .ok(),
+        3 if other != id => company.set_field(id, "supervisorEId", &other.to_string(), now).ok(),
+        4 | 5 => {
+            let mut row = json!({"date": day.to_string(), "jobTitle": word(random, &["Cashier", "Buyer", "Clerk"]),
+                "department": word(random, &["Sales", "Stock"])});
+            if other != id && random.random_bool(0.5) {
+                row["reportsToId"] = json!(other.to_string());
+            }
+            company
+                .add_table_row(id, Table::JobInfo, &row, now)
+                .ok()
+                .map(|(_, change)| change)
+        }
+        6 | 7 => {
+            let rate = random.random_range(1_500..9_000);
+            let row = json!({"startDate": day.to_string(), "rate": format!("{rate}.{:02}", rate % 100),
+                "reason": word(random, &["Merit", "Promotion", ""])});
+            company
+                .add_table_row(id, Table::Compensation, &row, now)
+                .ok()
+                .map(|(_, change)| change)
+        }
+        8 => {
+            let row = json!({"date": day.min(today()).to_string(),
+                "employmentStatus": word(random, &[LEAVE_OF_ABSENCE, company::FULL_TIME, company::PART_TIME])});
+            company
+                .add_table_row(id, Table::EmploymentStatus, &row, now)
+                .ok()
+                .map(|(_, change)| change)
+        }
+        9 => company
+            .terminate(id, day, random.random_bool(0.5), "Better offer", now)
+            .ok(),
+        10 if ids.len() > 5 && random.random_bool(0.5) => company.delete_employee(id, now).ok(),
+        10 => {
+            let record = json!({"firstName": "New", "lastName": format!("Person{}", random.random_range(0..100)),
+                "hireDate": day.min(today()).to_string(), "jobTitle": "Cashier", "department": "Sales", "division": "North",
+                "location": "Turin", "payRate": "2000.00", "supervisorEId": other.to_string(), "workEmail": "new@acme.example"});
+            let id = company.insert_employee(&record, now).ok()?;
+            let (action, fields) = (ChangeAction::Created, Vec::new());
+            Some(Change {
+                employee: id,
+                action,
+                fields,
+                at: now,
+            })
+        }
+        // A row that was wrong is mended, or taken away.
+        _ => {
+            let employee = company.employee_mut(id)?;
+            employee.last_changed = now;
+            let (jobs, rates) = (employee.job_info.len(), employee.compensation.len());
+            let fields = match random.random_range(0..3) {
+                0 if rates > 1 => {
+                    employee.compensation.remove(random.random_range(0..rates));
+                    vec!["payRate"]
+                }
+                1 if jobs > 1 => {
+                    employee.job_info.remove(random.random_range(0..jobs));
+                    vec!["jobTitle"]
+                }
+                _ => {
+                    employee.compensation.choose_mut(random)?.rate_cents += 100;
+                    vec!["payRate"]
+                }
+            };
+            let action = ChangeAction::Updated;
+            Some(Change {
+                employee: id,
+                action,
+                fields,
+                at: now,
+            })
+        }
     }
 }
 
@@ -299,11 +291,14 @@ async fn believed(parts: &Parts, tenant: TenantId, employee: EmployeeId) -> Empl
 }
 
 /// Where what is believed differs from what the source holds.
+///
+/// A source with positions says nothing of the job and the pay of days on which somebody has none.
 fn differences(
     held: &company::Employee,
     believed: &File,
-    who: impl Fn(company::EmployeeId) -> EmployeeId,
+    (has_positions, who): (bool, impl Fn(company::EmployeeId) -> EmployeeId),
 ) -> Vec<String> {
+    let is_said = |day: NaiveDate| !has_positions || held.is_employed_on(day);
     let mut differences = Vec::new();
     let mut compare = |what: String, held: String, believed: String| {
         if held != believed {
@@ -338,19 +333,21 @@ fn differences(
         format!("{held_demographics:?}"),
         format!("{demographics:?}"),
     );
-    let hours = WeeklyMinutes(u16::try_from(held.standard_hours_per_week * 60).expect("hours"));
-    compare(
-        "hours".into(),
-        format!("{:?}", Some(&hours)),
-        format!("{:?}", believed.hours.at(today())),
-    );
-    let manager = held.job_on(today()).and_then(|job| job.reports_to).map(&who);
-    let believed_manager = believed.managers.at(today()).copied().flatten();
-    compare(
-        "manager".into(),
-        format!("{manager:?}"),
-        format!("{believed_manager:?}"),
-    );
+    if is_said(today()) {
+        let hours = WeeklyMinutes(u16::try_from(held.standard_hours_per_week * 60).expect("hours"));
+        compare(
+            "hours".into(),
+            format!("{:?}", Some(&hours)),
+            format!("{:?}", believed.hours.at(today())),
+        );
+        let manager = held.job_on(today()).and_then(|job| job.reports_to).map(&who);
+        let believed_manager = believed.managers.at(today()).copied().flatten();
+        compare(
+            "manager".into(),
+            format!("{manager:?}"),
+            format!("{believed_manager:?}"),
+        );
+    }
 
     // Every day on which anything begins, at the source or here.
     let mut days: BTreeSet<NaiveDate> = BTreeSet::from([today(), first]);
@@ -370,7 +367,9 @@ fn differences(
             .job_on(day)
             .or(first_job)
             .map(|row| [&row.job_title, &row.department, &row.division, &row.location].map(Clone::clone));
-        compare(format!("job on {day}"), format!("{held_job:?}"), format!("{job:?}"));
+        if is_said(day) && (!has_positions || held.job_on(day).is_some()) {
+            compare(format!("job on {day}"), format!("{held_job:?}"), format!("{job:?}"));
+        }
         let pay = believed
             .pay
             .at(day)
@@ -384,7 +383,9 @@ fn differences(
             };
             (row.rate_cents, per)
         });
-        compare(format!("pay on {day}"), format!("{held_pay:?}"), format!("{pay:?}"));
+        if is_said(day) && (!has_positions || held.pay_on(day).is_some()) {
+            compare(format!("pay on {day}"), format!("{held_pay:?}"), format!("{pay:?}"));
+        }
         // What lies ahead is a notice, not a standing.
         if day <= today() {
             let standing = match believed.standing.at(day) {
@@ -416,15 +417,68 @@ fn differences(
     differences
 }
 
+/// What a source holds.
+pub struct Compared {
+    seed: u64,
+    connection: ConnectionId,
+    held: Vec<company::Employee>,
+    deleted: Vec<company::EmployeeId>,
+    has_positions: bool,
+}
+
+impl Compared {
+    pub fn of((seed, connection): (u64, &str), company: &Company, has_positions: bool) -> Self {
+        Self {
+            seed,
+            connection: connection.parse().expect("an id"),
+            held: company.employees.clone(),
+            deleted: company.deleted.keys().copied().collect(),
+            has_positions,
+        }
+    }
+}
+
+/// That Tenure believes of everybody what the sources hold, and that nothing was parked.
+pub async fn agree(data_dir: &Path, sources: &[Compared]) {
+    let parts = parts(data_dir);
+    let tenant: TenantId = sql(data_dir, "select distinct tenant from connection")
+        .parse()
+        .expect("a tenant");
+    let mut wrong = Vec::new();
+    for source in sources {
+        let seed = source.seed;
+        let who = |id: company::EmployeeId| EmployeeId::derive(tenant, source.connection, &id.to_string());
+        for person in &source.held {
+            let differences = match believed(&parts, tenant, who(person.id)).await {
+                Employee::OnFile(file) => differences(person, &file, (source.has_positions, who)),
+                other => vec![format!("believed is {other:?}")],
+            };
+            let of = format!("seed {seed}, employee {} ({})", person.id, who(person.id));
+            wrong.extend(differences.into_iter().map(|difference| format!("{of}: {difference}")));
+        }
+        for id in &source.deleted {
+            if let Employee::OnFile(file) = believed(&parts, tenant, who(*id)).await
+                && file.standing.at(today()) != Some(&Standing::Deleted)
+            {
+                wrong.push(format!("seed {seed}: {id} is deleted there, and not here"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
+    assert_eq!(sql(data_dir, "select count(*) from parked"), "0");
+}
+
 /// Has every source compared, and waits until all that comes of it is done.
-async fn reconcile(tenure: &Tenure, accounts: &[Account]) {
+pub async fn reconcile(tenure: &Tenure, connections: &[&str]) {
     let task = "connection_task where task = 'reconciliation'";
     let before = sql(
         &tenure.data_dir,
         &format!("select coalesce(max(done_at), '-infinity') from {task}"),
     );
-    for account in accounts {
-        account.reconcile(tenure).await;
+    for connection in connections {
+        let path = format!("/v1/connections/{connection}/reconciliation");
+        let (status, answer) = tenure.post(&path, "admin", &[], Value::Null).await;
+        assert_eq!(status, 202, "{connection}: {answer:#}");
     }
     let waiting = format!("select count(*) from {task} and (done_at is null or done_at <= '{before}')");
     none(&tenure.data_dir, &waiting).await;
@@ -432,7 +486,7 @@ async fn reconcile(tenure: &Tenure, accounts: &[Account]) {
 }
 
 /// Waits until a query counts none, as long as the number moves.
-async fn none(data_dir: &Path, query: &str) {
+pub async fn none(data_dir: &Path, query: &str) {
     let (mut last, mut since) = (String::new(), Instant::now());
     loop {
         let left = sql(data_dir, query);
@@ -471,44 +525,23 @@ async fn what_is_believed_converges_to_what_the_source_holds() {
     });
     let accounts: Vec<Account> = histories.buffer_unordered(AT_ONCE).collect().await;
 
-    none(&data.0, "select count(*) from connection_task where task = 'import'").await;
-    reconcile(&tenure, &accounts).await;
+    let connections: Vec<&str> = accounts.iter().map(|account| account.connected.id.as_str()).collect();
 
-    let parts = parts(&data.0);
-    let tenant: TenantId = sql(&data.0, "select distinct tenant from connection")
-        .parse()
-        .expect("a tenant");
-    let mut wrong = Vec::new();
-    for account in &accounts {
-        let connection: ConnectionId = account.connected.id.parse().expect("an id");
-        let who = |id: company::EmployeeId| EmployeeId::derive(tenant, connection, &id.to_string());
-        let (held, deleted) = {
+    none(&data.0, "select count(*) from connection_task where task = 'import'").await;
+    reconcile(&tenure, &connections).await;
+
+    let compared: Vec<Compared> = accounts
+        .iter()
+        .map(|account| {
             let company = account.vendor.server.company();
-            let deleted: Vec<_> = company.deleted.keys().copied().collect();
-            (company.employees.clone(), deleted)
-        };
-        for person in &held {
-            let differences = match believed(&parts, tenant, who(person.id)).await {
-                Employee::OnFile(file) => differences(person, &file, who),
-                other => vec![format!("believed is {other:?}")],
-            };
-            let of = format!("seed {}, employee {} ({})", account.seed, person.id, who(person.id));
-            wrong.extend(differences.into_iter().map(|difference| format!("{of}: {difference}")));
-        }
-        for id in deleted {
-            if let Employee::OnFile(file) = believed(&parts, tenant, who(id)).await
-                && file.standing.at(today()) != Some(&Standing::Deleted)
-            {
-                wrong.push(format!("seed {}: {id} is deleted there, and not here", account.seed));
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
-    assert_eq!(sql(&data.0, "select count(*) from parked"), "0");
+            Compared::of((account.seed, &account.connected.id), &company, false)
+        })
+        .collect();
+    agree(&data.0, &compared).await;
 
     // Asked once more, no source has anything new to tell.
     let history = "select count(*) from event where kind = 'employee'";
     let before = sql(&data.0, history);
-    reconcile(&tenure, &accounts).await;
+    reconcile(&tenure, &connections).await;
     assert_eq!(sql(&data.0, history), before);
 }

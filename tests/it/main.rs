@@ -1,4 +1,4 @@
-//! The whole product from outside: a real process, real HTTP, a simulated vendor that speaks BambooHR's API.
+//! The whole product from outside: a real process, real HTTP, simulated vendors that speak BambooHR's and Workday's APIs.
 
 #![expect(
     clippy::print_stderr,
@@ -25,3 +25,4 @@ mod stories;
 mod synchronising;
 mod verify;
 mod what_if;
+mod workday;

@@ -373,7 +373,8 @@ async fn a_connection_says_what_it_can_read_and_what_it_cannot() {
         .expect("the binary");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
-        !output.status.success() && said.contains("broken   key and address      BambooHR does not accept the API key"),
+        !output.status.success()
+            && said.contains("broken   key and address      the source does not accept the key or password"),
         "{said}"
     );
     let nobody = "00000000-0000-0000-0000-000000000001";

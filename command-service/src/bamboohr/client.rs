@@ -1,19 +1,16 @@
 //! Asks BambooHR's API: who is there, who changed, what is known of one person.
 //!
 //! Addresses, limits and errors are those of facts/connectors.md A1 (from BambooHR's SDK and its documentation). The client
-//! asks once, at the connection's [`Pace`]; whoever calls decides about trying again with [`ClientProblem::is_retryable`] and
-//! [`Backoff`].
+//! asks once, at the connection's [`Pace`]; whoever calls decides about trying again with [`SourceProblem::is_retryable`] and
+//! [`Backoff`](crate::source::Backoff).
 //!
 //! What fails is told by status, request id and BambooHR's own error header, never by a body: bodies are personal data.
 
-use std::{collections::HashSet, fmt, time::Duration};
+use std::{collections::HashSet, fmt};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta};
 use domain::Timestamp;
-use reqwest::{
-    Method, Response, StatusCode, Url,
-    header::{ACCEPT, DATE, HeaderMap, RETRY_AFTER},
-};
+use reqwest::{Method, Response, StatusCode, Url, header::ACCEPT};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
@@ -22,22 +19,15 @@ use super::{
     payload::Kind,
     translate::{ESSENTIAL_FIELDS, FIELDS},
 };
-use crate::pace::{Outcome, Pace};
+use crate::{
+    pace::{Outcome, Pace},
+    source::{self, Changed, Changes, Roster, SourceProblem, bounded_seconds, read_bounded},
+};
 
-/// How long to wait for a connection, in seconds.
-pub const CONNECT_SECONDS_MAX: u64 = 10;
-/// How long to wait for one whole answer, in seconds. A table of everybody takes BambooHR a while.
-pub const ANSWER_SECONDS_MAX: u64 = 120;
-/// The largest answer that is read, in bytes.
-pub const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// The most fields that BambooHR gives at once.
 pub const FIELDS_PER_REQUEST_MAX: usize = 400;
 /// How far back before the cursor changes are asked for, in seconds: BambooHR's clock and its index are not one.
 pub const CURSOR_OVERLAP_SECONDS: i64 = 10;
-/// The longest wait that a `Retry-After` can ask for, in seconds; more is taken as this.
-pub const RETRY_AFTER_SECONDS_MAX: u64 = 60 * 60;
-/// The most of BambooHR's error text that is repeated, in characters.
-const ERROR_CHARS_MAX: usize = 200;
 
 /// A flat answer: an employee's fields by alias, or a table's row by column.
 pub type Fields = Map<String, Value>;
@@ -92,23 +82,6 @@ impl fmt::Debug for Listed {
     }
 }
 
-/// Who changed since a moment.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Changes {
-    /// Where to ask from next time. `None`: BambooHR did not say, so the cursor stays where it is.
-    pub cursor: Option<Timestamp>,
-    /// Sorted by remote id.
-    pub employees: Vec<Changed>,
-}
-
-/// One changed person.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Changed {
-    pub remote_id: String,
-    pub kind: Kind,
-    pub at: Option<Timestamp>,
-}
-
 /// A webhook of the user whose key is used: BambooHR lists nobody else's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhook {
@@ -125,183 +98,6 @@ pub struct Delivery {
     pub last_attempted: Option<Timestamp>,
     /// Whether it was taken in the end.
     pub is_delivered: bool,
-}
-
-/// Everybody, for the first import and for reconciling.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Roster {
-    /// Sorted and unique.
-    pub remote_ids: Vec<String>,
-    /// Those who were there once and are not any more, as far as the source tells.
-    pub deleted: Vec<String>,
-    /// Where to ask for changes from.
-    pub cursor: Option<Timestamp>,
-    /// Whether those who left are listed too. If not, only the directory could be read.
-    pub includes_former: bool,
-}
-
-/// Why BambooHR did not give an answer that can be used. The texts are for administrators.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientProblem {
-    #[error("{0:?} is no address for BambooHR: give https://, a host, and neither user name, query nor fragment")]
-    BadAddress(String),
-    #[error("{0:?} is no employee id of BambooHR")]
-    BadEmployeeId(String),
-    #[error("BambooHR limits the rate of requests")]
-    RateLimited { retry_after: Option<Duration> },
-    /// It was not asked: others were told to wait, or failed.
-    #[error("BambooHR is left alone for another {} s", .left.as_secs() + 1)]
-    LeftAlone { left: Duration },
-    #[error("BambooHR is not available for now (status {status})")]
-    Unavailable { status: u16, retry_after: Option<Duration> },
-    #[error("BambooHR does not accept the API key: make a new one there and store it in the connection")]
-    Unauthorised,
-    #[error("the API key may not read {what}: give the user who made the key access to it in BambooHR")]
-    Forbidden { what: &'static str },
-    #[error("there is nothing at the address of {what}: check the company domain and the base address")]
-    NothingThere { what: &'static str },
-    #[error("BambooHR took too long to answer")]
-    Timeout,
-    #[error("BambooHR could not be reached: check the address and the network")]
-    Network(#[source] reqwest::Error),
-    #[error("BambooHR sends the request elsewhere (status {status}): check the company domain and the base address")]
-    Redirected { status: u16 },
-    #[error(
-        "BambooHR answered {what} with status {status}{}{}",
-        .message.as_ref().map(|said| format!(": {said}")).unwrap_or_default(),
-        .request_id.as_ref().map(|id| format!(" (request {id})")).unwrap_or_default()
-    )]
-    Unexpected {
-        what: &'static str,
-        status: u16,
-        request_id: Option<String>,
-        message: Option<String>,
-    },
-    #[error("BambooHR's answer about {what} is larger than {ANSWER_BYTES_MAX} bytes")]
-    TooLarge { what: &'static str },
-    #[error("BambooHR's answer about {what} is not what its documentation says")]
-    BadAnswer { what: &'static str },
-}
-
-impl ClientProblem {
-    /// Whether the same request may succeed later without anybody doing anything.
-    #[must_use]
-    pub const fn is_retryable(&self) -> bool {
-        match self {
-            Self::RateLimited { .. }
-            | Self::LeftAlone { .. }
-            | Self::Unavailable { .. }
-            | Self::Timeout
-            | Self::Network(_) => true,
-            Self::BadAddress(_)
-            | Self::BadEmployeeId(_)
-            | Self::Unauthorised
-            | Self::Forbidden { .. }
-            | Self::NothingThere { .. }
-            | Self::Redirected { .. }
-            | Self::Unexpected { .. }
-            | Self::TooLarge { .. }
-            | Self::BadAnswer { .. } => false,
-        }
-    }
-
-    /// How long to wait: because BambooHR asks for it, or because it is left alone.
-    #[must_use]
-    pub const fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::RateLimited { retry_after } | Self::Unavailable { retry_after, .. } => *retry_after,
-            Self::LeftAlone { left } => Some(*left),
-            _ => None,
-        }
-    }
-
-    /// A stable word for the kind of failure, for metrics and `connection::Command::ReportFailed`.
-    #[must_use]
-    pub const fn cause(&self) -> &'static str {
-        match self {
-            Self::BadAddress(_) => "bad-address",
-            Self::BadEmployeeId(_) => "bad-employee-id",
-            Self::RateLimited { .. } => "rate-limited",
-            Self::LeftAlone { .. } => "left-alone",
-            Self::Unavailable { .. } => "unavailable",
-            Self::Unauthorised => "unauthorised",
-            Self::Forbidden { .. } => "forbidden",
-            Self::NothingThere { .. } => "nothing-there",
-            Self::Timeout => "timeout",
-            Self::Network(_) => "network",
-            Self::Redirected { .. } => "redirected",
-            Self::Unexpected { .. } => "unexpected",
-            Self::TooLarge { .. } => "too-large",
-            Self::BadAnswer { .. } => "bad-answer",
-        }
-    }
-
-    /// For `map_err`: the address is taken out, because it names a person's id.
-    fn network(error: reqwest::Error) -> Self {
-        if error.is_timeout() {
-            Self::Timeout
-        } else {
-            Self::Network(error.without_url())
-        }
-    }
-
-    /// What it says of the source.
-    const fn outcome(&self) -> Outcome {
-        match self {
-            Self::RateLimited { retry_after } => Outcome::Limited(*retry_after),
-            Self::Unavailable { retry_after, .. } => Outcome::Failed(*retry_after),
-            Self::Timeout | Self::Network(_) => Outcome::Failed(None),
-            _ => Outcome::Answered,
-        }
-    }
-
-    /// Whether BambooHR disliked the request itself, such as a field that it does not know.
-    const fn is_refused_request(&self) -> bool {
-        matches!(self, Self::Unexpected { status: 400 | 406, .. })
-    }
-}
-
-/// How long to wait before trying again: exponential, with jitter, never sooner than `Retry-After`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Backoff {
-    /// The first wait.
-    pub first: Duration,
-    /// The longest wait, unless `Retry-After` asks for more.
-    pub longest: Duration,
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self {
-            first: Duration::from_millis(500),
-            longest: Duration::from_secs(60),
-        }
-    }
-}
-
-impl Backoff {
-    /// The wait before the attempt after `attempt` (from 0). `fraction` is a random number from 0 to 1: half of the wait
-    /// is fixed and half is random, so that many clients do not come back at once.
-    #[must_use]
-    pub fn delay(self, attempt: u32, fraction: f64, retry_after: Option<Duration>) -> Duration {
-        let fraction = if fraction.is_finite() {
-            fraction.clamp(0.0, 1.0)
-        } else {
-            1.0
-        };
-        let whole = self
-            .first
-            .saturating_mul(2_u32.saturating_pow(attempt))
-            .min(self.longest);
-        let jittered = whole / 2 + (whole / 2).mul_f64(fraction);
-        match retry_after {
-            // A little later than asked, each by a different bit.
-            Some(asked) => {
-                asked.min(Duration::from_secs(RETRY_AFTER_SECONDS_MAX)).max(jittered) + self.first.mul_f64(fraction)
-            }
-            None => jittered,
-        }
-    }
 }
 
 /// One account's API.
@@ -329,23 +125,9 @@ pub fn default_base_url(company_domain: &str) -> String {
     format!("https://{company_domain}.bamboohr.com")
 }
 
-/// The HTTP client to share among all [`Client`]s: no redirects (they would carry the API key elsewhere), bounded waits.
-///
-/// # Errors
-/// When the TLS backend cannot be set up.
-pub fn http_client() -> Result<reqwest::Client, ClientProblem> {
-    reqwest::Client::builder()
-        .user_agent(concat!("Tenure/", env!("CARGO_PKG_VERSION")))
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX))
-        .timeout(Duration::from_secs(ANSWER_SECONDS_MAX))
-        .build()
-        .map_err(ClientProblem::Network)
-}
-
 impl Client {
     /// The API at `base_url` (with or without a slash at its end; the legacy
-    /// `https://api.bamboohr.com/api/gateway.php/{company}` too). `http` must not follow redirects: see [`http_client`].
+    /// `https://api.bamboohr.com/api/gateway.php/{company}` too). `http` must not follow redirects: see [`source::http_client`].
     ///
     /// # Errors
     /// When the address is not HTTPS (except on this machine), or holds more than scheme, host, port and path.
@@ -354,19 +136,9 @@ impl Client {
         company_domain: &str,
         api_key: SecretString,
         http: reqwest::Client,
-    ) -> Result<Self, ClientProblem> {
-        let base = api_address(base_url).ok_or_else(|| {
-            // What stands before an `@` may be a secret.
-            ClientProblem::BadAddress(
-                base_url
-                    .rsplit('@')
-                    .next()
-                    .unwrap_or_default()
-                    .chars()
-                    .take(ERROR_CHARS_MAX)
-                    .collect(),
-            )
-        })?;
+    ) -> Result<Self, SourceProblem> {
+        let base = source::address(base_url)?;
+        let base = api_address(&base).ok_or_else(|| SourceProblem::BadAddress(company_domain.to_owned()))?;
         Ok(Self {
             base,
             company_domain: company_domain.to_owned(),
@@ -389,11 +161,11 @@ impl Client {
     ///
     /// # Errors
     /// When there is no usable answer.
-    pub async fn employee(&self, remote_id: &str, fields: &[&str]) -> Result<Option<Fields>, ClientProblem> {
+    pub async fn employee(&self, remote_id: &str, fields: &[&str]) -> Result<Option<Fields>, SourceProblem> {
         let mut all = Fields::new();
         for some in fields.chunks(FIELDS_PER_REQUEST_MAX) {
             let answer = match self.employee_once(remote_id, some).await {
-                Err(problem) if problem.is_refused_request() => {
+                Err(problem) if is_refused_request(&problem) => {
                     let fewer = without_refused(some, &problem);
                     if fewer.is_empty() || fewer.len() == some.len() {
                         return Err(problem);
@@ -415,7 +187,7 @@ impl Client {
         Ok(Some(all))
     }
 
-    async fn employee_once(&self, remote_id: &str, fields: &[&str]) -> Result<Option<Fields>, ClientProblem> {
+    async fn employee_once(&self, remote_id: &str, fields: &[&str]) -> Result<Option<Fields>, SourceProblem> {
         const WHAT: &str = "an employee";
         let path = ["employees", checked(remote_id)?];
         // Only current values: a future title is the tables' business.
@@ -423,7 +195,7 @@ impl Client {
         match self.get(WHAT, &path, &query).await? {
             None => Ok(None),
             Some(Value::Object(fields)) => Ok(Some(fields)),
-            Some(_) => Err(ClientProblem::BadAnswer { what: WHAT }),
+            Some(_) => Err(SourceProblem::BadAnswer { what: WHAT }),
         }
     }
 
@@ -431,7 +203,7 @@ impl Client {
     ///
     /// # Errors
     /// When there is no usable answer.
-    pub async fn table(&self, whose: Whose<'_>, table: Table) -> Result<Vec<Row>, ClientProblem> {
+    pub async fn table(&self, whose: Whose<'_>, table: Table) -> Result<Vec<Row>, SourceProblem> {
         let what = match table {
             Table::JobInfo => "the table jobInfo",
             Table::Compensation => "the table compensation",
@@ -446,7 +218,7 @@ impl Client {
             Some(Value::Array(rows)) => rows.into_iter().map(|row| object(row, what)).collect(),
             // PHP writes a list with gaps as an object.
             Some(Value::Object(rows)) => rows.into_iter().map(|(_, row)| object(row, what)).collect(),
-            Some(_) => Err(ClientProblem::BadAnswer { what }),
+            Some(_) => Err(SourceProblem::BadAnswer { what }),
         }
     }
 
@@ -454,9 +226,9 @@ impl Client {
     ///
     /// # Errors
     /// When there is no usable answer; `Forbidden` when the account does not share its directory.
-    pub async fn directory(&self) -> Result<Vec<Listed>, ClientProblem> {
+    pub async fn directory(&self) -> Result<Vec<Listed>, SourceProblem> {
         const WHAT: &str = "the directory";
-        let bad = || ClientProblem::BadAnswer { what: WHAT };
+        let bad = || SourceProblem::BadAnswer { what: WHAT };
         // 404: the directory is empty.
         let Some(mut answer) = self.get(WHAT, &["employees", "directory"], &[]).await? else {
             return Ok(Vec::new());
@@ -491,7 +263,7 @@ impl Client {
     ///
     /// # Errors
     /// When there is no usable answer.
-    pub async fn changed_since(&self, since: Timestamp) -> Result<Changes, ClientProblem> {
+    pub async fn changed_since(&self, since: Timestamp) -> Result<Changes, SourceProblem> {
         const WHAT: &str = "changed employees";
         let overlapped = since
             .checked_sub_signed(TimeDelta::seconds(CURSOR_OVERLAP_SECONDS))
@@ -500,15 +272,15 @@ impl Client {
             .max(DateTime::UNIX_EPOCH)
             .to_rfc3339_opts(SecondsFormat::Secs, true);
         let answer = self.get(WHAT, &["employees", "changed"], &[("since", since)]).await?;
-        let answer = answer.ok_or(ClientProblem::NothingThere { what: WHAT })?;
-        changes(&answer).ok_or(ClientProblem::BadAnswer { what: WHAT })
+        let answer = answer.ok_or(SourceProblem::NothingThere { what: WHAT })?;
+        changes(&answer).ok_or(SourceProblem::BadAnswer { what: WHAT })
     }
 
     /// Everybody's id, with those who left where the key allows it: everybody changed since 1970. Otherwise the directory.
     ///
     /// # Errors
     /// When neither gives a usable answer.
-    pub async fn employee_ids(&self) -> Result<Roster, ClientProblem> {
+    pub async fn employee_ids(&self) -> Result<Roster, SourceProblem> {
         match self.changed_since(DateTime::UNIX_EPOCH).await {
             Ok(changes) if !changes.employees.is_empty() => {
                 let (deleted, present): (Vec<Changed>, Vec<Changed>) =
@@ -523,10 +295,10 @@ impl Client {
             }
             Ok(changes) => self.roster_of_directory(changes.cursor).await,
             Err(
-                problem @ (ClientProblem::Forbidden { .. }
-                | ClientProblem::NothingThere { .. }
-                | ClientProblem::Unexpected { .. }
-                | ClientProblem::BadAnswer { .. }),
+                problem @ (SourceProblem::Forbidden { .. }
+                | SourceProblem::NothingThere { .. }
+                | SourceProblem::Unexpected { .. }
+                | SourceProblem::BadAnswer { .. }),
             ) => {
                 tracing::warn!(
                     company_domain = %self.company_domain,
@@ -539,7 +311,7 @@ impl Client {
         }
     }
 
-    async fn roster_of_directory(&self, cursor: Option<Timestamp>) -> Result<Roster, ClientProblem> {
+    async fn roster_of_directory(&self, cursor: Option<Timestamp>) -> Result<Roster, SourceProblem> {
         let mut remote_ids: Vec<String> = self
             .directory()
             .await?
@@ -560,11 +332,11 @@ impl Client {
     ///
     /// # Errors
     /// When there is no usable answer.
-    pub async fn webhooks(&self) -> Result<Vec<Webhook>, ClientProblem> {
+    pub async fn webhooks(&self) -> Result<Vec<Webhook>, SourceProblem> {
         const WHAT: &str = "webhooks";
-        let bad = || ClientProblem::BadAnswer { what: WHAT };
+        let bad = || SourceProblem::BadAnswer { what: WHAT };
         let answer = self.get(WHAT, &["webhooks"], &[]).await?;
-        let answer = answer.ok_or(ClientProblem::NothingThere { what: WHAT })?;
+        let answer = answer.ok_or(SourceProblem::NothingThere { what: WHAT })?;
         let webhooks = answer.get("webhooks").and_then(Value::as_array).ok_or_else(bad)?;
         let webhooks = webhooks.iter().map(|webhook| {
             Ok(Webhook {
@@ -580,9 +352,9 @@ impl Client {
     ///
     /// # Errors
     /// When there is no usable answer, or the key may see nothing of what is read.
-    pub async fn create_webhook(&self, url: &str) -> Result<(String, SecretString), ClientProblem> {
+    pub async fn create_webhook(&self, url: &str) -> Result<(String, SecretString), SourceProblem> {
         const WHAT: &str = "a new webhook";
-        let bad = || ClientProblem::BadAnswer { what: WHAT };
+        let bad = || SourceProblem::BadAnswer { what: WHAT };
         let mut fields = FIELDS.to_vec();
         while !fields.is_empty() {
             let wanted = json!({
@@ -601,7 +373,7 @@ impl Client {
                 let before = fields.len();
                 fields.retain(|field| !named.contains(*field));
                 if fields.len() == before {
-                    return Err(ClientProblem::Forbidden { what: WHAT });
+                    return Err(SourceProblem::Forbidden { what: WHAT });
                 }
                 tracing::warn!(
                     company_domain = %self.company_domain,
@@ -618,18 +390,18 @@ impl Client {
             };
             return Ok((id, key.to_owned().into()));
         }
-        Err(ClientProblem::Forbidden { what: WHAT })
+        Err(SourceProblem::Forbidden { what: WHAT })
     }
 
     /// Deletes a webhook; one that is gone is no failure.
     ///
     /// # Errors
     /// When BambooHR refuses.
-    pub async fn delete_webhook(&self, id: &str) -> Result<(), ClientProblem> {
+    pub async fn delete_webhook(&self, id: &str) -> Result<(), SourceProblem> {
         const WHAT: &str = "a webhook";
         let path = ["webhooks", checked(id)?];
         match self.ask(WHAT, Method::DELETE, (&path, None)).await? {
-            (StatusCode::FORBIDDEN, _) => Err(ClientProblem::Forbidden { what: WHAT }),
+            (StatusCode::FORBIDDEN, _) => Err(SourceProblem::Forbidden { what: WHAT }),
             _ => Ok(()),
         }
     }
@@ -638,10 +410,10 @@ impl Client {
     ///
     /// # Errors
     /// When there is no usable answer.
-    pub async fn webhook_log(&self, id: &str) -> Result<Vec<Delivery>, ClientProblem> {
+    pub async fn webhook_log(&self, id: &str) -> Result<Vec<Delivery>, SourceProblem> {
         const WHAT: &str = "a webhook's log";
         let answer = self.get(WHAT, &["webhooks", checked(id)?, "log"], &[]).await?;
-        deliveries(&answer.unwrap_or_default()).ok_or(ClientProblem::BadAnswer { what: WHAT })
+        deliveries(&answer.unwrap_or_default()).ok_or(SourceProblem::BadAnswer { what: WHAT })
     }
 
     /// One GET, when it is its turn. `None` is a 404; an empty answer is `null`.
@@ -650,13 +422,13 @@ impl Client {
         what: &'static str,
         path: &[&str],
         query: &[(&str, String)],
-    ) -> Result<Option<Value>, ClientProblem> {
-        let turn = (self.pace.turn().await).map_err(|left| ClientProblem::LeftAlone { left })?;
+    ) -> Result<Option<Value>, SourceProblem> {
+        let turn = (self.pace.turn().await).map_err(|left| SourceProblem::LeftAlone { left })?;
         let answer = self.get_now(what, path, query).await;
         turn.tell(
             answer
                 .as_ref()
-                .map_or_else(ClientProblem::outcome, |_| Outcome::Answered),
+                .map_or_else(SourceProblem::outcome, |_| Outcome::Answered),
         );
         answer
     }
@@ -667,14 +439,14 @@ impl Client {
         what: &'static str,
         method: Method,
         (path, body): (&[&str], Option<&Value>),
-    ) -> Result<(StatusCode, Vec<u8>), ClientProblem> {
-        let turn = (self.pace.turn().await).map_err(|left| ClientProblem::LeftAlone { left })?;
+    ) -> Result<(StatusCode, Vec<u8>), SourceProblem> {
+        let turn = (self.pace.turn().await).map_err(|left| SourceProblem::LeftAlone { left })?;
         let answered = async {
             let response = self.send(method, path, &[], body).await?;
             match response.status() {
                 StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {}
                 status if status.is_success() => {}
-                status => return Err(refusal(what, status, response.headers())),
+                _ => return Err(refused(what, &response)),
             }
             Ok((response.status(), read_bounded(response, what).await?))
         };
@@ -682,7 +454,7 @@ impl Client {
         turn.tell(
             answered
                 .as_ref()
-                .map_or_else(ClientProblem::outcome, |_| Outcome::Answered),
+                .map_or_else(SourceProblem::outcome, |_| Outcome::Answered),
         );
         answered
     }
@@ -693,12 +465,12 @@ impl Client {
         path: &[&str],
         query: &[(&str, String)],
         body: Option<&Value>,
-    ) -> Result<Response, ClientProblem> {
+    ) -> Result<Response, SourceProblem> {
         // The parts are letters, digits, hyphens and underscores: constants and checked ids.
         let url = self
             .base
             .join(&path.join("/"))
-            .map_err(|_| ClientProblem::BadAddress(self.company_domain.clone()))?;
+            .map_err(|_| SourceProblem::BadAddress(self.company_domain.clone()))?;
         let mut request = self
             .http
             .request(method, url)
@@ -708,7 +480,7 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
-        request.send().await.map_err(ClientProblem::network)
+        request.send().await.map_err(SourceProblem::network)
     }
 
     async fn get_now(
@@ -716,7 +488,7 @@ impl Client {
         what: &'static str,
         path: &[&str],
         query: &[(&str, String)],
-    ) -> Result<Option<Value>, ClientProblem> {
+    ) -> Result<Option<Value>, SourceProblem> {
         let response = self.send(Method::GET, path, query, None).await?;
         match response.status() {
             StatusCode::NOT_FOUND => Ok(None),
@@ -725,29 +497,17 @@ impl Client {
                 let answer = if body.trim_ascii().is_empty() {
                     Value::Null
                 } else {
-                    serde_json::from_slice(&body).map_err(|_| ClientProblem::BadAnswer { what })?
+                    serde_json::from_slice(&body).map_err(|_| SourceProblem::BadAnswer { what })?
                 };
                 limited_in_disguise(&answer).map_or(Ok(Some(answer)), Err)
             }
-            status => Err(refusal(what, status, response.headers())),
+            _ => Err(refused(what, &response)),
         }
     }
 }
 
-fn api_address(base_url: &str) -> Option<Url> {
-    let base = Url::parse(base_url.trim().trim_end_matches('/')).ok()?;
-    let host = base.host_str()?;
-    let on_this_machine = host == "localhost"
-        || host
-            .trim_matches(['[', ']'])
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback());
-    let scheme_fits = base.scheme() == "https" || (base.scheme() == "http" && on_this_machine);
-    let bare =
-        base.username().is_empty() && base.password().is_none() && base.query().is_none() && base.fragment().is_none();
-    if !scheme_fits || !bare {
-        return None;
-    }
+/// None: what is added to the address makes it one no more.
+fn api_address(base: &Url) -> Option<Url> {
     // People copy addresses with more or less of their end.
     let given = base.as_str().trim_end_matches('/');
     let given = given.strip_suffix("/v1").unwrap_or(given);
@@ -765,20 +525,31 @@ fn api_address(base_url: &str) -> Option<Url> {
     Url::parse(&format!("{root}/{version}/")).ok()
 }
 
-fn checked(remote_id: &str) -> Result<&str, ClientProblem> {
+fn refused(what: &'static str, response: &Response) -> SourceProblem {
+    let message = response.headers().get("x-bamboohr-error-message");
+    let message = message.and_then(|text| text.to_str().ok());
+    source::refusal(what, (response.status(), response.headers()), message)
+}
+
+/// Whether BambooHR disliked the request itself, such as a field that it does not know.
+const fn is_refused_request(problem: &SourceProblem) -> bool {
+    matches!(problem, SourceProblem::Unexpected { status: 400 | 406, .. })
+}
+
+fn checked(remote_id: &str) -> Result<&str, SourceProblem> {
     if is_remote_id(remote_id) {
         Ok(remote_id)
     } else {
-        Err(ClientProblem::BadEmployeeId(
+        Err(SourceProblem::BadEmployeeId(
             remote_id.chars().take(super::REMOTE_ID_CHARS_MAX).collect(),
         ))
     }
 }
 
-fn object(row: Value, what: &'static str) -> Result<Row, ClientProblem> {
+fn object(row: Value, what: &'static str) -> Result<Row, SourceProblem> {
     match row {
         Value::Object(row) => Ok(row),
-        _ => Err(ClientProblem::BadAnswer { what }),
+        _ => Err(SourceProblem::BadAnswer { what }),
     }
 }
 
@@ -869,9 +640,9 @@ fn deliveries(answer: &Value) -> Option<Vec<Delivery>> {
 }
 
 /// The fields without those that BambooHR's error names; if it names none, only the essential ones.
-fn without_refused<'a>(fields: &[&'a str], problem: &ClientProblem) -> Vec<&'a str> {
+fn without_refused<'a>(fields: &[&'a str], problem: &SourceProblem) -> Vec<&'a str> {
     let message = match problem {
-        ClientProblem::Unexpected {
+        SourceProblem::Unexpected {
             message: Some(message), ..
         } => message.as_str(),
         _ => "",
@@ -891,26 +662,8 @@ fn without_refused<'a>(fields: &[&'a str], problem: &ClientProblem) -> Vec<&'a s
     }
 }
 
-async fn read_bounded(mut response: Response, what: &'static str) -> Result<Vec<u8>, ClientProblem> {
-    let announced = response
-        .content_length()
-        .and_then(|bytes| usize::try_from(bytes).ok())
-        .unwrap_or_default();
-    if announced > ANSWER_BYTES_MAX {
-        return Err(ClientProblem::TooLarge { what });
-    }
-    let mut body = Vec::with_capacity(announced.min(1024 * 1024));
-    while let Some(chunk) = response.chunk().await.map_err(ClientProblem::network)? {
-        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-            return Err(ClientProblem::TooLarge { what });
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
 /// Some calls say "over the limit" with status 200: `{"error": {"code": 429, "message": "... try again in 60 seconds"}}`.
-fn limited_in_disguise(answer: &Value) -> Option<ClientProblem> {
+fn limited_in_disguise(answer: &Value) -> Option<SourceProblem> {
     let error = answer.get("error")?;
     let code = error.get("code")?;
     if code.as_u64() != Some(429) && code.as_str() != Some("429") {
@@ -918,76 +671,9 @@ fn limited_in_disguise(answer: &Value) -> Option<ClientProblem> {
     }
     let message = error.get("message").and_then(Value::as_str).unwrap_or_default();
     let seconds = message.split_whitespace().find_map(|word| word.parse().ok());
-    Some(ClientProblem::RateLimited {
+    Some(SourceProblem::RateLimited {
         retry_after: seconds.map(bounded_seconds),
     })
-}
-
-/// What a status other than 2xx and 404 means. Since 16 September 2026 the rate limit is 429, and 503 is a failure.
-fn refusal(what: &'static str, status: StatusCode, headers: &HeaderMap) -> ClientProblem {
-    match status.as_u16() {
-        429 => ClientProblem::RateLimited {
-            retry_after: retry_after(headers),
-        },
-        401 => ClientProblem::Unauthorised,
-        403 => ClientProblem::Forbidden { what },
-        status @ (408 | 500 | 502 | 503 | 504 | 598) => ClientProblem::Unavailable {
-            status,
-            retry_after: retry_after(headers),
-        },
-        status @ 300..=399 => ClientProblem::Redirected { status },
-        status => ClientProblem::Unexpected {
-            what,
-            status,
-            request_id: ["x-request-id", "x-bamboohr-request-id", "request-id"]
-                .iter()
-                .find_map(|name| headers.get(*name))
-                .and_then(|id| id.to_str().ok())
-                .map(|id| {
-                    id.chars()
-                        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
-                        .take(64)
-                        .collect()
-                }),
-            message: headers
-                .get("x-bamboohr-error-message")
-                .and_then(|text| text.to_str().ok())
-                .map(without_values),
-        },
-    }
-}
-
-/// BambooHR's error text without what could be a value: addresses and numbers. Requests hold no other personal data.
-fn without_values(text: &str) -> String {
-    let words = text.split_whitespace().map(|word| {
-        let hidden = word.contains('@') || word.bytes().filter(u8::is_ascii_digit).count() > 3;
-        if hidden { "…" } else { word }
-    });
-    words
-        .collect::<Vec<_>>()
-        .join(" ")
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(ERROR_CHARS_MAX)
-        .collect()
-}
-
-/// `Retry-After` in seconds, or as a date, which is compared with the answer's own `Date`.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let asked = text(RETRY_AFTER)?;
-    if let Ok(seconds) = asked.parse() {
-        return Some(bounded_seconds(seconds));
-    }
-    let until = DateTime::parse_from_rfc2822(asked).ok()?;
-    let now = DateTime::parse_from_rfc2822(text(DATE)?).ok()?;
-    Some(bounded_seconds(
-        u64::try_from((until - now).num_seconds()).unwrap_or_default(),
-    ))
-}
-
-fn bounded_seconds(seconds: u64) -> Duration {
-    Duration::from_secs(seconds.min(RETRY_AFTER_SECONDS_MAX))
 }
 
 #[cfg(test)]

@@ -16,7 +16,17 @@ pub mod signature;
 pub mod translate;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use domain::Timestamp;
+use domain::{
+    Date, Timestamp,
+    employee::{Rows, Snapshot, Source, Standing},
+    id::TenantId,
+};
+
+use self::{
+    client::{Client, Table, Whose},
+    translate::{FIELDS, Tables, TranslateProblem},
+};
+use crate::source::{SourceProblem, Warning};
 
 /// The longest employee id that is believed, in characters. BambooHR's own are short numbers.
 pub const REMOTE_ID_CHARS_MAX: usize = 64;
@@ -63,6 +73,50 @@ pub fn moment(text: &str) -> Option<Timestamp> {
                 .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
                 .map(|moment| moment.and_utc())
         })
+}
+
+/// Reads one person with all tables. Who is not there any more was deleted.
+///
+/// # Errors
+/// When BambooHR cannot be asked, or its answer is about somebody else.
+pub async fn read(
+    client: &Client,
+    (tenant, source): (TenantId, Source),
+    today: Date,
+) -> Result<(Snapshot, Vec<Warning>), SourceProblem> {
+    let remote_id = source.remote_id.clone();
+    let whose = Whose::One(&remote_id);
+    let Some(fields) = client.employee(&remote_id, FIELDS).await? else {
+        let gone = Snapshot {
+            standing: Rows::current(today, Standing::Deleted),
+            ..Snapshot::silent(source, today)
+        };
+        return Ok((gone, Vec::new()));
+    };
+    let (job_info, compensation, employment_status) = tokio::join!(
+        client.table(whose, Table::JobInfo),
+        client.table(whose, Table::Compensation),
+        client.table(whose, Table::EmploymentStatus)
+    );
+    let tables = Tables {
+        job_info: readable(job_info)?,
+        compensation: readable(compensation)?,
+        employment_status: readable(employment_status)?,
+    };
+    let read = translate::snapshot(tenant, source, &fields, Some(&tables), &|_| None, today);
+    read.map_err(|problem| match problem {
+        TranslateProblem::NoRemoteId => SourceProblem::BadEmployeeId(remote_id),
+        TranslateProblem::SomebodyElse => SourceProblem::BadAnswer { what: "an employee" },
+    })
+}
+
+/// A table that the key may not see (or that the account does not have) is not said; any other problem is one.
+fn readable<T>(table: Result<Vec<T>, SourceProblem>) -> Result<Option<Vec<T>>, SourceProblem> {
+    match table {
+        Ok(rows) => Ok(Some(rows)),
+        Err(SourceProblem::Forbidden { .. } | SourceProblem::Unexpected { status: 404, .. }) => Ok(None),
+        Err(problem) => Err(problem),
+    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use domain::{
     Date, Dated, Personal,
     employee::{DAYS_AHEAD_MAX, Ended, Field, Job, Rows, Snapshot, Source, Standing, Voluntariness},
     id::{EmployeeId, TenantId},
-    money::{NotMoney, PayRate},
+    money::PayRate,
 };
 use serde_json::{Map, Value};
 
@@ -34,7 +34,10 @@ use super::{
     is_remote_id,
     payload::{Kind, Notification},
 };
-use crate::words::canonical;
+use crate::{
+    source::{OTHER_CHARS_MAX, OTHER_FIELDS_MAX, Problem, Warning},
+    words::canonical,
+};
 use words::Status;
 
 /// The fields to ask for. What only changes because something else changed (`lastChanged`, `age`) is left out, and so is
@@ -116,11 +119,6 @@ pub const POST_FIELDS: &[&str] = &[
     "Ethnicity",
 ];
 
-/// The most fields that are kept without a word for them.
-pub const OTHER_FIELDS_MAX: usize = 400;
-/// The longest value that is kept so, in characters.
-pub const OTHER_CHARS_MAX: usize = 2_000;
-
 /// A person's effective-dated tables. `None`: could not be read, for example because the key may not see it.
 #[derive(Clone, Default)]
 pub struct Tables {
@@ -136,43 +134,6 @@ pub enum TranslateProblem {
     NoRemoteId,
     #[error("BambooHR answered about somebody else than was asked for")]
     SomebodyElse,
-}
-
-/// A value that could not be taken as it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Warning {
-    /// The field's own name, or `table#row.column`.
-    pub field: String,
-    pub problem: Problem,
-}
-
-/// What is wrong with a value. Never holds the value.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
-    #[error("is not a day such as 2024-03-01; it was left out")]
-    NotADay,
-    #[error("lies more than {DAYS_AHEAD_MAX} days ahead; it was left out")]
-    TooFarAhead,
-    #[error("is not a rate of pay ({0}); it was left out")]
-    NotARate(NotMoney),
-    #[error("is finer than the currency's smallest unit; it was rounded")]
-    Rounded,
-    #[error("does not say what the rate is paid for; the rate was left out")]
-    UnknownPeriod,
-    #[error("is not a number of hours in a week; it was left out")]
-    NotHours,
-    #[error("is no text; it was left out")]
-    NotText,
-    #[error("is longer than {OTHER_CHARS_MAX} characters, or one of more than {OTHER_FIELDS_MAX}; it was cut")]
-    TooMuch,
-    #[error("names a manager who is unknown, ambiguous, or the person; it was left out")]
-    UnknownManager,
-    #[error("contradicts the status; the status was believed")]
-    Contradiction,
-    #[error("is hidden or empty; the first row of employmentStatus was taken instead")]
-    HireDateFromTable,
-    #[error("is hidden from the API key; what depends on it was left out")]
-    Hidden,
 }
 
 /// Finds a person by the name that BambooHR shows; `None` if there is none, or more than one.
@@ -490,7 +451,7 @@ impl<'a> Translation<'a> {
         let Some(text) = self.said("standardHoursPerWeek").into_option() else {
             return Rows::default();
         };
-        match words::weekly_minutes(&text) {
+        match crate::words::weekly_minutes(&text) {
             Ok(minutes) => minutes.map_or_else(Rows::default, |minutes| Rows::current(self.as_of, minutes)),
             Err(()) => {
                 self.keep(&self.name_of("standardHoursPerWeek"), &text, Problem::NotHours);
@@ -820,7 +781,7 @@ fn standing_of_row(row: &Row) -> Standing {
     if status == Status::Ended || !kind.is_empty() || !reason.is_empty() {
         let is_words = |text: &&String| text.chars().any(char::is_alphabetic);
         let told = [&reason, &kind].into_iter().find(is_words).cloned();
-        return Standing::Ended(Ended::new(words::voluntariness(&kind, &reason), told));
+        return Standing::Ended(Ended::new(crate::words::voluntariness(&kind, &reason), told));
     }
     if status == Status::OnLeave {
         Standing::OnLeave

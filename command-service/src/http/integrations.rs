@@ -1,4 +1,4 @@
-//! `POST /v1/integrations/bamboohr`: connects an account.
+//! `POST /v1/integrations/bamboohr`, `/v1/integrations/workday`: connects a source that is asked.
 
 use axum::{
     Json, Router,
@@ -10,7 +10,7 @@ use axum::{
 };
 use domain::{
     Personal,
-    connection::{self, BambooHr, FRESHNESS_SECONDS_DEFAULT, Secrets, System},
+    connection::{self, BambooHr, FRESHNESS_SECONDS_DEFAULT, Secrets, System, Workday},
     id::{CommandId, ConnectionId},
     policy::{Actor, Permission},
 };
@@ -33,11 +33,13 @@ use crate::{
         self,
         webhooks::{self, Registered},
     },
+    workday,
 };
 
 pub fn router() -> Router<CommandService> {
     Router::new()
         .route("/v1/integrations/bamboohr", post(connect_bamboohr))
+        .route("/v1/integrations/workday", post(connect_workday))
         .route("/v1/connections/{connection}/{task}", post(ask_source))
 }
 
@@ -152,6 +154,76 @@ pub async fn connect_bamboohr(
     }
     connected?;
     Ok((StatusCode::CREATED, Json(Connected { id, webhook_url })).into_response())
+}
+
+/// How to reach a Workday tenant.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectWorkday {
+    /// The tenant's name, such as `acme_dpt1`.
+    tenant: String,
+    /// The host of its web services, such as `https://wd2-impl-services1.workday.com`.
+    base_url: String,
+    /// The integration system user, without `@` and the tenant.
+    user: String,
+    password: String,
+    /// Of the web services; `v42.0` unless said otherwise.
+    version: Option<String>,
+    /// The type of organisation that is the department: `SUPERVISORY` unless said otherwise, or such as `COST_CENTER`.
+    department: Option<String>,
+    /// The type that is the division: `BUSINESS_UNIT` unless said otherwise.
+    division: Option<String>,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Asked {
+    #[schema(value_type = String, format = Uuid)]
+    id: ConnectionId,
+}
+
+/// Connects a Workday tenant, or changes how it is read; its workers are imported in the background.
+#[utoipa::path(
+    post, path = "/v1/integrations/workday",
+    request_body = ConnectWorkday,
+    responses(
+        (status = 201, body = Asked),
+        (status = 400, body = inline(super::ProblemDocument)),
+        (status = 401, body = inline(super::ProblemDocument)),
+        (status = 403, body = inline(super::ProblemDocument)),
+        (status = 503, body = inline(super::ProblemDocument)),
+    ),
+    security(("bearer" = []))
+)]
+pub async fn connect_workday(
+    State(service): State<CommandService>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let actor = manager(&service, &headers).await?;
+    let request: ConnectWorkday = read(body).await?;
+    let account = Workday {
+        base_url: request.base_url.trim().trim_end_matches('/').to_owned(),
+        version: request.version.unwrap_or_else(|| Workday::VERSION.to_owned()),
+        user: request.user,
+        department: request.department.unwrap_or_else(|| Workday::DEPARTMENT.to_owned()),
+        division: request.division.unwrap_or_else(|| Workday::DIVISION.to_owned()),
+        tenant: request.tenant,
+    };
+    // Refuses addresses to which the password must not be sent.
+    workday::client::Client::new(&account, request.password.clone().into(), service.http.clone())
+        .map_err(|problem| Problem::bad_request(problem.to_string()))?;
+    let id = ConnectionId::derive(actor.tenant, "workday", &account.tenant);
+    let command = connection::Command::Connect {
+        system: System::Workday(Box::new(account)),
+        secrets: Personal::Open(Secrets {
+            api_key: Some(request.password),
+            ..Secrets::default()
+        }),
+        freshness_seconds: FRESHNESS_SECONDS_DEFAULT,
+        on: clock::today(),
+    };
+    connect(&service, (&actor, &headers), (id, command)).await?;
+    Ok((StatusCode::CREATED, Json(Asked { id })).into_response())
 }
 
 async fn registered_at(client: &Client, url: &str, keys: &[String]) -> Result<Registered, Problem> {

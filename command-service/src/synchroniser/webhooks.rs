@@ -9,18 +9,14 @@ use infra::{clock, completion::FoundBy};
 use secrecy::ExposeSecret;
 
 use super::{Failure, Synchronised, queue, tell};
-use crate::{
-    CommandService,
-    bamboohr::client::{Client, ClientProblem},
-    connections::Live,
-};
+use crate::{CommandService, bamboohr::client::Client, connections::Live, source::SourceProblem};
 
 /// The id of the webhook that Tenure registered for a connection, if it did.
 #[must_use]
 pub fn registered(live: &Live) -> Option<&str> {
     match &live.system {
         System::BambooHr(account) => account.webhook.as_deref(),
-        System::Push(_) | System::Scim(_) => None,
+        System::Push(_) | System::Scim(_) | System::Workday(_) => None,
     }
 }
 
@@ -41,7 +37,7 @@ pub struct Registered {
 ///
 /// # Errors
 /// When BambooHR does not make it.
-pub async fn register(client: &Client, address: &str, keys: &[String]) -> Result<Registered, ClientProblem> {
+pub async fn register(client: &Client, address: &str, keys: &[String]) -> Result<Registered, SourceProblem> {
     let (id, key) = client.create_webhook(address).await?;
     let mut all = vec![key.expose_secret().to_owned()];
     all.extend(keys.iter().take(WEBHOOK_KEYS_MAX - 1).cloned());
@@ -49,7 +45,7 @@ pub async fn register(client: &Client, address: &str, keys: &[String]) -> Result
 }
 
 /// Deletes what else sends to the same address: it tells everything twice, or what nobody can prove, because its key was lost.
-pub async fn delete_others(client: &Client, address: &str, id: &str) -> Result<(), ClientProblem> {
+pub async fn delete_others(client: &Client, address: &str, id: &str) -> Result<(), SourceProblem> {
     for webhook in client.webhooks().await? {
         if webhook.url == address && webhook.id != id {
             client.delete_webhook(&webhook.id).await?;

@@ -1,9 +1,10 @@
 //! The endpoints.
 
 use super::super::company::{Company, EditRefused, Employee, EmployeeId, TERMINATED, Table};
-use super::faults::RateShape;
+use super::super::faults::RateShape;
+use super::super::vendor::lock;
 use super::fields::{FIELDS, TIMESTAMP, record_of, rows_of, value_of};
-use super::{Server, lock, random_id};
+use super::{Server, random_id};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};

@@ -1,7 +1,7 @@
 //! The fields of an employee and the rows of the tables, as BambooHR spells them.
 
 use super::super::company::{Company, Employee, JobInfoRow, PayType, TERMINATED, Table};
-use super::faults::RateShape;
+use super::super::faults::RateShape;
 use chrono::NaiveDate;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;

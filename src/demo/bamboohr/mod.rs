@@ -8,17 +8,17 @@
 //! only and takes Basic auth; nothing but `employees/{id}` answers in XML when JSON is not asked for.
 
 mod api;
-mod faults;
 mod fields;
 mod registrations;
 #[cfg(test)]
 mod tests;
 
-pub use faults::{FaultPlan, RateShape};
 pub use fields::{FIELDS, Field, field_by_alias, value_of};
 pub use registrations::{Format, RegisteredWebhook};
 
 use super::company::{Change, Company, EditRefused, EmployeeId, Table};
+use super::faults::FaultPlan;
+use super::vendor::{CannotListen, Clock, SharedCompany, lock, system_clock};
 use axum::Router;
 use chrono::{DateTime, NaiveDate, Utc};
 use registrations::Registrations;
@@ -27,21 +27,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::task::JoinHandle;
 
-/// The company, shared between the server, the senders of webhooks and tests.
-pub type SharedCompany = Arc<Mutex<Company>>;
-
-/// Tells the time.
-pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
-
-/// The clock of the machine.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the vendor's own clock: the simulation is outside of Tenure"
-)]
-pub fn system_clock() -> Clock {
-    Arc::new(Utc::now)
-}
-
 /// Something that nobody can guess, for request ids and private keys.
 #[expect(
     clippy::disallowed_methods,
@@ -49,11 +34,6 @@ pub fn system_clock() -> Clock {
 )]
 fn random_id() -> uuid::Uuid {
     uuid::Uuid::new_v4()
-}
-
-/// Locks the company, also after somebody panicked while holding it.
-pub fn lock(company: &SharedCompany) -> MutexGuard<'_, Company> {
-    company.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How to serve.
@@ -77,11 +57,6 @@ impl ServerOptions {
         }
     }
 }
-
-/// Why the server did not start.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on 127.0.0.1 for the simulated BambooHR")]
-pub struct CannotListen(#[source] std::io::Error);
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -110,8 +85,14 @@ impl SimulatedBambooHr {
     pub async fn start(company: SharedCompany, options: ServerOptions) -> Result<Self, CannotListen> {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))
             .await
-            .map_err(CannotListen)?;
-        let address = listener.local_addr().map_err(CannotListen)?;
+            .map_err(|cause| CannotListen {
+                vendor: "BambooHR",
+                cause,
+            })?;
+        let address = listener.local_addr().map_err(|cause| CannotListen {
+            vendor: "BambooHR",
+            cause,
+        })?;
         let server = Server {
             company,
             faults: FaultPlan::default(),

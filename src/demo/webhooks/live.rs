@@ -1,7 +1,7 @@
 //! The living company, at a pace that people can follow.
 
-use super::super::bamboohr::{SharedCompany, lock};
 use super::super::company::{Change, Company};
+use super::super::vendor::{SharedCompany, lock};
 use super::WebhookSender;
 use chrono::{DateTime, Utc};
 use rand::SeedableRng;

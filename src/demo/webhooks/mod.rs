@@ -13,10 +13,9 @@ mod tests;
 pub use bodies::{EmployeeEvent, FieldShape, PayloadStyle, event_form, event_json, field_form, field_json};
 pub use live::{Life, LiveReport, run_live};
 
-use super::bamboohr::{
-    Clock, FIELDS, Format, RegisteredWebhook, SharedCompany, field_by_alias, lock, system_clock, value_of,
-};
+use super::bamboohr::{FIELDS, Format, RegisteredWebhook, field_by_alias, value_of};
 use super::company::{Change, ChangeAction, Company};
+use super::vendor::{Clock, SharedCompany, lock, system_clock};
 use chrono::{DateTime, SecondsFormat, Utc};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;

@@ -1,6 +1,9 @@
 //! Against a tiny vendor that answers as recorded.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -11,6 +14,7 @@ use axum::{
 use serde_json::json;
 
 use super::*;
+use crate::source::{ANSWER_BYTES_MAX, http_client};
 
 /// What the vendor does with a request: by its path and query.
 type Script = fn(&str, &str) -> Answer<Body>;
@@ -98,7 +102,7 @@ async fn an_employee_is_asked_for_by_fields_and_404_is_nobody() {
     );
     assert!(matches!(
         vendor.client.employee("../users", &["a"]).await,
-        Err(ClientProblem::BadEmployeeId(_))
+        Err(SourceProblem::BadEmployeeId(_))
     ));
 }
 
@@ -166,7 +170,7 @@ async fn refused_fields_are_left_out_once() {
     let never = vendor(|_, _| status(400, &[])).await;
     assert!(matches!(
         never.client.employee("42", &["firstName", "x"]).await,
-        Err(ClientProblem::Unexpected { status: 400, .. })
+        Err(SourceProblem::Unexpected { status: 400, .. })
     ));
     assert_eq!(never.seen().len(), 2, "once more, not for ever");
     assert!(never.client.employee("42", &["customFoo"]).await.is_err());
@@ -189,7 +193,7 @@ async fn tables_are_read_for_one_and_for_all() {
     assert_eq!(rows(Whose::One("44"), Table::JobInfo).await.expect("rows"), 0);
     assert!(matches!(
         rows(Whose::One("45"), Table::JobInfo).await,
-        Err(ClientProblem::BadAnswer { .. })
+        Err(SourceProblem::BadAnswer { .. })
     ));
 }
 
@@ -270,45 +274,7 @@ async fn everybody_comes_from_the_changes_or_else_from_the_directory() {
 }
 
 #[tokio::test]
-async fn every_refusal_has_its_meaning_and_never_repeats_a_body() {
-    for (code, cause, retryable) in [
-        (429, "rate-limited", true),
-        (503, "unavailable", true),
-        (500, "unavailable", true),
-        (504, "unavailable", true),
-        (408, "unavailable", true),
-        (401, "unauthorised", false),
-        (403, "forbidden", false),
-        (302, "redirected", false),
-        (400, "unexpected", false),
-        (412, "unexpected", false),
-    ] {
-        let headers = HeaderMap::from_iter([
-            (RETRY_AFTER, "30".parse().expect("a header")),
-            (
-                "x-bamboohr-error-message".parse().expect("a name"),
-                "Bad ada@example.com 123-45-6789 value".parse().expect("a header"),
-            ),
-            (
-                "x-bamboohr-request-id".parse().expect("a name"),
-                "req-1".parse().expect("a header"),
-            ),
-        ]);
-        let problem = refusal("an employee", StatusCode::from_u16(code).expect("a status"), &headers);
-        assert_eq!((problem.cause(), problem.is_retryable()), (cause, retryable), "{code}");
-        assert_eq!(
-            problem.retry_after().is_some(),
-            matches!(cause, "rate-limited" | "unavailable"),
-            "{code}"
-        );
-        let text = problem.to_string();
-        assert!(!text.contains("example.com") && !text.contains("6789"), "{text}");
-        assert_eq!(
-            text.contains("Bad … … value") && text.contains("req-1"),
-            cause == "unexpected",
-            "{text}"
-        );
-    }
+async fn a_refusal_never_repeats_a_body() {
     let vendor = vendor(|_, _| status(418, &[])).await;
     let problem = vendor.client.employee("42", &["firstName"]).await.expect_err("refused");
     assert!(!format!("{problem} {problem:?}").contains("Ada"));
@@ -329,12 +295,12 @@ async fn a_limit_behind_status_200_and_broken_answers_are_seen() {
     let xml = vendor(|_, _| ok("<employee/>")).await;
     assert!(matches!(
         xml.client.employee("42", &["firstName"]).await,
-        Err(ClientProblem::BadAnswer { .. })
+        Err(SourceProblem::BadAnswer { .. })
     ));
     let large = vendor(|_, _| ok(" ".repeat(ANSWER_BYTES_MAX + 1))).await;
     assert!(matches!(
         large.client.directory().await,
-        Err(ClientProblem::TooLarge { .. })
+        Err(SourceProblem::TooLarge { .. })
     ));
 }
 
@@ -348,7 +314,7 @@ async fn a_silent_or_absent_vendor_is_worth_another_try() {
         .expect("a client");
     let client = Client::new(&base, "acme", "key".into(), hasty).expect("an address");
     let problem = client.employee("4242", &["firstName"]).await.expect_err("silence");
-    assert!(matches!(problem, ClientProblem::Timeout) && problem.is_retryable());
+    assert!(matches!(problem, SourceProblem::Timeout) && problem.is_retryable());
     drop(listener);
     let problem = client.employee("4242", &["firstName"]).await.expect_err("nobody there");
     assert!(problem.is_retryable());
@@ -357,7 +323,7 @@ async fn a_silent_or_absent_vendor_is_worth_another_try() {
 }
 
 #[test]
-fn only_https_addresses_are_taken_except_on_this_machine() {
+fn an_address_is_taken_with_more_or_less_of_its_end() {
     for (base, expected) in [
         ("https://acme.bamboohr.com", "https://acme.bamboohr.com/api/v1/"),
         ("https://acme.bamboohr.com/", "https://acme.bamboohr.com/api/v1/"),
@@ -368,20 +334,10 @@ fn only_https_addresses_are_taken_except_on_this_machine() {
             "https://api.bamboohr.com/api/gateway.php/acme/v1/",
         ),
     ] {
-        assert_eq!(api_address(base).map(String::from).as_deref(), Some(expected));
+        let base = source::address(base).expect("an address");
+        assert_eq!(api_address(&base).map(String::from).as_deref(), Some(expected));
     }
-    for base in [
-        "http://acme.bamboohr.com",
-        "http://localhost.evil.example",
-        "ftp://localhost",
-        "https://user@acme.bamboohr.com",
-        "https://acme.bamboohr.com?x=1",
-        "acme",
-        "",
-    ] {
-        assert_eq!(api_address(base), None, "{base}");
-    }
-    assert!(api_address(&default_base_url("acme")).is_some());
+    assert!(source::address(&default_base_url("acme")).is_ok());
     let secret = Client::new(
         "https://key:hush@acme.example",
         "acme",
@@ -389,64 +345,6 @@ fn only_https_addresses_are_taken_except_on_this_machine() {
         http_client().expect("a client"),
     );
     assert!(!secret.expect_err("refused").to_string().contains("hush"));
-}
-
-#[test]
-fn waiting_grows_is_capped_and_honours_retry_after() {
-    let backoff = Backoff {
-        first: Duration::from_secs(1),
-        longest: Duration::from_secs(30),
-    };
-    let seconds = |attempt, fraction, asked: Option<u64>| {
-        backoff
-            .delay(attempt, fraction, asked.map(Duration::from_secs))
-            .as_secs_f64()
-    };
-    for (attempt, fraction, asked, expected) in [
-        (0, 0.0, None, 0.5),
-        (0, 1.0, None, 1.0),
-        (3, 1.0, None, 8.0),
-        (3, 0.5, None, 6.0),
-        (u32::MAX, 1.0, None, 30.0),
-        (0, f64::NAN, None, 1.0),
-        (0, -3.0, None, 0.5),
-        (0, 0.0, Some(60), 60.0),
-        (0, 1.0, Some(60), 61.0),
-        (4, 1.0, Some(2), 17.0),
-        (0, 0.0, Some(1_000_000), 3600.0),
-    ] {
-        assert!(
-            (seconds(attempt, fraction, asked) - expected).abs() < 1e-9,
-            "{attempt} {fraction} {asked:?}"
-        );
-    }
-}
-
-#[test]
-fn retry_after_is_read_as_seconds_or_as_a_date() {
-    let headers = |pairs: &[(reqwest::header::HeaderName, &'static str)]| -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(name, value)| (name.clone(), reqwest::header::HeaderValue::from_static(value)))
-            .collect()
-    };
-    let date = "Wed, 21 Oct 2026 07:28:00 GMT";
-    for (given, expected) in [
-        (headers(&[(RETRY_AFTER, "30")]), Some(30)),
-        (
-            headers(&[(RETRY_AFTER, date), (DATE, "Wed, 21 Oct 2026 07:27:15 GMT")]),
-            Some(45),
-        ),
-        (
-            headers(&[(RETRY_AFTER, date), (DATE, "Wed, 21 Oct 2026 07:30:00 GMT")]),
-            Some(0),
-        ),
-        (headers(&[(RETRY_AFTER, date)]), None),
-        (headers(&[(RETRY_AFTER, "soon")]), None),
-        (headers(&[]), None),
-    ] {
-        assert_eq!(retry_after(&given), expected.map(Duration::from_secs));
-    }
 }
 
 #[tokio::test]
@@ -457,7 +355,7 @@ async fn a_redirect_is_not_followed_because_it_would_carry_the_key_away() {
         .employee("42", &["firstName"])
         .await
         .expect_err("a redirect");
-    assert!(matches!(problem, ClientProblem::Redirected { status: 302 }));
+    assert!(matches!(problem, SourceProblem::Redirected { status: 302 }));
     assert_eq!(vendor.seen().len(), 1);
 }
 

@@ -3,18 +3,16 @@
 use chrono::Datelike;
 use domain::{
     Date,
-    employee::{Voluntariness, WeeklyMinutes},
     money::{Currency, Money, NotMoney, PayPeriod},
 };
 use serde_json::Value;
 
-use crate::words::canonical;
+use crate::words::{canonical, money};
 
 /// The currency of a rate that names none.
 pub const DEFAULT_CURRENCY: Currency = Currency::USD;
 /// A day before this year is a mistake or a placeholder.
 const YEAR_MIN: i32 = 1900;
-const MINUTES_PER_WEEK_MAX: f64 = 7.0 * 24.0 * 60.0;
 
 /// A scalar as trimmed text, from `"x"`, `1`, `true` or `{"value": "x"}`. `Some("")` is empty; `None` is no scalar.
 pub(super) fn text(value: &Value) -> Option<String> {
@@ -78,10 +76,7 @@ pub(super) fn rate(text: &str) -> Result<Option<(Money, bool)>, NotMoney> {
     if !thousands_fit(amount) || amount.starts_with('-') {
         return Err(NotMoney::Amount);
     }
-    match Money::parse(amount, currency) {
-        Err(NotMoney::TooPrecise(_)) => rounded(amount, currency).map(|money| Some((money, true))),
-        money => money.map(|money| Some((money, false))),
-    }
+    money(amount, currency).map(Some)
 }
 
 /// Commas must stand before groups of three digits: `55000,00` is not five and a half million.
@@ -93,19 +88,6 @@ fn thousands_fit(amount: &str) -> bool {
     groups.all(|group| group.len() == 3)
         && (!grouped || (1..=3).contains(&first))
         && !amount[whole.len()..].contains(',')
-}
-
-/// Half up. Only called for amounts with more decimals than the currency has.
-fn rounded(amount: &str, currency: Currency) -> Result<Money, NotMoney> {
-    let digits = currency.minor_digits() as usize;
-    let (whole, fraction) = amount.split_once('.').ok_or(NotMoney::Amount)?;
-    let up = fraction.as_bytes().get(digits).is_some_and(|digit| *digit >= b'5');
-    let mut money = Money::parse(
-        &format!("{whole}.{}", fraction.get(..digits).unwrap_or_default()),
-        currency,
-    )?;
-    money.minor_units = money.minor_units.checked_add(i64::from(up)).ok_or(NotMoney::TooLarge)?;
-    Ok(money)
 }
 
 /// What a rate is paid for, from `paidPer`, or for want of it from the pay type.
@@ -120,23 +102,6 @@ pub(super) fn period(paid_per: &str, pay_type: &str) -> Option<PayPeriod> {
         kind if kind.contains("hourly") => Some(PayPeriod::Hour),
         kind if kind.contains("salar") => Some(PayPeriod::Year),
         _ => None,
-    }
-}
-
-/// Weekly hours such as `37.5`; zero means that none are agreed.
-pub(super) fn weekly_minutes(hours: &str) -> Result<Option<WeeklyMinutes>, ()> {
-    if hours.is_empty() {
-        return Ok(None);
-    }
-    let minutes = (hours.parse::<f64>().map_err(|_| ())? * 60.0).round();
-    if minutes == 0.0 {
-        return Ok(None);
-    }
-    // The range makes the cast exact; NaN and infinity are outside.
-    if (1.0..=MINUTES_PER_WEEK_MAX).contains(&minutes) {
-        Ok(Some(WeeklyMinutes(minutes as u16)))
-    } else {
-        Err(())
     }
 }
 
@@ -157,35 +122,6 @@ pub(super) fn status(label: &str) -> Status {
         Status::OnLeave
     } else {
         Status::Working
-    }
-}
-
-/// Who wanted the ending, from its type and its reason. A reason that tells of retirement or death is more exact than a
-/// type that says "voluntary".
-pub(super) fn voluntariness(kind: &str, reason: &str) -> Voluntariness {
-    match (word_of(kind), word_of(reason)) {
-        (
-            Voluntariness::Voluntary | Voluntariness::Unknown,
-            exact @ (Voluntariness::Retirement | Voluntariness::Death),
-        ) => exact,
-        (Voluntariness::Unknown, by_reason) => by_reason,
-        (by_kind, _) => by_kind,
-    }
-}
-
-fn word_of(text: &str) -> Voluntariness {
-    let text = text.to_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if says(&["death", "deceased"]) {
-        Voluntariness::Death
-    } else if says(&["retire"]) {
-        Voluntariness::Retirement
-    } else if says(&["involuntary", "dismiss", "laid off", "layoff", "lay-off", "redundan"]) {
-        Voluntariness::Involuntary
-    } else if says(&["voluntary", "resign", "quit"]) {
-        Voluntariness::Voluntary
-    } else {
-        Voluntariness::Unknown
     }
 }
 
@@ -270,34 +206,6 @@ mod tests {
             ("Pay Period", "Salary", None),
         ] {
             assert_eq!(period(paid_per, pay_type), expected, "{paid_per}/{pay_type}");
-        }
-        for (text, minutes) in [
-            ("40", Ok(Some(2_400))),
-            ("37.5", Ok(Some(2_250))),
-            ("", Ok(None)),
-            ("0", Ok(None)),
-        ] {
-            assert_eq!(
-                weekly_minutes(text),
-                minutes.map(|m: Option<u16>| m.map(WeeklyMinutes)),
-                "{text}"
-            );
-        }
-        for text in ["169", "-1", "NaN", "inf", "forty"] {
-            assert_eq!(weekly_minutes(text), Err(()), "{text}");
-        }
-        for (kind, reason, expected) in [
-            ("Voluntary", "", Voluntariness::Voluntary),
-            ("Resignation (Voluntary)", "", Voluntariness::Voluntary),
-            ("Termination (Involuntary)", "Performance", Voluntariness::Involuntary),
-            ("", "Resignation", Voluntariness::Voluntary),
-            ("Voluntary", "Retirement", Voluntariness::Retirement),
-            ("Death", "", Voluntariness::Death),
-            ("Involuntary", "Retirement", Voluntariness::Involuntary),
-            ("12", "7", Voluntariness::Unknown),
-            ("", "", Voluntariness::Unknown),
-        ] {
-            assert_eq!(voluntariness(kind, reason), expected, "{kind}/{reason}");
         }
     }
 }

@@ -89,7 +89,7 @@ impl FaultPlan {
         self.lock().slow = delay;
     }
 
-    /// Takes away the right to see these fields, by alias; they are left out without a word.
+    /// Takes away the right to see these fields (BambooHR's, by alias) or elements (Workday's, by name); they are left out without a word.
     pub fn hide_fields<I: IntoIterator<Item = S>, S: Into<String>>(&self, aliases: I) {
         self.lock().hidden = aliases.into_iter().map(Into::into).collect();
     }

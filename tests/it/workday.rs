@@ -1,0 +1,226 @@
+//! A Workday tenant: what a vendor that is only asked, and only says what holds on a day, comes to here.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream};
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use serde_json::{Value, json};
+use tenure::demo::{
+    company::{Company, Plan},
+    workday::{ServerOptions, SimulatedWorkday},
+};
+
+use crate::{
+    convergence::{Compared, agree, none, reconcile, step},
+    faults::{settled, sql},
+    harness::{DataDir, Tenure, today, told, tool},
+};
+
+/// Seeds, unless `TENURE_CONVERGENCE_SEEDS` asks for another number, and `TENURE_CONVERGENCE_FROM` for another first one.
+const SEEDS: u64 = 40;
+/// Tenants in which something happens at once.
+const AT_ONCE: usize = 8;
+const STEPS: usize = 12;
+/// What a security group may lack.
+const ELEMENTS: [&str; 6] = [
+    "Compensation_Data",
+    "Management_Chain_Data",
+    "Organization_Data",
+    "Contact_Data",
+    "Position_Data",
+    "Business_Site_Summary_Data",
+];
+
+/// One tenant of Workday.
+struct Tenant {
+    name: String,
+    server: SimulatedWorkday,
+    /// The connection, once it is made.
+    connection: String,
+}
+
+impl Tenant {
+    /// A small company of the generator, the same for a seed.
+    async fn start(seed: u64, employees: usize) -> Self {
+        let company = Company::generate(&Plan::new(seed, employees, 2, today()));
+        let name = format!("acme_{seed}");
+        let options = ServerOptions {
+            // Several pages, which shift unless they are asked for as of one moment.
+            page_workers_max: 5,
+            ..ServerOptions::new(&name, "ISU_Tenure", "a <password> & more")
+        };
+        let server = SimulatedWorkday::start(Arc::new(Mutex::new(company)), options).await;
+        Self {
+            name,
+            server: server.expect("a vendor"),
+            connection: String::new(),
+        }
+    }
+
+    async fn connect(&mut self, tenure: &Tenure) {
+        let request = json!({"tenant": self.name, "base_url": self.server.base_url(), "user": "ISU_Tenure", "password": "a <password> & more"});
+        let (status, answer) = tenure.post("/v1/integrations/workday", "admin", &[], request).await;
+        assert_eq!(status, 201, "{answer:#}");
+        self.connection = answer["id"].as_str().expect("an id").to_owned();
+    }
+
+    fn fault(&self, random: &mut StdRng) {
+        let faults = self.server.faults();
+        match random.random_range(0..6) {
+            0 => faults.rate_limit(random.random_range(1..6), 1),
+            1 => faults.unavailable(random.random_range(1..6), random.random_range(0..2)),
+            2 => faults.set_down(true),
+            3 => faults.set_slow(Duration::from_millis(random.random_range(0..20))),
+            4 => faults.hide_fields(ELEMENTS.choose_multiple(random, 2).copied()),
+            _ => faults.clear(),
+        }
+    }
+
+    fn compared(&self, seed: u64) -> Compared {
+        Compared::of((seed, &self.connection), &self.server.company(), true)
+    }
+}
+
+async fn imported(data: &DataDir, tenure: &Tenure) {
+    none(&data.0, "select count(*) from connection_task where task = 'import'").await;
+    settled(tenure).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_is_imported_with_all_its_history_and_asked_who_changed() {
+    let data = DataDir::new();
+    let tenure = Tenure::start(&data.0);
+    let mut tenant = Tenant::start(7, 40).await;
+    tenant.connect(&tenure).await;
+    imported(&data, &tenure).await;
+    agree(&data.0, &[tenant.compared(7)]).await;
+    let actors = "select count(*) from event where actor like 'workday:%:%'";
+    assert_eq!(sql(&data.0, actors), "0", "history is told as history");
+
+    // Somebody is entered, and something that was entered long ago becomes effective.
+    let now = infra::clock::now();
+    let id = {
+        let mut company = tenant.server.company();
+        let id = company.employees[0].id;
+        company.set_field(id, "preferredName", "Addie", now).expect("set");
+        id
+    };
+    let path = format!("/v1/connections/{}/changes", tenant.connection);
+    let renamed = format!(
+        "select count(*) from event where event_type = 'employee.contact-changed' and actor = 'workday:{}:changes'",
+        tenant.connection
+    );
+    let mut told_of = String::new();
+    for _ in 0..600 {
+        // What is entered shows a moment later: a question ends before now.
+        let (status, answer) = tenure.post(&path, "admin", &[], Value::Null).await;
+        assert_eq!(status, 202, "{answer:#}");
+        settled(&tenure).await;
+        told_of = sql(&data.0, &renamed);
+        if told_of != "0" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    assert_eq!(told_of, "1", "employee {id}");
+    agree(&data.0, &[tenant.compared(7)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_user_may_not_see_is_told_and_stays_as_it_is_known() {
+    let data = DataDir::new();
+    let tenure = Tenure::start(&data.0);
+    let mut tenant = Tenant::start(11, 12).await;
+    tenant.connect(&tenure).await;
+    imported(&data, &tenure).await;
+    let test = |expected: bool| {
+        let said = told(&mut tool(&data.0, &["connection", "test", &tenant.connection]));
+        assert_eq!(said.is_ok(), expected, "{said:?}");
+        said.unwrap_or_else(|said| said)
+    };
+    let said = test(true);
+    assert!(said.contains("ok       pay") && !said.contains("missing"), "{said}");
+
+    // Rights are taken away: nothing is forgotten for that.
+    let history = "select count(*) from event where actor like 'workday:%'";
+    let before = sql(&data.0, history);
+    tenant.server.faults().hide_fields(ELEMENTS);
+    let said = test(true);
+    assert!(
+        said.contains("missing  pay") && said.contains("Worker Data: Compensation by Organization"),
+        "{said}"
+    );
+    reconcile(&tenure, &[&tenant.connection]).await;
+    tenant.server.faults().hide_fields(["Worker_Data"]);
+    reconcile(&tenure, &[&tenant.connection]).await;
+    assert_eq!(sql(&data.0, history), before);
+
+    tenant.server.faults().hide_fields(["Get_Workers"]);
+    assert!(test(false).contains("cannot be read"));
+    tenant.server.faults().clear();
+    let wrong = json!({"tenant": tenant.name, "base_url": tenant.server.base_url(), "user": "ISU_Tenure", "password": "another"});
+    let (status, answer) = tenure.post("/v1/integrations/workday", "admin", &[], wrong).await;
+    assert_eq!(status, 201, "{answer:#}");
+    test(false);
+    for (field, value) in [
+        ("tenant", "../x"),
+        ("version", "42"),
+        ("user", "ISU@acme"),
+        ("base_url", "http://workday.example"),
+    ] {
+        let mut request = json!({"tenant": "acme", "base_url": "https://wd2.example", "user": "ISU", "password": "p"});
+        request[field] = json!(value);
+        let (status, answer) = tenure.post("/v1/integrations/workday", "admin", &[], request).await;
+        assert_eq!(status, 400, "{field}: {answer:#}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_believed_converges_to_what_workday_holds() {
+    let number = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .map(|text| text.parse::<u64>().expect("a number"))
+    };
+    let seeds = number("TENURE_CONVERGENCE_SEEDS").unwrap_or(SEEDS);
+    let start = number("TENURE_CONVERGENCE_FROM").unwrap_or(1);
+    eprintln!("seeds {start}..{}", start + seeds);
+    let data = DataDir::new();
+    let tenure = Tenure::start(&data.0);
+    let histories = stream::iter(start..start + seeds).map(|seed| {
+        let tenure = &tenure;
+        async move {
+            let mut random = StdRng::seed_from_u64(seed);
+            let mut tenant = Tenant::start(seed, random.random_range(5..8)).await;
+            tenant.fault(&mut random);
+            tenant.connect(tenure).await;
+            for _ in 0..STEPS {
+                if random.random_bool(0.3) {
+                    tenant.fault(&mut random);
+                }
+                step(&mut tenant.server.company(), &mut random);
+                if random.random_bool(0.5) {
+                    let pause = random.random_range(0..80);
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                }
+            }
+            tenant.server.faults().clear();
+            (seed, tenant)
+        }
+    });
+    let tenants: Vec<(u64, Tenant)> = histories.buffer_unordered(AT_ONCE).collect().await;
+    let connections: Vec<&str> = tenants.iter().map(|(_, tenant)| tenant.connection.as_str()).collect();
+    none(&data.0, "select count(*) from connection_task where task = 'import'").await;
+    reconcile(&tenure, &connections).await;
+    let compared: Vec<Compared> = tenants.iter().map(|(seed, tenant)| tenant.compared(*seed)).collect();
+    agree(&data.0, &compared).await;
+
+    // Asked once more, no source has anything new to tell.
+    let history = "select count(*) from event where kind = 'employee'";
+    let before = sql(&data.0, history);
+    reconcile(&tenure, &connections).await;
+    assert_eq!(sql(&data.0, history), before);
+}
