@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use command_service::{
     check::{self, Verdict},
     connections::Connections,
+    files::report::Reporter,
     pace::Paces,
     synchroniser::webhooks,
 };
@@ -111,15 +112,19 @@ async fn test(settings: &Settings, id: ConnectionId) -> Result<(), Failure> {
     let connections = Connections::new(parts.database.clone(), parts.keyring.clone());
     let live = connections.refresh(id).await?;
     let live = live.ok_or("there is no such connection: `tenure connection` lists them")?;
-    let Some(client) = live.client(&parts.http, &Paces::default())? else {
-        writeln!(
-            std::io::stdout(),
-            "this system only tells, and is not asked: `tenure connection` says when it was heard of"
-        )?;
-        return Ok(());
+    let paces = Paces::default();
+    let client = live.client(&parts.http, &paces)?;
+    let findings = match (&client, Reporter::of(&live, &parts.http, paces.of(id))) {
+        (Some(client), _) => check::check(client, webhooks::registered(&live).map(|_| id)).await,
+        (None, Some(reporter)) => check::check_report(&reporter).await,
+        (None, None) => {
+            writeln!(
+                std::io::stdout(),
+                "this system only tells, and is not asked: `tenure connection` says when it was heard of"
+            )?;
+            return Ok(());
+        }
     };
-    let registered = webhooks::registered(&live).map(|_| id);
-    let findings = check::check(&client, registered).await;
     let mut out = std::io::stdout();
     for finding in &findings {
         let word = match finding.verdict {

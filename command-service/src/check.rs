@@ -5,7 +5,10 @@ mod workday;
 
 use domain::id::ConnectionId;
 
-use crate::source::{Client, SourceProblem};
+use crate::{
+    files::report::Reporter,
+    source::{Client, SourceProblem},
+};
 
 /// What came out about one part of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +44,39 @@ pub async fn check(client: &Client, registered: Option<ConnectionId>) -> Vec<Fin
         Client::BambooHr(client) => bamboohr::check(client, registered).await,
         Client::Workday(client) => workday::check(client).await,
     }
+}
+
+/// The most rows with problems that are shown.
+const PROBLEMS_SHOWN: usize = 20;
+
+/// Fetches a report, and says what is wrong with it. Changes nothing. Rows with problems are shown with what is wrong in them.
+pub async fn check_report(reporter: &Reporter<'_>) -> Vec<Finding> {
+    let (table, read) = match reporter.read().await {
+        Ok(read) => read,
+        Err(problem) => return vec![Finding::new("report", Verdict::Broken, problem.to_string())],
+    };
+    let (rows, people, problems) = (table.rows.len(), read.people.len(), read.problems.len());
+    let text = format!("{rows} rows, {people} people without a problem");
+    let verdict = if people == 0 { Verdict::Broken } else { Verdict::Works };
+    let mut findings = vec![Finding::new("report", verdict, text)];
+    if !read.unread.is_empty() {
+        let text = format!("not read: {}", read.unread.join(", "));
+        findings.push(Finding::new("columns", Verdict::Works, text));
+    }
+    for problem in read.problems.iter().take(PROBLEMS_SHOWN) {
+        let column = problem
+            .column
+            .as_ref()
+            .map(|column| format!("{column} "))
+            .unwrap_or_default();
+        let text = format!("line {}: {column}{}", table.rows[problem.row].line, problem.problem);
+        findings.push(Finding::new("row", Verdict::Missing, text));
+    }
+    if problems > PROBLEMS_SHOWN {
+        let text = format!("and {} more", problems - PROBLEMS_SHOWN);
+        findings.push(Finding::new("rows", Verdict::Missing, text));
+    }
+    findings
 }
 
 /// Whether nothing at all can be asked.

@@ -8,7 +8,7 @@ use std::{
 
 use domain::{
     Aggregate, StreamId, Timestamp,
-    connection::{Connection, Event, Mapping, Secrets, System},
+    connection::{Connection, Event, Mapping, Report, Secrets, System},
     id::{ConnectionId, TenantId},
 };
 use infra::{
@@ -52,6 +52,15 @@ impl Live {
         match &self.system {
             System::BambooHr(_) | System::Scim(_) | System::Workday(_) => None,
             System::Push(push) => push.mapping.as_deref(),
+        }
+    }
+
+    /// Where its file is fetched from, if it is not sent.
+    #[must_use]
+    pub fn report(&self) -> Option<&Report> {
+        match &self.system {
+            System::Push(push) => push.report.as_deref(),
+            System::BambooHr(_) | System::Scim(_) | System::Workday(_) => None,
         }
     }
 

@@ -81,6 +81,7 @@ pub fn router(service: CommandService) -> Router {
         files::Proposed,
         files::ConnectFiles,
         files::ConnectedFiles,
+        files::FetchedReport,
         files::Report,
         files::ProblemOfRow,
         files::Preview,

@@ -72,7 +72,7 @@ pub struct Roster {
 /// Why a source did not give an answer that can be used. The texts are for administrators.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceProblem {
-    #[error("{0:?} is no address of a source: give https://, a host, and neither user name, query nor fragment")]
+    #[error("{0:?} is no address of a source: give https://, a host, and neither user name nor fragment")]
     BadAddress(String),
     #[error("{0:?} is no employee id of the source")]
     BadEmployeeId(String),
@@ -410,33 +410,44 @@ pub(crate) fn bounded_seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds.min(RETRY_AFTER_SECONDS_MAX))
 }
 
-/// An address to which a key may be sent, without a slash at its end: HTTPS except on this machine, and no more than scheme, host, port and
-/// path.
+/// An address to which a key may be sent: HTTPS except on this machine, and no more than scheme, host, port and path.
 ///
 /// # Errors
 /// When it is none.
 pub(crate) fn address(given: &str) -> Result<Url, SourceProblem> {
-    // What stands before an `@` may be a secret.
-    let shown = || {
-        given
-            .rsplit('@')
-            .next()
-            .unwrap_or_default()
-            .chars()
-            .take(ERROR_CHARS_MAX)
-    };
-    let bad = || SourceProblem::BadAddress(shown().collect());
-    let url = Url::parse(given.trim().trim_end_matches('/')).map_err(|_| bad())?;
-    let host = url.host_str().ok_or_else(bad)?;
+    let url = address_with_query(given.trim().trim_end_matches('/'))?;
+    match url.query() {
+        None => Ok(url),
+        Some(_) => Err(bad_address(given)),
+    }
+}
+
+/// The same with a query.
+///
+/// # Errors
+/// When it is none.
+pub(crate) fn address_with_query(given: &str) -> Result<Url, SourceProblem> {
+    let url = Url::parse(given.trim()).map_err(|_| bad_address(given))?;
+    let host = url.host_str().ok_or_else(|| bad_address(given))?;
     let on_this_machine = host == "localhost"
         || host
             .trim_matches(['[', ']'])
             .parse::<std::net::IpAddr>()
             .is_ok_and(|address| address.is_loopback());
     let scheme_fits = url.scheme() == "https" || (url.scheme() == "http" && on_this_machine);
-    let bare =
-        url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
-    if scheme_fits && bare { Ok(url) } else { Err(bad()) }
+    let bare = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+    if scheme_fits && bare {
+        Ok(url)
+    } else {
+        Err(bad_address(given))
+    }
+}
+
+fn bad_address(given: &str) -> SourceProblem {
+    // What stands before an `@` or in a query may be a secret.
+    let shown = given.rsplit('@').next().unwrap_or_default();
+    let shown = shown.split('?').next().unwrap_or_default();
+    SourceProblem::BadAddress(shown.chars().take(ERROR_CHARS_MAX).collect())
 }
 
 #[cfg(test)]

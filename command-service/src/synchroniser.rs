@@ -30,7 +30,10 @@ use crate::{
     CommandService,
     bamboohr::payload::{Kind, Notification},
     connections::{ConnectionsError, Live},
-    files::inbox,
+    files::{
+        inbox,
+        report::{ReportError, Reporter},
+    },
     intake::{self, Content, IntakeError, Notified, Submission},
     scim::resources::Resources,
     source::{Backoff, Client, Roster, SourceProblem},
@@ -75,6 +78,8 @@ enum Failure {
     Encode(#[source] serde_json::Error),
     #[error("what was done could not be reported")]
     Intake(#[from] IntakeError),
+    #[error("{0}")]
+    Report(#[from] ReportError),
     #[error("accounts could not be looked through: {0}")]
     Accounts(String),
     #[error("files could not be taken in: {0}")]
@@ -91,6 +96,8 @@ impl Failure {
             // Why it is left alone was told.
             Self::Source(SourceProblem::LeftAlone { .. }) => None,
             Self::Source(problem) => Some(problem.cause()),
+            Self::Report(ReportError::Source(SourceProblem::LeftAlone { .. })) => None,
+            Self::Report(problem) => problem.cause(),
             Self::Nobody => Some("nobody-listed"),
             Self::Inbox(inbox::TakeError::Inbox(_)) => Some("inbox-unreachable"),
             Self::Connection(_)
@@ -115,7 +122,7 @@ pub async fn plan(service: &CommandService, live: &Live) -> Result<(), DatabaseE
         System::BambooHr(account) => account.webhook.is_some(),
         // It calls nobody.
         System::Workday(_) => false,
-        System::Push(_) => return plan_inbox(service, live).await,
+        System::Push(_) => return plan_files(service, live).await,
         System::Scim(_) => return plan_accounts(service, live).await,
     };
     let (is_imported, cursor) = (live.synchronised, live.cursor);
@@ -142,19 +149,26 @@ pub async fn plan(service: &CommandService, live: &Live) -> Result<(), DatabaseE
     Ok(())
 }
 
-/// A source of files has a folder, if there is a place for folders.
-async fn plan_inbox(service: &CommandService, live: &Live) -> Result<(), DatabaseError> {
-    if service.inbox.is_none() || live.mapping().is_none() {
-        return Ok(());
-    }
+/// A source of files has a folder, if there is a place for folders; and its report is fetched, if it has one.
+async fn plan_files(service: &CommandService, live: &Live) -> Result<(), DatabaseError> {
+    let (has_folder, has_report) = (
+        service.inbox.is_some() && live.mapping().is_some(),
+        live.report().is_some(),
+    );
     let (of, tenants) = ((live.tenant, live.id), [live.tenant]);
     let planned = service.database.transact(Access::Write, &tenants, move |connection| {
-        Box::pin(connection_task::ensure(
-            connection,
-            of,
-            Task::Inbox,
-            (Duration::ZERO, None),
-        ))
+        Box::pin(async move {
+            let at_once = (Duration::ZERO, None);
+            if has_folder {
+                connection_task::ensure(connection, of, Task::Inbox, at_once).await?;
+            }
+            if has_report {
+                connection_task::ensure(connection, of, Task::Report, at_once).await?;
+                // Whoever changes it wants to see what comes of it.
+                connection_task::hasten(connection, of, Task::Report).await?;
+            }
+            Ok(())
+        })
     });
     planned.await?;
     service.tasks_wanted.notify_one();
@@ -286,6 +300,8 @@ struct Synchronised {
     asked: usize,
     /// Where to ask for changes from next time, if the source said.
     cursor: Option<Timestamp>,
+    /// When to do it again, if that is the connection's own matter.
+    every: Option<Duration>,
 }
 
 /// None: the connection is gone.
@@ -297,11 +313,16 @@ async fn synchronise(service: &CommandService, claimed: &Claimed) -> Result<Opti
     let asked_of = || live.client(&service.http, &service.paces);
     match claimed.task {
         Task::Inbox => look_into_inbox(service, live).await,
+        Task::Report => fetch_report(service, live).await,
         Task::Accounts => {
             let found = Resources::new(service, live).find_employees().await;
             found.map_err(|problem| Failure::Accounts(problem.detail))?;
             let (asked, cursor) = (0, None);
-            Ok(Some(Synchronised { asked, cursor }))
+            Ok(Some(Synchronised {
+                asked,
+                cursor,
+                every: None,
+            }))
         }
         Task::Webhooks => match asked_of()? {
             Some(Client::BambooHr(client)) if webhooks::registered(live).is_some() => {
@@ -356,6 +377,7 @@ async fn compare(
     Ok(Synchronised {
         asked: remote_ids.len(),
         cursor: None,
+        every: None,
     })
 }
 
@@ -371,6 +393,7 @@ async fn ask_who_changed(
     Ok(Synchronised {
         asked: remote_ids.len(),
         cursor: changes.cursor,
+        every: None,
     })
 }
 
@@ -388,7 +411,39 @@ async fn look_into_inbox(service: &CommandService, live: &Live) -> Result<Option
         tell(service, (live.tenant, live.id), command).await?;
     }
     let (asked, cursor) = (taken.people, None);
-    Ok(Some(Synchronised { asked, cursor }))
+    Ok(Some(Synchronised {
+        asked,
+        cursor,
+        every: None,
+    }))
+}
+
+/// None: nothing is fetched for it any more.
+async fn fetch_report(service: &CommandService, live: &Live) -> Result<Option<Synchronised>, Failure> {
+    let Some(reporter) = Reporter::of(live, &service.http, service.paces.of(live.id)) else {
+        return Ok(None);
+    };
+    // Like a file that is sent: each may need hundreds of megabytes.
+    let Ok(_alone) = service.files.acquire().await else {
+        return Err(Failure::Interrupted);
+    };
+    let taken = reporter.take(service).await?;
+    if taken.problems > 0 {
+        let (connection, problems) = (live.id, taken.problems);
+        tracing::warn!(%connection, problems, "the report of connection {connection} has {problems} problems: `tenure connection test {connection}` shows them");
+        let command = connection::Command::ReportFailed {
+            cause: "report-has-problems".to_owned(),
+            on: clock::today(),
+        };
+        tell(service, (live.tenant, live.id), command).await?;
+    }
+    let every = Duration::from_secs(u64::from(reporter.report.every_hours) * 60 * 60);
+    let (asked, cursor) = (taken.people, None);
+    Ok(Some(Synchronised {
+        asked,
+        cursor,
+        every: Some(every),
+    }))
 }
 
 /// Has everybody read, and waits until they are.
@@ -469,7 +524,7 @@ async fn finish(
         .database
         .transact(Access::Write, &[claimed.tenant], move |connection| {
             Box::pin(async move {
-                let Some(Synchronised { cursor, .. }) = synchronised else {
+                let Some(Synchronised { cursor, every, .. }) = synchronised else {
                     return connection_task::end(connection, &own).await;
                 };
                 match own.task {
@@ -479,6 +534,10 @@ async fn finish(
                     Task::Inbox => connection_task::done(connection, &own, (INBOX_EVERY, None)).await,
                     Task::Webhooks => connection_task::done(connection, &own, (WEBHOOKS_EVERY, cursor)).await,
                     Task::Accounts => connection_task::done(connection, &own, (ACCOUNTS_EVERY, None)).await,
+                    Task::Report => {
+                        let every = every.unwrap_or(RECONCILIATION_EVERY);
+                        connection_task::done(connection, &own, (every, None)).await
+                    }
                 }
             })
         })

@@ -61,6 +61,26 @@ pub struct Push {
     /// How its files are read, if it sends any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mapping: Option<Box<Mapping>>,
+    /// Where such a file is fetched from, if it is not sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Box<Report>>,
+}
+
+/// A report that a system gives to whoever asks for it, such as one of Workday's (RaaS): a file at an address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// With its prompts.
+    pub url: String,
+    /// Whose password is among the secrets.
+    pub user: String,
+    /// How often it is fetched.
+    pub every_hours: u16,
+}
+
+impl Report {
+    /// How often a report is fetched unless said otherwise.
+    pub const EVERY_HOURS: u16 = 24;
 }
 
 /// An identity provider.
@@ -199,6 +219,8 @@ pub enum Rejection {
     BadVersion,
     #[error("the integration system user is a name without @ and the tenant")]
     BadUser,
+    #[error("a report has a user, and is fetched every 1 to 744 hours")]
+    BadReport,
     #[error("the API key or password is empty")]
     NoApiKey,
     #[error("give between 1 and {WEBHOOK_KEYS_MAX} webhook keys, none of them empty")]
@@ -316,7 +338,11 @@ impl Connection {
             System::Push(push) => {
                 let mapping = push.mapping.as_deref();
                 mapping.map_or(Ok(()), Mapping::check)?;
-                (false, usize::from(mapping.is_none()), 0..=0)
+                let report = push.report.as_deref();
+                if report.is_some_and(|report| report.user.is_empty() || !(1..=24 * 31).contains(&report.every_hours)) {
+                    return Err(Rejection::BadReport);
+                }
+                (report.is_some(), usize::from(mapping.is_none()), 0..=0)
             }
             System::Scim(_) => (false, 0, 1..=SCIM_TOKENS_MAX),
             // It calls nobody.
@@ -446,6 +472,7 @@ mod tests {
             system: System::Push(Push {
                 name: name.into(),
                 mapping: None,
+                report: None,
             }),
             secrets: Personal::Open(Secrets {
                 webhook_keys: vec!["w".into()],
@@ -459,6 +486,7 @@ mod tests {
             system: System::Push(Push {
                 name: "our-hr".into(),
                 mapping: serde_json::from_value(mapping).expect("a mapping"),
+                report: None,
             }),
             secrets: Personal::Open(Secrets {
                 webhook_keys: webhook_keys.iter().map(|&key| key.into()).collect(),

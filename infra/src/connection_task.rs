@@ -31,16 +31,19 @@ pub enum Task {
     Webhooks,
     /// Whose the accounts of an identity provider are, among the employees of other sources.
     Accounts,
+    /// A report that is fetched.
+    Report,
 }
 
 impl Task {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Import,
         Self::Changes,
         Self::Reconciliation,
         Self::Inbox,
         Self::Webhooks,
         Self::Accounts,
+        Self::Report,
     ];
 
     #[must_use]
@@ -52,6 +55,7 @@ impl Task {
             Self::Inbox => "inbox",
             Self::Webhooks => "webhooks",
             Self::Accounts => "accounts",
+            Self::Report => "report",
         }
     }
 

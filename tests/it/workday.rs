@@ -16,7 +16,7 @@ use tenure::demo::{
 use crate::{
     convergence::{Compared, agree, none, reconcile, step},
     faults::{settled, sql},
-    harness::{DataDir, Tenure, today, told, tool},
+    harness::{DataDir, Tenure, eventually, today, told, tool},
 };
 
 /// Seeds, unless `TENURE_CONVERGENCE_SEEDS` asks for another number, and `TENURE_CONVERGENCE_FROM` for another first one.
@@ -176,6 +176,117 @@ async fn what_a_user_may_not_see_is_told_and_stays_as_it_is_known() {
         let (status, answer) = tenure.post("/v1/integrations/workday", "admin", &[], request).await;
         assert_eq!(status, 400, "{field}: {answer:#}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_is_fetched_and_one_that_lost_a_column_changes_nothing() {
+    let data = DataDir::new();
+    let tenure = Tenure::start(&data.0);
+    let tenant = Tenant::start(13, 30).await;
+    let request = |format: &str, password: &str| {
+        let url = format!("{}?format={format}&Worker_Type!WID=1", tenant.server.report_url());
+        json!({"name": "workday-report", "report": {"url": url, "user": "ISU_Tenure", "password": password}, "mapping": {
+            "columns": {"id": "Employee_ID", "first_name": "First_Name", "last_name": "Last_Name", "start_date": "Hire_Date", "job_title": "Title",
+                "department": "Department", "manager_id": "Manager_ID", "pay_rate": "Annual_Salary", "pay_currency": "Currency"},
+            "pay_period": "YEAR", "decimal_mark": "."}})
+    };
+    let connect = async |format: &str, password: &str| {
+        let (status, answer) = tenure
+            .post("/v1/integrations/files", "admin", &[], request(format, password))
+            .await;
+        assert_eq!(status, 201, "{answer:#}");
+        answer["id"].as_str().expect("an id").to_owned()
+    };
+    let cause = "select coalesce(last_cause, '') from connection";
+    let id = connect("json", "a <password> & more").await;
+    let employed = tenant.server.company().headcount_on(today());
+    let taken = format!("select {employed} - count(*) from employee");
+    none(&data.0, &taken).await;
+    settled(&tenure).await;
+    assert_eq!(
+        sql(
+            &data.0,
+            "select count(*) from employee where manager is null and status <> 'LEFT'"
+        ),
+        "1"
+    );
+
+    // The same in another format is no news.
+    let history = "select count(*) from event where kind = 'employee' and actor like 'file:%'";
+    let before = sql(&data.0, history);
+    let path = format!("/v1/connections/{id}/report");
+    let fetch = async || {
+        let done = "select coalesce(max(done_at), '-infinity') || ' ' || max(attempts) from connection_task where task = 'report'";
+        let last = sql(&data.0, done);
+        let (status, answer) = tenure.post(&path, "admin", &[], Value::Null).await;
+        assert_eq!(status, 202, "{answer:#}");
+        eventually("the report is fetched", async || {
+            let now = sql(&data.0, done);
+            if now == last { Err(json!(now)) } else { Ok(()) }
+        })
+        .await;
+        settled(&tenure).await;
+    };
+    connect("csv", "a <password> & more").await;
+    fetch().await;
+    assert_eq!(
+        (sql(&data.0, history), sql(&data.0, cause)),
+        (before.clone(), String::new())
+    );
+
+    // Its owner takes a column away, or writes nonsense into a cell.
+    tenant.server.faults().hide_fields(["Title"]);
+    fetch().await;
+    assert_eq!(
+        (sql(&data.0, history), sql(&data.0, cause)),
+        (before.clone(), "report-lost-columns".to_owned())
+    );
+    let test = || told(&mut tool(&data.0, &["connection", "test", &id]));
+    let said = test();
+    assert!(said.is_err(), "{said:?}");
+    tenant.server.faults().clear();
+    let somebody = tenant
+        .server
+        .company()
+        .employees
+        .iter()
+        .find(|employee| employee.is_employed_on(today()))
+        .expect("somebody")
+        .id;
+    tenant
+        .server
+        .company()
+        .set_field(somebody, "payRate", "a lot", infra::clock::now())
+        .expect("set");
+    tenant
+        .server
+        .company()
+        .employee_mut(somebody)
+        .expect("there")
+        .overrides
+        .insert("payRate".into(), "a lot".into());
+    fetch().await;
+    assert_eq!(
+        (sql(&data.0, history), sql(&data.0, cause)),
+        (before.clone(), "report-has-problems".to_owned())
+    );
+    let said = test().expect("the others are there");
+    assert!(said.contains("Annual_Salary is no number"), "{said}");
+
+    // Without a format it is XML, and with a wrong password nothing.
+    connect("", "a <password> & more").await;
+    fetch().await;
+    assert_eq!(sql(&data.0, cause), "report-unreadable");
+    connect("csv", "another").await;
+    fetch().await;
+    assert_eq!(
+        (sql(&data.0, history), sql(&data.0, cause)),
+        (before, "unauthorised".to_owned())
+    );
+    let mut elsewhere = request("csv", "p");
+    elsewhere["report"]["url"] = json!("http://workday.example/report?format=csv");
+    let (status, answer) = tenure.post("/v1/integrations/files", "admin", &[], elsewhere).await;
+    assert_eq!(status, 400, "{answer:#}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,11 +13,14 @@ use crate::words::canonical;
 /// A day before this year is a mistake or a placeholder.
 const YEAR_MIN: i32 = 1900;
 
+/// A formula without a value, or a list with several.
+const NO_VALUE: &str = "has no value, or several";
+
 /// A text; numbers without a decimal point if they have no decimals.
 pub fn text(cell: &Cell) -> Result<Option<String>, &'static str> {
     match cell {
         Cell::Empty => Ok(None),
-        Cell::Broken => Err("the formula has no value"),
+        Cell::Broken => Err(NO_VALUE),
         Cell::Text(_) | Cell::Number(_) | Cell::Day(_) => Ok(Some(cell.text())),
     }
 }
@@ -29,7 +32,7 @@ pub fn day(cell: &Cell, order: Option<DayOrder>) -> Result<Option<Date>, &'stati
         Cell::Empty => return Ok(None),
         Cell::Day(day) => return in_range(*day).map(Some),
         Cell::Number(_) => return Err("is a number and not a day: format the column as a date"),
-        Cell::Broken => return Err("the formula has no value"),
+        Cell::Broken => return Err(NO_VALUE),
         Cell::Text(text) => without_time(text),
     };
     if text == "0000-00-00" {
@@ -97,8 +100,12 @@ fn month_of(word: &str) -> Option<u32> {
     Some(month.number_from_month())
 }
 
-/// Without `T00:00:00Z` or ` 0:00` behind the day.
+/// Without `T00:00:00Z`, ` 0:00`, or (as Workday writes it) `-08:00` behind the day.
 fn without_time(text: &str) -> &str {
+    let zone = text.get(10..).filter(|behind| behind.starts_with(['+', '-', 'Z']));
+    if zone.is_some() && Date::parse_from_str(&text[..10], "%Y-%m-%d").is_ok() {
+        return &text[..10];
+    }
     let is_iso = text.as_bytes().get(4) == Some(&b'-');
     let cut = match text.find(':') {
         Some(colon) => text[..colon].rfind(if is_iso { &['T', ' '][..] } else { &[' '][..] }),
@@ -120,7 +127,7 @@ pub fn decimal(cell: &Cell, mark: Option<DecimalMark>) -> Result<Option<(String,
             return Ok(Some((text.to_owned(), None)));
         }
         Cell::Day(_) => return Err("is a day and not a number: format the column as a number"),
-        Cell::Broken => return Err("the formula has no value"),
+        Cell::Broken => return Err(NO_VALUE),
         Cell::Text(text) => text,
     };
     let is_sign = |c: char| c.is_whitespace() || matches!(c, '$' | '€' | '£' | '¥');
@@ -250,6 +257,9 @@ mod tests {
             "20260403",
             "2026-04-03T00:00:00Z",
             "2026-04-03 12:30",
+            "2026-04-03-08:00",
+            "2026-04-03+01:00",
+            "2026-04-03Z",
             "3 Apr 2026",
             "03-Apr-2026",
             "April 3, 2026",

@@ -19,7 +19,7 @@ use schemas::codec::AnyCommand;
 use tokio::time::Instant;
 
 use super::{
-    people::{Person, RowProblem},
+    people::{People, Person, RowProblem},
     table::Table,
 };
 use crate::{
@@ -32,6 +32,8 @@ use crate::{
 const CHUNK: usize = 1_000;
 /// How long to wait between two looks at what became of a file.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// How long to wait for what becomes of a file's people, before it is looked at again.
+const DECIDED_WITHIN: Duration = Duration::from_secs(30 * 60);
 
 /// A file that is taken in.
 pub struct Upload<'a> {
@@ -40,6 +42,17 @@ pub struct Upload<'a> {
     /// What the same file has whenever it is sent again, so that it counts once. Without it each time is a time of its own.
     pub key: Option<String>,
     pub traceparent: Option<String>,
+}
+
+/// Why people of a file are not all taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    #[error("the people of a file could not be taken in")]
+    Intake(#[from] IntakeError),
+    #[error("what became of the people of a file could not be read")]
+    Database(#[from] DatabaseError),
+    #[error("the people of a file are not all judged yet")]
+    Pending,
 }
 
 /// What became of people.
@@ -100,6 +113,22 @@ impl Upload<'_> {
         intake::submit(&self.service.bulk, &self.service.keyring, vec![whole]).await?;
         metrics::counter!("tenure_file_people_total").increment(people.len() as u64);
         Ok(ids)
+    }
+
+    /// Everybody, until all are judged. Answers all problems of the file, in the order of its rows.
+    ///
+    /// # Errors
+    /// When a part of Tenure is away, or takes too long.
+    pub async fn take_in(&self, read: &People) -> Result<Vec<RowProblem>, ImportError> {
+        let ids = self.submit(&read.people).await?;
+        let decided = self.decided(&read.people, ids, Instant::now() + DECIDED_WITHIN).await?;
+        if decided.pending > 0 {
+            return Err(ImportError::Pending);
+        }
+        let mut problems = read.problems.clone();
+        problems.extend(decided.problems);
+        problems.sort_by_key(|problem| problem.row);
+        Ok(problems)
     }
 
     /// What became of everybody, as far as it is known in time.

@@ -1,43 +1,28 @@
 //! Files that others put into a connection's folder ([`infra::inbox`]): taken in as if they had been sent, and put away with what was wrong.
 
-use std::time::Duration;
-
 use chrono::SecondsFormat;
 use domain::{connection::Mapping, id::ConnectionId};
 use infra::{
     clock,
-    database::DatabaseError,
     inbox::{Arrived, Inbox, InboxError},
 };
 use sha2::{Digest, Sha256};
-use tokio::time::Instant;
 
 use super::{
-    import::{self, Upload},
+    import::{self, ImportError, Upload},
     people::{self, Origin, People, RowProblem},
     table::{self, FILE_BYTES_MAX, FileProblem, Hints, Table},
 };
-use crate::{
-    CommandService,
-    connections::Live,
-    intake::{self, IntakeError},
-};
-
-/// How long to wait for what becomes of a file's people, before it is looked at again.
-const DECIDED_WITHIN: Duration = Duration::from_secs(30 * 60);
+use crate::{CommandService, connections::Live, intake};
 
 #[derive(Debug, thiserror::Error)]
 pub enum TakeError {
     #[error("{0}")]
     Inbox(#[from] InboxError),
-    #[error("the people of a file could not be taken in")]
-    Intake(#[from] IntakeError),
-    #[error("what became of the people of a file could not be read")]
-    Database(#[from] DatabaseError),
+    #[error("{0}")]
+    Import(#[from] ImportError),
     #[error("reading a file did not end well")]
     Interrupted(#[from] tokio::task::JoinError),
-    #[error("the people of a file are not all judged yet")]
-    Pending,
 }
 
 /// What was found in a connection's folder.
@@ -71,7 +56,13 @@ pub async fn take(service: &CommandService, inbox: &Inbox, live: &Live, mapping:
         };
         let put_away = match read {
             Ok(read) => {
-                let problems = take_in(service, live, &read).await?;
+                let upload = Upload {
+                    service,
+                    live,
+                    key: Some(read.key.clone()),
+                    traceparent: None,
+                };
+                let problems = upload.take_in(&read.people).await?;
                 let name = format!("done/{}", stamped(&file));
                 if !problems.is_empty() {
                     let rows = import::to_mend(&read.table, &problems);
@@ -129,26 +120,6 @@ async fn read(
         Ok(Read { key, table, people })
     });
     Ok(read.await?)
-}
-
-/// All problems of the file, in the order of its rows.
-async fn take_in(service: &CommandService, live: &Live, read: &Read) -> Result<Vec<RowProblem>, TakeError> {
-    let upload = Upload {
-        service,
-        live,
-        key: Some(read.key.clone()),
-        traceparent: None,
-    };
-    let people = &read.people.people;
-    let ids = upload.submit(people).await?;
-    let decided = upload.decided(people, ids, Instant::now() + DECIDED_WITHIN).await?;
-    if decided.pending > 0 {
-        return Err(TakeError::Pending);
-    }
-    let mut problems = read.people.problems.clone();
-    problems.extend(decided.problems);
-    problems.sort_by_key(|problem| problem.row);
-    Ok(problems)
 }
 
 /// The name with the time of the file before it: the next may have the same name.

@@ -6,4 +6,5 @@ pub mod inbox;
 pub mod people;
 pub mod preview;
 pub mod proposal;
+pub mod report;
 pub mod table;

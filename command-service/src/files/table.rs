@@ -1,10 +1,14 @@
-//! A file as rows of cells, from CSV or from an Excel workbook.
+//! A file as rows of cells, from CSV, from an Excel workbook, or from a list in JSON.
 
-use std::io::{Cursor, Read};
+use std::{
+    collections::BTreeMap,
+    io::{Cursor, Read},
+};
 
 use calamine::{DataRef, Reader, SheetVisible, Xlsx};
 use chrono::NaiveDate;
 use encoding_rs::{Encoding, UTF_8};
+use serde_json::Value;
 
 /// The most bytes of a file.
 pub const FILE_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -45,7 +49,7 @@ pub enum Cell {
     Text(Box<str>),
     Number(f64),
     Day(NaiveDate),
-    /// A formula that has no value, such as `#N/A`.
+    /// A formula that has no value, such as `#N/A`, or a list with several.
     Broken,
 }
 
@@ -76,6 +80,14 @@ pub enum FileProblem {
         "this is a workbook of the old kind (.xls), or one with a password: save it as .xlsx without one, or as CSV"
     )]
     OldWorkbook,
+    #[error(
+        "this is XML or a web page: ask for CSV or JSON (of Workday's reports by format=csv at the end of the address)"
+    )]
+    Xml,
+    #[error("the JSON does not read, near line {0}")]
+    Json(usize),
+    #[error("the JSON is to be a list of objects, or an object with such a list as Report_Entry")]
+    JsonShape,
     #[error("this is neither CSV nor an Excel workbook (.xlsx)")]
     NotAFile,
     #[error("the workbook is damaged, or no .xlsx: open it and save it anew")]
@@ -101,6 +113,15 @@ pub struct Hints<'a> {
     pub sheet: Option<&'a str>,
 }
 
+/// The encoding that a content type names: its `charset`.
+#[must_use]
+pub fn charset(content_type: &str) -> Option<&str> {
+    let named = content_type
+        .split(';')
+        .find_map(|part| part.trim().strip_prefix("charset="))?;
+    Some(named.trim_matches('"'))
+}
+
 /// Reads a file, whatever kind it is.
 ///
 /// # Errors
@@ -113,7 +134,12 @@ pub fn read(bytes: &[u8], hints: Hints<'_>) -> Result<Table, FileProblem> {
     } else if bytes.starts_with(&[0xd0, 0xcf, 0x11, 0xe0]) {
         Err(FileProblem::OldWorkbook)
     } else {
-        separated(&text(bytes, hints.encoding)?)
+        let text = text(bytes, hints.encoding)?;
+        match text.trim_start().bytes().next() {
+            Some(b'<') => Err(FileProblem::Xml),
+            Some(b'{' | b'[') => entries(&text),
+            Some(_) | None => separated(&text),
+        }
     }
 }
 
@@ -261,6 +287,94 @@ fn separated(text: &str) -> Result<Table, FileProblem> {
     table(headers, rows, delimiter)
 }
 
+/// A list of objects, by itself or as `Report_Entry`, as Workday's reports are in JSON. An entry's number is its line.
+fn entries(text: &str) -> Result<Table, FileProblem> {
+    let read: Value = serde_json::from_str(text).map_err(|error| FileProblem::Json(error.line()))?;
+    let list = match read {
+        Value::Array(list) => list,
+        Value::Object(mut members) => match members.remove("Report_Entry") {
+            Some(Value::Array(list)) => list,
+            // A single entry may stand without a list.
+            Some(one @ Value::Object(_)) => vec![one],
+            Some(_) | None => return Err(FileProblem::JsonShape),
+        },
+        _ => return Err(FileProblem::JsonShape),
+    };
+    if list.len() > ROWS_MAX {
+        return Err(FileProblem::TooManyRows);
+    }
+    let mut named: BTreeMap<String, usize> = BTreeMap::new();
+    let mut rows = Vec::with_capacity(list.len());
+    for (index, entry) in list.into_iter().enumerate() {
+        let Value::Object(entry) = entry else {
+            return Err(FileProblem::JsonShape);
+        };
+        let mut cells = Vec::new();
+        flat(String::new(), entry, &mut cells);
+        let mut row = Row {
+            line: index + 1,
+            cells: vec![Cell::Empty; named.len()],
+        };
+        for (header, cell) in cells {
+            if matches!(&cell, Cell::Text(text) if text.len() > CELL_BYTES_MAX) {
+                return Err(FileProblem::LongCell(index + 1));
+            }
+            let next = named.len();
+            let column = *named.entry(header).or_insert(next);
+            if column >= COLUMNS_MAX {
+                return Err(FileProblem::TooManyColumns);
+            }
+            if row.cells.len() <= column {
+                row.cells.resize(column + 1, Cell::Empty);
+            }
+            row.cells[column] = cell;
+        }
+        rows.push(row);
+    }
+    for row in &mut rows {
+        row.cells.resize(named.len(), Cell::Empty);
+    }
+    let mut headers = vec![String::new(); named.len()];
+    for (header, column) in named {
+        headers[column] = header;
+    }
+    table(headers, rows, b',')
+}
+
+/// The members of an entry; those of a group are named with it (`Worker.Name`). A group of one may stand in a list or not.
+fn flat(prefix: String, members: serde_json::Map<String, Value>, cells: &mut Vec<(String, Cell)>) {
+    for (name, value) in members {
+        let header = format!("{prefix}{name}");
+        let cell = match value {
+            Value::Object(group) => {
+                flat(format!("{header}."), group, cells);
+                continue;
+            }
+            Value::Array(mut list) => match (list.len(), list.pop()) {
+                (1, Some(Value::Object(group))) => {
+                    flat(format!("{header}."), group, cells);
+                    continue;
+                }
+                (1, Some(one)) => scalar(&one),
+                (0, _) => Cell::Empty,
+                _ => Cell::Broken,
+            },
+            value => scalar(&value),
+        };
+        cells.push((header, cell));
+    }
+}
+
+fn scalar(value: &Value) -> Cell {
+    match value {
+        Value::Null => Cell::Empty,
+        Value::Bool(truth) => Cell::Text(if *truth { "yes" } else { "no" }.into()),
+        Value::Number(number) => Cell::of(&number.to_string()),
+        Value::String(text) => Cell::of(text),
+        Value::Array(_) | Value::Object(_) => Cell::Broken,
+    }
+}
+
 fn table(headers: Vec<String>, rows: Vec<Row>, delimiter: u8) -> Result<Table, FileProblem> {
     match headers.len() {
         0 => Err(FileProblem::Empty),
@@ -394,6 +508,31 @@ pub(super) mod tests {
 
     fn csv(text: &str) -> Result<Table, FileProblem> {
         read(text.as_bytes(), Hints::default())
+    }
+
+    #[test]
+    fn reports_in_json_are_rows_and_xml_is_named() {
+        let report = r#"{"Report_Entry":[{"Employee_ID":"7","Job":{"Title":"Cashier"},"Pay":[{"Amount":"31.5"}],"Old":["a","b"]},
+            {"Employee_ID":"8","Full_Time":true,"Pay":{"Amount":12}}]}"#;
+        let table = csv(report).expect("a table");
+        assert_eq!(
+            table.headers,
+            ["Employee_ID", "Job.Title", "Old", "Pay.Amount", "Full_Time"]
+        );
+        let rows = [["7", "Cashier", "#N/A", "31.5", ""], ["8", "", "", "12", "yes"]];
+        assert_eq!(texts(&table), rows.map(|row| row.map(str::to_owned).to_vec()));
+        assert_eq!(csv(r#"[{"a":"1"}]"#).expect("a table").rows[0].line, 1);
+        assert_eq!(csv(r#"{"Report_Entry":{"a":"1"}}"#).expect("a table").rows.len(), 1);
+        for (text, problem) in [
+            ("<?xml version=\"1.0\"?><wd:Report_Data/>", FileProblem::Xml),
+            ("<html>Sign in</html>", FileProblem::Xml),
+            ("{\n\"a\": [", FileProblem::Json(2)),
+            ("{\"a\": 1}", FileProblem::JsonShape),
+            ("[1, 2]", FileProblem::JsonShape),
+            ("[]", FileProblem::Empty),
+        ] {
+            assert_eq!(csv(text), Err(problem), "{text}");
+        }
     }
 
     fn texts(table: &Table) -> Vec<Vec<String>> {

@@ -35,6 +35,7 @@ use crate::{
     },
     intake,
     problem::Problem,
+    source,
 };
 
 /// The most problems that are told one by one; as CSV all are.
@@ -116,6 +117,20 @@ pub struct ConnectFiles {
     /// How its files are read: see docs/files.md.
     #[schema(value_type = Object)]
     mapping: Mapping,
+    /// Where Tenure fetches the file from, if nobody sends it.
+    report: Option<FetchedReport>,
+}
+
+/// A report that a system gives to whoever asks for it, such as Workday's reports as a service.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FetchedReport {
+    /// With its prompts; of Workday's with `format=csv` or `format=json`.
+    url: String,
+    user: String,
+    password: String,
+    /// 24 unless said otherwise.
+    every_hours: Option<u16>,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -149,13 +164,30 @@ pub async fn connect_files(
     let id = ConnectionId::derive(actor.tenant, "push", &request.name);
     let known = service.connections.refresh(id).await?;
     let freshness = known.as_ref().map(|known| known.freshness_seconds);
+    let (report, password) = match request.report {
+        Some(FetchedReport {
+            url,
+            user,
+            password,
+            every_hours,
+        }) => {
+            // Refuses addresses to which the password must not be sent.
+            source::address_with_query(&url).map_err(|problem| Problem::bad_request(problem.to_string()))?;
+            let every_hours = every_hours.unwrap_or(connection::Report::EVERY_HOURS);
+            let report = Box::new(connection::Report { url, user, every_hours });
+            (Some(report), Some(password))
+        }
+        None => (None, None),
+    };
     let command = connection::Command::Connect {
         system: System::Push(Push {
             name: request.name,
             mapping: Some(Box::new(request.mapping)),
+            report,
         }),
         // Webhooks that it also sends stay as they are.
         secrets: Personal::Open(Secrets {
+            api_key: password,
             webhook_keys: known.map(|known| known.secrets.webhook_keys).unwrap_or_default(),
             ..Secrets::default()
         }),
@@ -185,7 +217,7 @@ pub async fn mapping(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let actor = integrations::manager(&service, &headers).await?;
-    let (_, mapping) = source(&service, &actor, &connection).await?;
+    let (_, mapping) = source_of(&service, &actor, &connection).await?;
     Ok(Json(mapping).into_response())
 }
 
@@ -287,7 +319,7 @@ pub async fn import(
     body: Body,
 ) -> Result<Response, Problem> {
     let actor = integrations::manager(&service, &headers).await?;
-    let (live, mapping) = source(&service, &actor, &connection).await?;
+    let (live, mapping) = source_of(&service, &actor, &connection).await?;
     let as_of = asked.as_of.unwrap_or_else(clock::today);
     if as_of > clock::today() {
         return Err(Problem::bad_request(
@@ -369,7 +401,7 @@ pub async fn import(
 }
 
 /// The connection, if it is the caller's and takes files.
-async fn source(service: &CommandService, actor: &Actor, connection: &str) -> Result<(Live, Mapping), Problem> {
+async fn source_of(service: &CommandService, actor: &Actor, connection: &str) -> Result<(Live, Mapping), Problem> {
     let nothing = || {
         Problem::not_found(
             "There is no such connection, or it takes no files: POST /v1/integrations/files connects one",
@@ -418,13 +450,10 @@ fn of_file(problem: FileProblem) -> Problem {
     )
 }
 
-/// The `charset` of the content type.
+/// The encoding that the content type names.
 fn encoding(headers: &HeaderMap) -> Option<String> {
     let content_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-    let charset = content_type
-        .split(';')
-        .find_map(|part| part.trim().strip_prefix("charset="))?;
-    Some(charset.trim_matches('"').to_owned())
+    table::charset(content_type).map(str::to_owned)
 }
 
 fn hints<'a>(encoding: Option<&'a str>, asked: &'a Asked) -> Hints<'a> {

@@ -319,7 +319,7 @@ pub struct Begun {
     post, path = "/v1/connections/{connection}/{task}",
     params(
         ("connection" = String, Path, description = "The connection"),
-        ("task" = String, Path, description = "`changes`, `reconciliation`, `webhooks` (of those that Tenure registered), `inbox`, or `import` while that is not done"),
+        ("task" = String, Path, description = "`changes`, `reconciliation`, `webhooks` (of those that Tenure registered), `inbox`, `report`, or `import` while that is not done"),
     ),
     responses(
         (status = 202, body = Begun),

@@ -109,9 +109,11 @@ pub async fn connect_webhooks(
     let command = connection::Command::Connect {
         system: System::Push(Push {
             name: request.name,
-            mapping: known.and_then(|known| known.mapping().cloned()).map(Box::new),
+            mapping: known.as_ref().and_then(|known| known.mapping().cloned()).map(Box::new),
+            report: known.as_ref().and_then(|known| known.report().cloned()).map(Box::new),
         }),
         secrets: Personal::Open(Secrets {
+            api_key: known.and_then(|known| known.secrets.api_key),
             webhook_keys: secrets,
             ..Secrets::default()
         }),

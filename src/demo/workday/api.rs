@@ -1,8 +1,9 @@
-//! `Get_Workers`: who may ask, for whom, as of when.
+//! `Get_Workers`: who may ask, for whom, as of when. And where reports are asked for.
 
 use super::super::company::{Company, Employee, EmployeeId};
 use super::super::vendor::lock;
 use super::Server;
+use super::report;
 use super::worker::{Asked, day_begins, effective_days, worker};
 use axum::body::to_bytes;
 use axum::extract::{Request, State};
@@ -48,6 +49,9 @@ pub(super) async fn answer(State(server): State<Server>, request: Request) -> Re
     }
     let path = head.uri.path().strip_prefix("/ccx/service/").unwrap_or_default();
     let parts: Vec<&str> = path.split('/').collect();
+    if let ["customreport2", tenant, _owner, _report] = parts[..] {
+        return report::answer(&server, tenant, &head);
+    }
     let [tenant, "Human_Resources", version] = parts[..] else {
         return StatusCode::NOT_FOUND.into_response();
     };

@@ -10,6 +10,7 @@
 //! midnight Pacific standard time, in summer too.
 
 mod api;
+mod report;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -100,6 +101,12 @@ impl SimulatedWorkday {
     /// The address of its web services: `http://127.0.0.1:port`.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// The address of its one report as a service, without a format.
+    pub fn report_url(&self) -> String {
+        let (base, tenant) = (self.base_url(), &self.server.options.tenant);
+        format!("{base}/ccx/service/customreport2/{tenant}/owner/Tenure_Workers")
     }
 
     /// The company.

@@ -1,0 +1,161 @@
+//! Reports that are fetched: a file at an address, such as Workday's reports as a service, or any export behind a user and a password.
+//!
+//! There is no paging (facts/connectors.md A2, RaaS): a report comes whole, and may take minutes. Its owner can edit it, and then columns
+//! change: one without a column of the mapping is refused whole.
+
+use std::time::Duration;
+
+use domain::connection::{Mapping, Report};
+use infra::clock;
+use reqwest::{
+    StatusCode,
+    header::{ACCEPT, CONTENT_TYPE},
+};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{
+    import::{ImportError, Upload},
+    people::{self, Origin, People},
+    table::{self, FileProblem, Hints, Table},
+};
+use crate::{
+    CommandService,
+    connections::Live,
+    pace::{Outcome, Pace},
+    source::{self, SourceProblem, read_bounded},
+};
+
+/// How long a report may take.
+const REPORT_WITHIN: Duration = Duration::from_secs(15 * 60);
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    #[error("the report could not be fetched: {0}")]
+    Source(#[from] SourceProblem),
+    #[error("the report could not be read: {0}")]
+    File(#[from] FileProblem),
+    #[error("{0}")]
+    Import(#[from] ImportError),
+    #[error("reading the report did not end well")]
+    Interrupted(#[from] tokio::task::JoinError),
+}
+
+impl ReportError {
+    /// A stable word for the kind of failure, if it does not lie with us.
+    #[must_use]
+    pub const fn cause(&self) -> Option<&'static str> {
+        match self {
+            Self::Source(problem) => Some(problem.cause()),
+            Self::File(FileProblem::NoColumns { .. }) => Some("report-lost-columns"),
+            Self::File(_) => Some("report-unreadable"),
+            Self::Import(_) | Self::Interrupted(_) => None,
+        }
+    }
+}
+
+/// What a report came to.
+pub struct Taken {
+    pub people: usize,
+    /// Rows with something wrong.
+    pub problems: usize,
+}
+
+/// A source whose file is fetched.
+pub struct Reporter<'a> {
+    pub live: &'a Live,
+    pub report: &'a Report,
+    pub mapping: &'a Mapping,
+    password: SecretString,
+    http: &'a reqwest::Client,
+    pace: Pace,
+}
+
+impl<'a> Reporter<'a> {
+    /// None: its files are sent.
+    #[must_use]
+    pub fn of(live: &'a Live, http: &'a reqwest::Client, pace: Pace) -> Option<Self> {
+        Some(Self {
+            live,
+            report: live.report()?,
+            mapping: live.mapping()?,
+            password: live.secrets.api_key.clone()?.into(),
+            http,
+            pace,
+        })
+    }
+
+    /// Fetches the report and takes in who is in it. Who has a row with a problem is left out.
+    ///
+    /// # Errors
+    /// When it cannot be fetched or read at all, or a part of Tenure is away.
+    pub async fn take(&self, service: &CommandService) -> Result<Taken, ReportError> {
+        let (_, read) = self.read().await?;
+        let upload = Upload {
+            service,
+            live: self.live,
+            // What the report says is compared anew each time.
+            key: None,
+            traceparent: None,
+        };
+        let problems = upload.take_in(&read).await?;
+        Ok(Taken {
+            people: read.people.len(),
+            problems: problems.len(),
+        })
+    }
+
+    /// Fetches the report, and reads it. Changes nothing.
+    ///
+    /// # Errors
+    /// When it cannot be fetched or read at all.
+    pub async fn read(&self) -> Result<(Table, People), ReportError> {
+        let turn = (self.pace.turn().await).map_err(|left| SourceProblem::LeftAlone { left })?;
+        let fetched = self.fetch().await;
+        turn.tell(
+            fetched
+                .as_ref()
+                .map_or_else(SourceProblem::outcome, |_| Outcome::Answered),
+        );
+        let (bytes, encoding) = fetched?;
+        let origin = Origin {
+            tenant: self.live.tenant,
+            connection: self.live.id,
+            as_of: clock::today(),
+        };
+        let mapping = self.mapping.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let hints = Hints {
+                encoding: encoding.as_deref(),
+                sheet: None,
+            };
+            let table = table::read(&bytes, hints)?;
+            let people = people::read(&table, &mapping, origin)?;
+            Ok::<_, FileProblem>((table, people))
+        });
+        Ok(read.await??)
+    }
+
+    /// The file, and the encoding that its sender names.
+    async fn fetch(&self) -> Result<(Vec<u8>, Option<String>), SourceProblem> {
+        const WHAT: &str = "the report";
+        let url = source::address_with_query(&self.report.url)?;
+        let request = self
+            .http
+            .get(url)
+            .basic_auth(&self.report.user, Some(self.password.expose_secret()))
+            .header(ACCEPT, "text/csv, application/json;q=0.9, */*;q=0.5")
+            .timeout(REPORT_WITHIN);
+        let response = request.send().await.map_err(SourceProblem::network)?;
+        match response.status() {
+            status if status.is_success() => {}
+            StatusCode::NOT_FOUND => return Err(SourceProblem::NothingThere { what: WHAT }),
+            status => return Err(source::refusal(WHAT, (status, response.headers()), None)),
+        }
+        let named = response
+            .headers()
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
+        let encoding = named.and_then(table::charset).map(str::to_owned);
+        Ok((read_bounded(response, WHAT).await?, encoding))
+    }
+}
