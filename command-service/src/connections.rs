@@ -22,7 +22,7 @@ use crate::{
     bamboohr::{self, moment},
     pace::Paces,
     source::{Client, SourceProblem},
-    workday,
+    workday::{self, login::Token},
 };
 
 /// A cached connection is read again after this, when the database is there.
@@ -43,6 +43,8 @@ pub struct Live {
     pub synchronised: bool,
     /// Where the source said that changes are to be asked for from, when all of it was read last.
     pub cursor: Option<Timestamp>,
+    /// What its secrets were exchanged for.
+    token: Token,
 }
 
 impl Live {
@@ -69,18 +71,19 @@ impl Live {
     /// # Errors
     /// When its address is none.
     pub fn client(&self, http: &reqwest::Client, paces: &Paces) -> Result<Option<Client>, SourceProblem> {
-        let Some(key) = self.secrets.api_key.clone() else {
-            return Ok(None);
-        };
-        let (key, http, pace) = (key.into(), http.clone(), paces.of(self.id));
+        let (http, pace) = (http.clone(), paces.of(self.id));
         match &self.system {
             System::BambooHr(account) => {
+                let Some(key) = self.secrets.api_key.clone() else {
+                    return Ok(None);
+                };
                 let (base_url, domain) = (&account.base_url, &account.company_domain);
-                let client = bamboohr::client::Client::new(base_url, domain, key, http)?;
+                let client = bamboohr::client::Client::new(base_url, domain, key.into(), http)?;
                 Ok(Some(Client::BambooHr(client.at(pace))))
             }
             System::Workday(account) => {
-                let client = workday::client::Client::new(account, key, http)?;
+                let opened_by = (&self.secrets, self.token.clone());
+                let client = workday::client::Client::new(account, opened_by, http)?;
                 Ok(Some(Client::Workday(client.at(pace))))
             }
             System::Push(_) | System::Scim(_) => Ok(None),
@@ -210,7 +213,7 @@ impl Connections {
             }
             state = state.evolve(&event);
         }
-        let live = match state {
+        let mut live = match state {
             Connection::Live {
                 system,
                 secrets,
@@ -224,10 +227,16 @@ impl Connections {
                 freshness_seconds,
                 synchronised,
                 cursor,
+                token: Token::default(),
             }),
             Connection::Unknown | Connection::Disconnected => None,
         };
         let mut cached = self.cached.write().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(live), Some((before, _))) = (&mut live, cached.get(&id))
+            && (&live.system, &live.secrets) == (&before.system, &before.secrets)
+        {
+            live.token = before.token.clone();
+        }
         match &live {
             Some(live) => drop(cached.insert(id, (live.clone(), Instant::now()))),
             None => drop(cached.remove(&id)),

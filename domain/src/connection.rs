@@ -113,12 +113,21 @@ pub struct Workday {
     pub base_url: String,
     /// Of the web services, such as `v42.0`.
     pub version: String,
-    /// The integration system user, without the tenant.
-    pub user: String,
+    pub login: Login,
     /// The type of the organisations that are departments, such as `SUPERVISORY` or `COST_CENTER`.
     pub department: String,
     /// The type of those that are divisions.
     pub division: String,
+}
+
+/// Who reads a Workday tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Login {
+    /// An integration system user, without the tenant. Its password is among the secrets.
+    Password { user: String },
+    /// An API client for integrations. Its secret and the user's refresh token are among the secrets.
+    RefreshToken { client_id: String },
 }
 
 impl Workday {
@@ -138,8 +147,13 @@ impl Workday {
         if !version.is_some_and(|(major, minor)| is_number(major) && is_number(minor)) {
             return Err(Rejection::BadVersion);
         }
-        let is_user = (1..=255).contains(&self.user.len()) && !self.user.contains(['@', ' ']);
-        if is_user { Ok(()) } else { Err(Rejection::BadUser) }
+        let is_name = match &self.login {
+            Login::Password { user } => (1..=255).contains(&user.len()) && !user.contains(['@', ' ']),
+            Login::RefreshToken { client_id } => {
+                (1..=255).contains(&client_id.len()) && !client_id.contains([':', ' '])
+            }
+        };
+        if is_name { Ok(()) } else { Err(Rejection::BadUser) }
     }
 }
 
@@ -147,9 +161,12 @@ impl Workday {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Secrets {
-    /// For systems that are asked: the key, or the user's password.
+    /// For systems that are asked: the key, the user's password, or the refresh token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<String>,
+    /// Of an OAuth client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_secret: Option<String>,
     pub webhook_keys: Vec<String>,
     /// Digests of the bearer tokens of an identity provider, the newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -217,12 +234,16 @@ pub enum Rejection {
     BadTenant,
     #[error("the version of Workday's web services is written as v42.0")]
     BadVersion,
-    #[error("the integration system user is a name without @ and the tenant")]
+    #[error(
+        "the integration system user is a name without @ and the tenant, and the API client's id as Workday shows it"
+    )]
     BadUser,
     #[error("a report has a user, and is fetched every 1 to 744 hours")]
     BadReport,
-    #[error("the API key or password is empty")]
+    #[error("the API key, password or refresh token is empty")]
     NoApiKey,
+    #[error("the client secret is empty")]
+    NoClientSecret,
     #[error("give between 1 and {WEBHOOK_KEYS_MAX} webhook keys, none of them empty")]
     BadWebhookKeys,
     #[error("an identity provider has 1 to {SCIM_TOKENS_MAX} tokens")]
@@ -332,6 +353,8 @@ impl Connection {
                 System::Workday(_) => Rejection::BadTenant,
             });
         }
+        let needs_client_secret =
+            matches!(&system, System::Workday(account) if matches!(account.login, Login::RefreshToken { .. }));
         // Whoever sends files only needs no keys.
         let (is_asked, keys_min, tokens) = match &system {
             System::BambooHr(_) => (true, 1, 0..=0),
@@ -355,6 +378,13 @@ impl Connection {
             let has_api_key = secrets.api_key.as_ref().is_some_and(|key| !key.trim().is_empty());
             if is_asked && !has_api_key {
                 return Err(Rejection::NoApiKey);
+            }
+            let has_client_secret = secrets
+                .client_secret
+                .as_ref()
+                .is_some_and(|secret| !secret.trim().is_empty());
+            if needs_client_secret && !has_client_secret {
+                return Err(Rejection::NoClientSecret);
             }
             let keys = &secrets.webhook_keys;
             if !(keys_min..=WEBHOOK_KEYS_MAX).contains(&keys.len()) || keys.iter().any(String::is_empty) {
@@ -431,6 +461,7 @@ mod tests {
             secrets: Personal::Open(Secrets {
                 api_key: Some(api_key.into()),
                 webhook_keys: keys.iter().map(|&k| k.into()).collect(),
+                client_secret: None,
                 tokens: vec![],
             }),
             freshness_seconds,
@@ -522,7 +553,7 @@ mod tests {
                 tenant: tenant.into(),
                 base_url: "https://wd2.example".into(),
                 version: version.into(),
-                user: user.into(),
+                login: Login::Password { user: user.into() },
                 department: Workday::DEPARTMENT.into(),
                 division: Workday::DIVISION.into(),
             })),
@@ -539,6 +570,25 @@ mod tests {
         }
         assert_eq!(refused(workday("acme", "v42.0", "ISU@acme", "p")), Rejection::BadUser);
         assert_eq!(refused(workday("acme", "v42.0", "ISU", "")), Rejection::NoApiKey);
+        let Command::Connect {
+            system: System::Workday(mut account),
+            secrets,
+            ..
+        } = workday("acme", "v42.0", "ISU", "p")
+        else {
+            panic!("another")
+        };
+        account.login = Login::RefreshToken {
+            client_id: "NjkwZjM4".into(),
+        };
+        let system = System::Workday(account);
+        let by_token = Command::Connect {
+            system,
+            secrets,
+            freshness_seconds: 300,
+            on: on(),
+        };
+        assert_eq!(refused(by_token), Rejection::NoClientSecret);
         let fine = workday("acme_dpt1", "v42.0", "ISU", "p");
         assert!(
             Connection::default().decide(fine, on()).is_ok(),

@@ -8,7 +8,10 @@ use command_service::workday::{
     soap::{attribute, children, document, fault},
     worker::{self, State, Worker},
 };
-use domain::{Date, connection::Workday};
+use domain::{
+    Date,
+    connection::{Login, Workday},
+};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -19,7 +22,7 @@ fuzz_target!(|data: &[u8]| {
         tenant: "acme".into(),
         base_url: "https://wd2.example".into(),
         version: Workday::VERSION.into(),
-        user: "ISU".into(),
+        login: Login::Password { user: "ISU".into() },
         department: Workday::DEPARTMENT.into(),
         division: Workday::DIVISION.into(),
     };

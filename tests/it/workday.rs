@@ -48,6 +48,7 @@ impl Tenant {
         let company = Company::generate(&Plan::new(seed, employees, 2, today()));
         let name = format!("acme_{seed}");
         let options = ServerOptions {
+            client: Some(["NjkwZjM4".into(), "s".into(), "r&=+%".into()]),
             // Several pages, which shift unless they are asked for as of one moment.
             page_workers_max: 5,
             ..ServerOptions::new(&name, "ISU_Tenure", "a <password> & more")
@@ -161,6 +162,20 @@ async fn what_a_user_may_not_see_is_told_and_stays_as_it_is_known() {
     tenant.server.faults().hide_fields(["Get_Workers"]);
     assert!(test(false).contains("cannot be read"));
     tenant.server.faults().clear();
+
+    // An API client in place of the user and the password: the same tenant, and no news.
+    let by_token = json!({"tenant": tenant.name, "base_url": tenant.server.base_url(), "client_id": "NjkwZjM4", "client_secret": "s", "refresh_token": "r&=+%"});
+    let (status, answer) = tenure.post("/v1/integrations/workday", "admin", &[], by_token.clone()).await;
+    assert_eq!((status, answer["id"].as_str()), (201, Some(&*tenant.connection)), "{answer:#}");
+    assert!(test(true).contains("ok       pay"));
+    reconcile(&tenure, &[&tenant.connection]).await;
+    assert_eq!(sql(&data.0, history), before);
+    assert!(tenant.server.faults().requests("POST token") > 0);
+    let mut both = by_token;
+    both["user"] = json!("ISU");
+    let (status, answer) = tenure.post("/v1/integrations/workday", "admin", &[], both).await;
+    assert_eq!(status, 400, "{answer:#}");
+
     let wrong = json!({"tenant": tenant.name, "base_url": tenant.server.base_url(), "user": "ISU_Tenure", "password": "another"});
     let (status, answer) = tenure.post("/v1/integrations/workday", "admin", &[], wrong).await;
     assert_eq!(status, 201, "{answer:#}");

@@ -10,7 +10,7 @@ use axum::{
 };
 use domain::{
     Personal,
-    connection::{self, BambooHr, FRESHNESS_SECONDS_DEFAULT, Secrets, System, Workday},
+    connection::{self, BambooHr, FRESHNESS_SECONDS_DEFAULT, Login, Secrets, System, Workday},
     id::{CommandId, ConnectionId},
     policy::{Actor, Permission},
 };
@@ -33,7 +33,7 @@ use crate::{
         self,
         webhooks::{self, Registered},
     },
-    workday,
+    workday::{self, login::Token},
 };
 
 pub fn router() -> Router<CommandService> {
@@ -129,7 +129,7 @@ pub async fn connect_bamboohr(
         secrets: Personal::Open(Secrets {
             api_key: Some(request.api_key),
             webhook_keys,
-            tokens: Vec::new(),
+            ..Secrets::default()
         }),
         freshness_seconds: request.freshness_seconds.unwrap_or(FRESHNESS_SECONDS_DEFAULT),
         on: clock::today(),
@@ -164,9 +164,13 @@ pub struct ConnectWorkday {
     tenant: String,
     /// The host of its web services, such as `https://wd2-impl-services1.workday.com`.
     base_url: String,
-    /// The integration system user, without `@` and the tenant.
-    user: String,
-    password: String,
+    /// The integration system user, without `@` and the tenant; with `password`.
+    user: Option<String>,
+    password: Option<String>,
+    /// In place of both: an API client for integrations; with `client_secret` and `refresh_token`.
+    client_id: Option<String>,
+    client_secret: Option<String>,
+    refresh_token: Option<String>,
     /// Of the web services; `v42.0` unless said otherwise.
     version: Option<String>,
     /// The type of organisation that is the department: `SUPERVISORY` unless said otherwise, or such as `COST_CENTER`.
@@ -179,6 +183,39 @@ pub struct ConnectWorkday {
 pub struct Asked {
     #[schema(value_type = String, format = Uuid)]
     id: ConnectionId,
+}
+
+/// Who reads the tenant, and the secrets that go with it.
+fn opened_by(request: &ConnectWorkday) -> Result<(Login, Secrets), Problem> {
+    let ConnectWorkday {
+        user,
+        password,
+        client_id,
+        client_secret,
+        refresh_token,
+        ..
+    } = request;
+    match (user, password, client_id, client_secret, refresh_token) {
+        (Some(user), Some(password), None, None, None) => {
+            let secrets = Secrets {
+                api_key: Some(password.clone()),
+                ..Secrets::default()
+            };
+            Ok((Login::Password { user: user.clone() }, secrets))
+        }
+        (None, None, Some(client_id), Some(client_secret), Some(refresh_token)) => {
+            let secrets = Secrets {
+                api_key: Some(refresh_token.clone()),
+                client_secret: Some(client_secret.clone()),
+                ..Secrets::default()
+            };
+            let client_id = client_id.clone();
+            Ok((Login::RefreshToken { client_id }, secrets))
+        }
+        _ => Err(Problem::bad_request(
+            "Give either user and password, or client_id, client_secret and refresh_token",
+        )),
+    }
 }
 
 /// Connects a Workday tenant, or changes how it is read; its workers are imported in the background.
@@ -201,24 +238,22 @@ pub async fn connect_workday(
 ) -> Result<Response, Problem> {
     let actor = manager(&service, &headers).await?;
     let request: ConnectWorkday = read(body).await?;
+    let (login, secrets) = opened_by(&request)?;
     let account = Workday {
         base_url: request.base_url.trim().trim_end_matches('/').to_owned(),
         version: request.version.unwrap_or_else(|| Workday::VERSION.to_owned()),
-        user: request.user,
+        login,
         department: request.department.unwrap_or_else(|| Workday::DEPARTMENT.to_owned()),
         division: request.division.unwrap_or_else(|| Workday::DIVISION.to_owned()),
         tenant: request.tenant,
     };
     // Refuses addresses to which the password must not be sent.
-    workday::client::Client::new(&account, request.password.clone().into(), service.http.clone())
+    workday::client::Client::new(&account, (&secrets, Token::default()), service.http.clone())
         .map_err(|problem| Problem::bad_request(problem.to_string()))?;
     let id = ConnectionId::derive(actor.tenant, "workday", &account.tenant);
     let command = connection::Command::Connect {
         system: System::Workday(Box::new(account)),
-        secrets: Personal::Open(Secrets {
-            api_key: Some(request.password),
-            ..Secrets::default()
-        }),
+        secrets: Personal::Open(secrets),
         freshness_seconds: FRESHNESS_SECONDS_DEFAULT,
         on: clock::today(),
     };

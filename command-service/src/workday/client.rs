@@ -6,7 +6,10 @@
 use std::fmt;
 
 use chrono::{SecondsFormat, TimeDelta};
-use domain::{Date, Timestamp, connection::Workday};
+use domain::{
+    Date, Timestamp,
+    connection::{self, Secrets, Workday},
+};
 use infra::clock;
 use reqwest::{
     StatusCode, Url,
@@ -16,6 +19,7 @@ use roxmltree::Document;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
+    login::{Login, Refresh, Token},
     soap::{self, at, children, escape, text},
     worker::{self, Worker},
 };
@@ -77,7 +81,7 @@ impl Group {
 pub struct Client {
     account: Workday,
     endpoint: Url,
-    password: SecretString,
+    login: Login,
     http: reqwest::Client,
     pace: Pace,
 }
@@ -95,15 +99,36 @@ impl Client {
     ///
     /// # Errors
     /// When the address is not HTTPS (except on this machine), or holds more than scheme, host, port and path.
-    pub fn new(account: &Workday, password: SecretString, http: reqwest::Client) -> Result<Self, SourceProblem> {
+    pub fn new(
+        account: &Workday,
+        (secrets, token): (&Secrets, Token),
+        http: reqwest::Client,
+    ) -> Result<Self, SourceProblem> {
         let base = source::address(&account.base_url)?;
         let (tenant, version) = (&account.tenant, &account.version);
-        let base_text = base.as_str().trim_end_matches('/');
-        let endpoint = Url::parse(&format!("{base_text}/ccx/service/{tenant}/Human_Resources/{version}"));
+        let base = base.as_str().trim_end_matches('/');
+        let at = |path: String| {
+            Url::parse(&format!("{base}/ccx/{path}")).map_err(|_| SourceProblem::BadAddress(base.to_owned()))
+        };
+        let secret = |secret: &Option<String>| SecretString::from(secret.clone().unwrap_or_default());
+        let key = secret(&secrets.api_key);
+        let login = match &account.login {
+            connection::Login::Password { user } => Login::Password {
+                user: format!("{user}@{tenant}"),
+                password: key,
+            },
+            connection::Login::RefreshToken { client_id } => Login::RefreshToken(Box::new(Refresh {
+                address: at(format!("oauth2/{tenant}/token"))?,
+                client_id: client_id.clone(),
+                client_secret: secret(&secrets.client_secret),
+                refresh_token: key,
+                token,
+            })),
+        };
         Ok(Self {
             account: account.clone(),
-            endpoint: endpoint.map_err(|_| SourceProblem::BadAddress(account.base_url.clone()))?,
-            password,
+            endpoint: at(format!("service/{tenant}/Human_Resources/{version}"))?,
+            login,
             http,
             pace: Pace::default(),
         })
@@ -262,14 +287,40 @@ impl Client {
     }
 
     async fn ask_now(&self, what: &'static str, body: &str) -> Result<String, SourceProblem> {
-        let user = format!("{}@{}", self.account.user, self.account.tenant);
-        let envelope = soap::envelope((&user, self.password.expose_secret()), body);
-        let request = self
+        let refresh = match &self.login {
+            Login::Password { user, password } => {
+                let envelope = soap::envelope(Some((user, password.expose_secret())), body);
+                return self.send(what, envelope, None).await;
+            }
+            Login::RefreshToken(refresh) => refresh,
+        };
+        let envelope = soap::envelope(None, body);
+        let token = refresh.token(&self.http, None).await?;
+        match self.send(what, envelope.clone(), Some(&token)).await {
+            // It ended before its time.
+            Err(SourceProblem::Unauthorised) => {
+                let another = refresh.token(&self.http, Some(&token)).await?;
+                self.send(what, envelope, Some(&another)).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn send(
+        &self,
+        what: &'static str,
+        envelope: String,
+        token: Option<&SecretString>,
+    ) -> Result<String, SourceProblem> {
+        let mut request = self
             .http
             .post(self.endpoint.clone())
             .header(CONTENT_TYPE, "text/xml; charset=utf-8")
             .header(HeaderName::from_static("soapaction"), "\"\"")
             .body(envelope);
+        if let Some(token) = token {
+            request = request.bearer_auth(token.expose_secret());
+        }
         let response = request.send().await.map_err(SourceProblem::network)?;
         let (status, headers) = (response.status(), response.headers().clone());
         // Faults come with 500, and say what it is; an answer that is none says what its status says.

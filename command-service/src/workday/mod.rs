@@ -3,6 +3,7 @@
 //! | module | does | IO |
 //! |---|---|---|
 //! | [`soap`] | writes envelopes, reads answers and faults | none |
+//! | [`login`] | gets access tokens | HTTP |
 //! | [`client`] | asks `Get_Workers` | HTTP |
 //! | [`worker`] | reads what holds of a worker as of a day | none |
 //! | [`history`] | finds out since when what holds | none |
@@ -12,6 +13,7 @@
 
 pub mod client;
 pub mod history;
+pub mod login;
 pub mod soap;
 pub mod worker;
 

@@ -16,16 +16,23 @@ pub const NAMESPACE: &str = "urn:com.workday/bsvc";
 /// The most elements, attributes and texts that one answer may consist of: a page of workers has some tens of thousands.
 const NODES_MAX: u32 = 4_000_000;
 
-/// A request with its credentials. `body` is XML whose prefix `bsvc` is Workday's.
+/// A request, with its credentials if they are in it. `body` is XML whose prefix `bsvc` is Workday's.
 #[must_use]
-pub fn envelope((user, password): (&str, &str), body: &str) -> String {
-    let (user, password) = (escape(user), escape(password));
+pub fn envelope(credentials: Option<(&str, &str)>, body: &str) -> String {
+    let security = credentials.map(security).unwrap_or_default();
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\
-         <env:Envelope xmlns:env=\"{ENVELOPE}\" xmlns:bsvc=\"{NAMESPACE}\"><env:Header>\
-         <wsse:Security env:mustUnderstand=\"1\" xmlns:wsse=\"{WSSE}\"><wsse:UsernameToken>\
+         <env:Envelope xmlns:env=\"{ENVELOPE}\" xmlns:bsvc=\"{NAMESPACE}\"><env:Header>{security}</env:Header>\
+         <env:Body>{body}</env:Body></env:Envelope>"
+    )
+}
+
+fn security((user, password): (&str, &str)) -> String {
+    let (user, password) = (escape(user), escape(password));
+    format!(
+        "<wsse:Security env:mustUnderstand=\"1\" xmlns:wsse=\"{WSSE}\"><wsse:UsernameToken>\
          <wsse:Username>{user}</wsse:Username><wsse:Password Type=\"{PASSWORD_TEXT}\">{password}</wsse:Password>\
-         </wsse:UsernameToken></wsse:Security></env:Header><env:Body>{body}</env:Body></env:Envelope>"
+         </wsse:UsernameToken></wsse:Security>"
     )
 }
 
@@ -186,7 +193,7 @@ mod tests {
     #[test]
     fn what_is_written_reads_back() {
         let password = "a<b&\"c'>\u{e9}";
-        let xml = envelope(("ISU@acme", password), "<bsvc:Get_Workers_Request/>");
+        let xml = envelope(Some(("ISU@acme", password)), "<bsvc:Get_Workers_Request/>");
         let request = document(&xml).expect("XML");
         let token = at(request.root_element(), "Header/Security/UsernameToken").expect("credentials");
         assert_eq!(text(token, "Username"), Some("ISU@acme"));

@@ -288,6 +288,7 @@ fn next_connection(event: Option<&connection::Event>) -> Option<connection::Even
             }),
             secrets: Personal::Open(Secrets {
                 api_key: Some("an API key".into()),
+                client_secret: None,
                 webhook_keys: vec!["a webhook key".into(), "its successor".into()],
                 tokens: vec![],
             }),

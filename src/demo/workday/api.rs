@@ -3,8 +3,8 @@
 use super::super::company::{Company, Employee, EmployeeId};
 use super::super::vendor::lock;
 use super::Server;
-use super::report;
 use super::worker::{Asked, day_begins, effective_days, worker};
+use super::{report, token};
 use axum::body::to_bytes;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
@@ -35,7 +35,9 @@ fn invalid(said: impl std::fmt::Display) -> Fault {
 /// Answers every request: counts it, applies faults, checks the user, finds the workers.
 pub(super) async fn answer(State(server): State<Server>, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    let verdict = server.faults.judge(format!("{} Get_Workers", head.method));
+    let is_token = head.uri.path().starts_with("/ccx/oauth2/");
+    let name = if is_token { "token" } else { "Get_Workers" };
+    let verdict = server.faults.judge(format!("{} {name}", head.method));
     if !verdict.delay.is_zero() {
         tokio::time::sleep(verdict.delay).await;
     }
@@ -47,8 +49,12 @@ pub(super) async fn answer(State(server): State<Server>, request: Request) -> Re
         }
         return response;
     }
-    let path = head.uri.path().strip_prefix("/ccx/service/").unwrap_or_default();
-    let parts: Vec<&str> = path.split('/').collect();
+    let path = head.uri.path().strip_prefix("/ccx/").unwrap_or_default();
+    if let ["oauth2", tenant, "token"] = path.split('/').collect::<Vec<_>>()[..] {
+        let body = to_bytes(body, BODY_BYTES_MAX).await.unwrap_or_default();
+        return token::grant(&server, tenant, &head.headers, &String::from_utf8_lossy(&body));
+    }
+    let parts: Vec<&str> = path.strip_prefix("service/").unwrap_or_default().split('/').collect();
     if let ["customreport2", tenant, _owner, _report] = parts[..] {
         return report::answer(&server, tenant, &head);
     }
@@ -59,7 +65,12 @@ pub(super) async fn answer(State(server): State<Server>, request: Request) -> Re
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
     let body = String::from_utf8_lossy(&body).into_owned();
-    let answered = respond(&server, (tenant, version), &body);
+    let by_token = token::has_token(&server, &head.headers);
+    if by_token == Some(false) {
+        let refused = serde_json::json!({"error": "invalid_token"});
+        return (StatusCode::UNAUTHORIZED, axum::Json(refused)).into_response();
+    }
+    let answered = respond(&server, (tenant, version), (by_token.is_some(), &body));
     let (status, xml) = match answered {
         Ok(xml) => (StatusCode::OK, xml),
         Err(Fault(code, said)) => (StatusCode::INTERNAL_SERVER_ERROR, fault(code, &said)),
@@ -76,14 +87,15 @@ fn fault(code: &str, said: &str) -> String {
     )
 }
 
-fn respond(server: &Server, (tenant, version): (&str, &str), body: &str) -> Result<String, Fault> {
+fn respond(server: &Server, (tenant, version): (&str, &str), (by_token, body): (bool, &str)) -> Result<String, Fault> {
     let envelope = document(body).ok_or_else(|| invalid("The request is no XML"))?;
     let root = envelope.root_element();
     let options = &server.options;
-    let token = at(root, "Header/Security/UsernameToken");
-    let given = token.map(|token| (text(token, "Username"), text(token, "Password")));
+    let given = at(root, "Header/Security/UsernameToken");
+    let given = given.map(|given| (text(given, "Username"), text(given, "Password")));
     let user = format!("{}@{tenant}", options.user);
-    if tenant != options.tenant || given != Some((Some(user.as_str()), Some(options.password.as_str()))) {
+    let by_password = given == Some((Some(user.as_str()), Some(options.password.as_str())));
+    if tenant != options.tenant || !(by_token || by_password) {
         let said = "invalid username or password".to_owned();
         return Err(Fault("SOAP-ENV:Client.authenticationError", said));
     }

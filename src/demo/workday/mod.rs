@@ -13,15 +13,18 @@ mod api;
 mod report;
 #[cfg(test)]
 mod tests;
+mod token;
 mod worker;
 
 use super::company::Company;
 use super::faults::FaultPlan;
 use super::vendor::{CannotListen, Clock, SharedCompany, lock, system_clock};
 use axum::Router;
+use chrono::{DateTime, Utc};
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::task::JoinHandle;
 
 /// Most workers on a page (documented).
@@ -36,6 +39,8 @@ pub struct ServerOptions {
     pub user: String,
     /// Its password.
     pub password: String,
+    /// Id and secret of an API client, and a user's refresh token, that open it too.
+    pub client: Option<[String; 3]>,
     /// The most workers on a page, whatever is asked for.
     pub page_workers_max: usize,
     /// Tells the time.
@@ -49,6 +54,7 @@ impl ServerOptions {
             tenant: tenant.into(),
             user: user.into(),
             password: password.into(),
+            client: None,
             page_workers_max: PAGE_WORKERS_MAX,
             clock: system_clock(),
         }
@@ -63,7 +69,11 @@ struct Server {
     options: ServerOptions,
     /// Lists that were asked for without saying as entered when.
     unpinned: Arc<AtomicU64>,
+    /// Access tokens that were given, and when they end.
+    tokens: Tokens,
 }
+
+type Tokens = Arc<Mutex<HashMap<String, DateTime<Utc>>>>;
 
 /// A running simulation; it stops when dropped.
 pub struct SimulatedWorkday {
@@ -88,6 +98,7 @@ impl SimulatedWorkday {
             faults: FaultPlan::default(),
             options,
             unpinned: Arc::default(),
+            tokens: Arc::default(),
         };
         let router = Router::new().fallback(api::answer).with_state(server.clone());
         let task = tokio::spawn(async move {
@@ -103,6 +114,15 @@ impl SimulatedWorkday {
         format!("http://{}", self.address)
     }
 
+    /// Ends all access tokens before their time.
+    pub fn end_tokens(&self) {
+        self.server
+            .tokens
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+
     /// The address of its one report as a service, without a format.
     pub fn report_url(&self) -> String {
         let (base, tenant) = (self.base_url(), &self.server.options.tenant);
@@ -114,7 +134,7 @@ impl SimulatedWorkday {
         lock(&self.server.company)
     }
 
-    /// Faults and counters: requests are counted as `POST Get_Workers`.
+    /// Faults and counters: requests are counted as `POST Get_Workers` and `POST token`.
     pub fn faults(&self) -> &FaultPlan {
         &self.server.faults
     }

@@ -3,10 +3,9 @@
 use super::super::company::{Company, Employee};
 use super::super::vendor::lock;
 use super::Server;
+use super::token::basic;
 use axum::http::{HeaderMap, StatusCode, header, request::Parts};
 use axum::response::{IntoResponse, Response};
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use chrono::NaiveDate;
 use serde_json::{Map, Value, json};
 
@@ -25,13 +24,9 @@ const COLUMNS: [&str; 9] = [
 
 /// Basic, with the tenant behind the user or without.
 fn is_authorised(server: &Server, headers: &HeaderMap) -> bool {
-    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let encoded = given.and_then(|given| given.strip_prefix("Basic "));
-    let pair = encoded.and_then(|encoded| BASE64_STANDARD.decode(encoded).ok());
-    let pair = pair.and_then(|pair| String::from_utf8(pair).ok()).unwrap_or_default();
-    let (user, password) = pair.split_once(':').unwrap_or_default();
+    let (user, password) = basic(headers).unwrap_or_default();
     let options = &server.options;
-    let without_tenant = user.strip_suffix(&format!("@{}", options.tenant)).unwrap_or(user);
+    let without_tenant = user.strip_suffix(&format!("@{}", options.tenant)).unwrap_or(&user);
     without_tenant == options.user && password == options.password
 }
 

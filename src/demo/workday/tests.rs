@@ -5,9 +5,9 @@ use super::*;
 use chrono::{DateTime, TimeDelta, Utc};
 use command_service::source::{SourceProblem, http_client};
 use command_service::workday::client::{Client, Group};
-use domain::connection::Workday;
+use command_service::workday::login::Token;
+use domain::connection::{Login, Secrets, Workday};
 use serde_json::json;
-use std::sync::Mutex;
 
 fn now() -> DateTime<Utc> {
     infra::clock::now()
@@ -17,6 +17,7 @@ async fn vendor(page_workers_max: usize) -> SimulatedWorkday {
     let company = Company::generate(&Plan::new(3, 30, 2, now().date_naive()));
     let options = ServerOptions {
         page_workers_max,
+        client: Some(["id".into(), "of the client".into(), "a refresh token".into()]),
         ..ServerOptions::new("acme_dpt1", "ISU_Tenure", "hush")
     };
     let server = SimulatedWorkday::start(Arc::new(Mutex::new(company)), options).await;
@@ -24,17 +25,24 @@ async fn vendor(page_workers_max: usize) -> SimulatedWorkday {
 }
 
 fn client(server: &SimulatedWorkday, password: &str, change: impl FnOnce(&mut Workday)) -> Client {
+    let secrets = Secrets {
+        api_key: Some(password.into()),
+        client_secret: Some("of the client".into()),
+        ..Secrets::default()
+    };
     let mut account = Workday {
         tenant: "acme_dpt1".into(),
         base_url: server.base_url(),
         version: Workday::VERSION.into(),
-        user: "ISU_Tenure".into(),
+        login: Login::Password {
+            user: "ISU_Tenure".into(),
+        },
         department: Workday::DEPARTMENT.into(),
         division: Workday::DIVISION.into(),
     };
     change(&mut account);
     let http = http_client().expect("a client");
-    Client::new(&account, password.into(), http).expect("an address")
+    Client::new(&account, (&secrets, Token::default()), http).expect("an address")
 }
 
 #[tokio::test]
@@ -121,4 +129,30 @@ async fn every_refusal_is_told_as_what_it_is() {
         .worker("no <such> & worker", now().date_naive(), (Group::Everything, now()))
         .await;
     assert!(nobody.expect("an answer").is_none());
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_exchanged_once_for_all_and_again_when_its_token_ends() {
+    let server = vendor(999).await;
+    let by_token = |account: &mut Workday| account.login = Login::RefreshToken { client_id: "id".into() };
+    let right = client(&server, "a refresh token", by_token);
+    let (one, other) = tokio::join!(right.workers(), right.workers());
+    assert_eq!(one.expect("a list").remote_ids, other.expect("a list").remote_ids);
+    assert_eq!(server.faults().requests("POST token"), 1);
+    server.end_tokens();
+    assert!(right.workers().await.is_ok());
+    assert_eq!(server.faults().requests("POST token"), 2);
+    for wrong in [
+        client(&server, "another", by_token),
+        client(&server, "a refresh token", |account| {
+            account.login = Login::RefreshToken {
+                client_id: "another".into(),
+            };
+        }),
+    ] {
+        assert_eq!(
+            wrong.workers().await.map(drop).expect_err("refused").cause(),
+            "unauthorised"
+        );
+    }
 }

@@ -1,6 +1,6 @@
 //! Recorded shapes: v34 as a security vendor's tests hold it, v25 as a PowerShell module's do, and what the schemas of v30 and v42 say.
 
-use domain::money::PayPeriod;
+use domain::{connection::Login, money::PayPeriod};
 
 use super::*;
 use crate::workday::soap::document;
@@ -10,7 +10,7 @@ fn account() -> Workday {
         tenant: "acme_dpt1".into(),
         base_url: "https://wd2.example".into(),
         version: Workday::VERSION.into(),
-        user: "ISU".into(),
+        login: Login::Password { user: "ISU".into() },
         department: Workday::DEPARTMENT.into(),
         division: Workday::DIVISION.into(),
     }
