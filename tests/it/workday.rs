@@ -19,8 +19,10 @@ use crate::{
     harness::{DataDir, Tenure, eventually, today, told, tool},
 };
 
-/// Seeds, unless `TENURE_CONVERGENCE_SEEDS` asks for another number, and `TENURE_CONVERGENCE_FROM` for another first one.
+/// Seeds, unless `TENURE_CONVERGENCE_SEEDS` asks for another number, and `TENURE_CONVERGENCE_FROM` for another first one. With a real
+/// Kafka it is the same, and fewer will do.
 const SEEDS: u64 = 40;
+const SEEDS_REAL_KAFKA: u64 = 12;
 /// Tenants in which something happens at once.
 const AT_ONCE: usize = 8;
 const STEPS: usize = 12;
@@ -98,6 +100,18 @@ async fn a_tenant_is_imported_with_all_its_history_and_asked_who_changed() {
     tenant.connect(&tenure).await;
     imported(&data, &tenure).await;
     agree(&data.0, &[tenant.compared(7)]).await;
+    // About as many questions as there are changes: no grid of days, no endless halving.
+    let (asked, days) = {
+        let company = tenant.server.company();
+        let changes = company
+            .employees
+            .iter()
+            .map(|one| one.job_info.len() + one.compensation.len() + one.employment_status.len());
+        let days = changes.sum::<usize>() as u64;
+        (tenant.server.faults().requests("POST Get_Workers"), days)
+    };
+    eprintln!("{asked} questions for {days} rows of history");
+    assert!(asked < 4 * days, "{asked} questions for {days} rows of history");
     let actors = "select count(*) from event where actor like 'workday:%:%'";
     assert_eq!(sql(&data.0, actors), "0", "history is told as history");
 
@@ -165,8 +179,14 @@ async fn what_a_user_may_not_see_is_told_and_stays_as_it_is_known() {
 
     // An API client in place of the user and the password: the same tenant, and no news.
     let by_token = json!({"tenant": tenant.name, "base_url": tenant.server.base_url(), "client_id": "NjkwZjM4", "client_secret": "s", "refresh_token": "r&=+%"});
-    let (status, answer) = tenure.post("/v1/integrations/workday", "admin", &[], by_token.clone()).await;
-    assert_eq!((status, answer["id"].as_str()), (201, Some(&*tenant.connection)), "{answer:#}");
+    let (status, answer) = tenure
+        .post("/v1/integrations/workday", "admin", &[], by_token.clone())
+        .await;
+    assert_eq!(
+        (status, answer["id"].as_str()),
+        (201, Some(&*tenant.connection)),
+        "{answer:#}"
+    );
     assert!(test(true).contains("ok       pay"));
     reconcile(&tenure, &[&tenant.connection]).await;
     assert_eq!(sql(&data.0, history), before);
@@ -311,7 +331,12 @@ async fn what_is_believed_converges_to_what_workday_holds() {
             .ok()
             .map(|text| text.parse::<u64>().expect("a number"))
     };
-    let seeds = number("TENURE_CONVERGENCE_SEEDS").unwrap_or(SEEDS);
+    let usual = if std::env::var("KAFKA_BROKERS").is_ok() {
+        SEEDS_REAL_KAFKA
+    } else {
+        SEEDS
+    };
+    let seeds = number("TENURE_CONVERGENCE_SEEDS").unwrap_or(usual);
     let start = number("TENURE_CONVERGENCE_FROM").unwrap_or(1);
     eprintln!("seeds {start}..{}", start + seeds);
     let data = DataDir::new();
