@@ -15,7 +15,7 @@ use crate::{
 pub struct Finding {
     pub part: &'static str,
     pub verdict: Verdict,
-    /// For administrators; holds no personal data.
+    /// For administrators; holds no personal data, but for what is wrong in a report's rows.
     pub text: String,
 }
 
@@ -51,7 +51,7 @@ const PROBLEMS_SHOWN: usize = 20;
 
 /// Fetches a report, and says what is wrong with it. Changes nothing. Rows with problems are shown with what is wrong in them.
 pub async fn check_report(reporter: &Reporter<'_>) -> Vec<Finding> {
-    let (table, read) = match reporter.read().await {
+    let (table, read) = match reporter.look().await {
         Ok(read) => read,
         Err(problem) => return vec![Finding::new("report", Verdict::Broken, problem.to_string())],
     };

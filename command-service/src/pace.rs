@@ -130,6 +130,11 @@ impl Paces {
         closed.map(|(connection, _)| *connection).collect()
     }
 
+    /// Whatever was found out, something is different now: the source is asked at once.
+    pub fn forget(&self, connection: ConnectionId) {
+        self.all().remove(&connection);
+    }
+
     fn all(&self) -> MutexGuard<'_, HashMap<ConnectionId, Pace>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -115,7 +115,8 @@ pub(crate) enum Word {
     Terminated,
 }
 
-fn said<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Said<T>, D::Error> {
+/// Tells `null` from what is left out.
+pub(crate) fn said<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Said<T>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 

@@ -179,7 +179,8 @@ impl SourceProblem {
         match self {
             Self::RateLimited { retry_after } => Outcome::Limited(*retry_after),
             Self::Unavailable { retry_after, .. } => Outcome::Failed(*retry_after),
-            Self::Timeout | Self::Network(_) => Outcome::Failed(None),
+            // Whoever asks on with a wrong password locks the user out.
+            Self::Timeout | Self::Network(_) | Self::Unauthorised => Outcome::Failed(None),
             _ => Outcome::Answered,
         }
     }
@@ -261,6 +262,8 @@ pub enum Problem {
     Contradiction,
     #[error("is hidden or empty; the first row of the history was taken instead")]
     HireDateFromTable,
+    #[error("has more changes than can be asked about at once; what is known of it is not taken for all")]
+    TooLong,
     #[error("is hidden from the key; what depends on it was left out")]
     Hidden,
 }
@@ -340,6 +343,15 @@ pub(crate) async fn read_bounded(mut response: Response, what: &'static str) -> 
         body.extend_from_slice(&chunk);
     }
     Ok(body)
+}
+
+/// An answer that can be read; for what is at an address of its own, so that 404 is a wrong address.
+pub(crate) fn accepted(what: &'static str, response: Response) -> Result<Response, SourceProblem> {
+    match response.status() {
+        status if status.is_success() => Ok(response),
+        StatusCode::NOT_FOUND => Err(SourceProblem::NothingThere { what }),
+        status => Err(refusal(what, (status, response.headers()), None)),
+    }
 }
 
 /// What a status other than 2xx and 404 means; `message` is the source's own word for it. At BambooHR, since 16 September 2026 the rate limit is 429, and 503 is a failure.

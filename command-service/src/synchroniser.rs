@@ -49,6 +49,8 @@ pub const WEBHOOKS_EVERY: Duration = Duration::from_secs(60 * 60);
 pub const ACCOUNTS_EVERY: Duration = Duration::from_secs(15 * 60);
 /// How often a folder is looked into.
 pub const INBOX_EVERY: Duration = Duration::from_secs(30);
+/// How long to wait with a report that cannot be taken as it is.
+const REPORT_AGAIN: Duration = Duration::from_secs(60 * 60);
 /// Tasks that one process works on at once. They mostly wait for the readings that they asked for.
 const TASKS_MAX: usize = 64;
 /// Requests that are queued in one transaction.
@@ -78,8 +80,9 @@ enum Failure {
     Encode(#[source] serde_json::Error),
     #[error("what was done could not be reported")]
     Intake(#[from] IntakeError),
-    #[error("{0}")]
-    Report(#[from] ReportError),
+    /// Without its source, which may name what is in the report.
+    #[error("the report was not taken in: {}", .0.told())]
+    Report(Box<ReportError>),
     #[error("accounts could not be looked through: {0}")]
     Accounts(String),
     #[error("files could not be taken in: {0}")]
@@ -89,6 +92,15 @@ enum Failure {
 }
 
 impl Failure {
+    /// What the source said, if it is the source's matter.
+    const fn source_problem(&self) -> Option<&SourceProblem> {
+        match self {
+            Self::Source(problem) => Some(problem),
+            Self::Report(problem) => problem.source_problem(),
+            _ => None,
+        }
+    }
+
     /// What is told in the connection's history: nothing of what lies with us, nor that changes could not be asked for just now.
     fn cause(&self, task: Task) -> Option<&'static str> {
         match self {
@@ -96,8 +108,10 @@ impl Failure {
             // Why it is left alone was told.
             Self::Source(SourceProblem::LeftAlone { .. }) => None,
             Self::Source(problem) => Some(problem.cause()),
-            Self::Report(ReportError::Source(SourceProblem::LeftAlone { .. })) => None,
-            Self::Report(problem) => problem.cause(),
+            Self::Report(problem) => match problem.source_problem() {
+                Some(SourceProblem::LeftAlone { .. }) => None,
+                Some(_) | None => problem.cause(),
+            },
             Self::Nobody => Some("nobody-listed"),
             Self::Inbox(inbox::TakeError::Inbox(_)) => Some("inbox-unreachable"),
             Self::Connection(_)
@@ -164,8 +178,6 @@ async fn plan_files(service: &CommandService, live: &Live) -> Result<(), Databas
             }
             if has_report {
                 connection_task::ensure(connection, of, Task::Report, at_once).await?;
-                // Whoever changes it wants to see what comes of it.
-                connection_task::hasten(connection, of, Task::Report).await?;
             }
             Ok(())
         })
@@ -295,6 +307,7 @@ async fn keep(service: &CommandService, claimed: &Claimed) -> Infallible {
 }
 
 /// What a task came to.
+#[derive(Default)]
 struct Synchronised {
     /// How many people were read.
     asked: usize,
@@ -306,9 +319,13 @@ struct Synchronised {
 
 /// None: the connection is gone.
 async fn synchronise(service: &CommandService, claimed: &Claimed) -> Result<Option<Synchronised>, Failure> {
-    let Some(live) = service.connections.find(claimed.connection).await? else {
-        return Ok(None);
+    let live = if claimed.task == Task::Report {
+        // Whether it still has one is not to be remembered wrongly: the task would be ended.
+        service.connections.refresh(claimed.connection).await?
+    } else {
+        service.connections.find(claimed.connection).await?
     };
+    let Some(live) = live else { return Ok(None) };
     let live = &live;
     let asked_of = || live.client(&service.http, &service.paces);
     match claimed.task {
@@ -321,7 +338,7 @@ async fn synchronise(service: &CommandService, claimed: &Claimed) -> Result<Opti
             Ok(Some(Synchronised {
                 asked,
                 cursor,
-                every: None,
+                ..Synchronised::default()
             }))
         }
         Task::Webhooks => match asked_of()? {
@@ -377,7 +394,7 @@ async fn compare(
     Ok(Synchronised {
         asked: remote_ids.len(),
         cursor: None,
-        every: None,
+        ..Synchronised::default()
     })
 }
 
@@ -393,7 +410,7 @@ async fn ask_who_changed(
     Ok(Synchronised {
         asked: remote_ids.len(),
         cursor: changes.cursor,
-        every: None,
+        ..Synchronised::default()
     })
 }
 
@@ -414,7 +431,7 @@ async fn look_into_inbox(service: &CommandService, live: &Live) -> Result<Option
     Ok(Some(Synchronised {
         asked,
         cursor,
-        every: None,
+        ..Synchronised::default()
     }))
 }
 
@@ -423,11 +440,10 @@ async fn fetch_report(service: &CommandService, live: &Live) -> Result<Option<Sy
     let Some(reporter) = Reporter::of(live, &service.http, service.paces.of(live.id)) else {
         return Ok(None);
     };
-    // Like a file that is sent: each may need hundreds of megabytes.
-    let Ok(_alone) = service.files.acquire().await else {
-        return Err(Failure::Interrupted);
+    let taken = match reporter.take(service).await {
+        Err(ReportError::Ending) => return Err(Failure::Interrupted),
+        taken => taken.map_err(|problem| Failure::Report(Box::new(problem)))?,
     };
-    let taken = reporter.take(service).await?;
     if taken.problems > 0 {
         let (connection, problems) = (live.id, taken.problems);
         tracing::warn!(%connection, problems, "the report of connection {connection} has {problems} problems: `tenure connection test {connection}` shows them");
@@ -545,16 +561,18 @@ async fn finish(
 }
 
 async fn put_off(service: &CommandService, claimed: &Claimed, failure: &Failure) -> Result<(), DatabaseError> {
-    let retry_after = match failure {
-        Failure::Source(problem) => problem.retry_after(),
-        _ => None,
-    };
     let attempt = u32::try_from(claimed.attempts.max(1) - 1).unwrap_or(0);
-    let delay = match failure {
-        Failure::Interrupted => Duration::ZERO,
+    let delay = match (failure, failure.source_problem()) {
+        (Failure::Interrupted, _) => Duration::ZERO,
         // How long that is grows by itself.
-        Failure::Source(SourceProblem::LeftAlone { left }) => *left,
-        _ => BACKOFF.delay(attempt, rand::random(), retry_after),
+        (_, Some(SourceProblem::LeftAlone { left })) => *left,
+        // Somebody has to do something, or its owner to mend it; and it may take the source minutes to make.
+        (Failure::Report(problem), source)
+            if problem.cause().is_some() && !source.is_some_and(SourceProblem::is_retryable) =>
+        {
+            REPORT_AGAIN
+        }
+        (_, source) => BACKOFF.delay(attempt, rand::random(), source.and_then(SourceProblem::retry_after)),
     };
     if let Some(cause) = failure.cause(claimed.task) {
         let command = connection::Command::ReportFailed {

@@ -292,13 +292,13 @@ async fn believed(parts: &Parts, tenant: TenantId, employee: EmployeeId) -> Empl
 
 /// Where what is believed differs from what the source holds.
 ///
-/// A source with positions says nothing of the job and the pay of days on which somebody has none.
+/// See [`Shows`] for what is compared.
 fn differences(
     held: &company::Employee,
     believed: &File,
-    (has_positions, who): (bool, impl Fn(company::EmployeeId) -> EmployeeId),
+    (shows, who): (Shows, impl Fn(company::EmployeeId) -> EmployeeId),
 ) -> Vec<String> {
-    let is_said = |day: NaiveDate| !has_positions || held.is_employed_on(day);
+    let is_said = |day: NaiveDate| shows == Shows::Tables || held.is_employed_on(day);
     let mut differences = Vec::new();
     let mut compare = |what: String, held: String, believed: String| {
         if held != believed {
@@ -358,16 +358,18 @@ fn differences(
     days.extend(believed.pay.facts().map(|(on, _)| on));
     days.extend(believed.standing.facts().map(|(on, _)| on));
     for day in days.into_iter().filter(|day| *day >= first) {
+        let organisations = if shows == Shows::States && day != today() { 0 } else { 2 };
         let job = believed.jobs.at(day).map(|job| {
-            [&job.title, &job.department, &job.division, &job.location].map(|part| part.clone().unwrap_or_default())
+            let all = [&job.title, &job.location, &job.department, &job.division];
+            all.map(|part| part.clone().unwrap_or_default())[..2 + organisations].to_vec()
         });
         // Before its first row a history is taken to have been as in it.
         let first_job = held.job_info.iter().rev().min_by_key(|row| row.date);
-        let held_job = held
-            .job_on(day)
-            .or(first_job)
-            .map(|row| [&row.job_title, &row.department, &row.division, &row.location].map(Clone::clone));
-        if is_said(day) && (!has_positions || held.job_on(day).is_some()) {
+        let held_job = held.job_on(day).or(first_job).map(|row| {
+            let all = [&row.job_title, &row.location, &row.department, &row.division];
+            all.map(Clone::clone)[..2 + organisations].to_vec()
+        });
+        if is_said(day) && (shows == Shows::Tables || held.job_on(day).is_some()) {
             compare(format!("job on {day}"), format!("{held_job:?}"), format!("{job:?}"));
         }
         let pay = believed
@@ -383,7 +385,7 @@ fn differences(
             };
             (row.rate_cents, per)
         });
-        if is_said(day) && (!has_positions || held.pay_on(day).is_some()) {
+        if is_said(day) && (shows == Shows::Tables || held.pay_on(day).is_some()) {
             compare(format!("pay on {day}"), format!("{held_pay:?}"), format!("{pay:?}"));
         }
         // What lies ahead is a notice, not a standing.
@@ -423,17 +425,28 @@ pub struct Compared {
     connection: ConnectionId,
     held: Vec<company::Employee>,
     deleted: Vec<company::EmployeeId>,
-    has_positions: bool,
+    shows: Shows,
+}
+
+/// What a source shows of the past.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Shows {
+    /// All rows.
+    Tables,
+    /// What holds on a day, and the days on which anything began. Of days on which somebody has no job and no pay, none.
+    StatesAndLog,
+    /// What holds on a day. Organisations have no days of their own: what changed and changed back is not seen.
+    States,
 }
 
 impl Compared {
-    pub fn of((seed, connection): (u64, &str), company: &Company, has_positions: bool) -> Self {
+    pub fn of((seed, connection): (u64, &str), company: &Company, shows: Shows) -> Self {
         Self {
             seed,
             connection: connection.parse().expect("an id"),
             held: company.employees.clone(),
             deleted: company.deleted.keys().copied().collect(),
-            has_positions,
+            shows,
         }
     }
 }
@@ -450,7 +463,7 @@ pub async fn agree(data_dir: &Path, sources: &[Compared]) {
         let who = |id: company::EmployeeId| EmployeeId::derive(tenant, source.connection, &id.to_string());
         for person in &source.held {
             let differences = match believed(&parts, tenant, who(person.id)).await {
-                Employee::OnFile(file) => differences(person, &file, (source.has_positions, who)),
+                Employee::OnFile(file) => differences(person, &file, (source.shows, who)),
                 other => vec![format!("believed is {other:?}")],
             };
             let of = format!("seed {seed}, employee {} ({})", person.id, who(person.id));
@@ -534,7 +547,7 @@ async fn what_is_believed_converges_to_what_the_source_holds() {
         .iter()
         .map(|account| {
             let company = account.vendor.server.company();
-            Compared::of((account.seed, &account.connected.id), &company, false)
+            Compared::of((account.seed, &account.connected.id), &company, Shows::Tables)
         })
         .collect();
     agree(&data.0, &compared).await;

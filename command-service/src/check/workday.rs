@@ -8,8 +8,9 @@ use crate::workday::{
     worker::Worker,
 };
 
-/// How many workers are looked at for what is shown of anybody.
+/// How many workers are looked at for what is shown of anybody, and how many to find so many who are employed.
 const SAMPLED: usize = 5;
+const SAMPLED_MAX: usize = 30;
 
 /// A part of a worker: what is asked of it, and the domain of Workday whose right it needs.
 struct Part {
@@ -29,19 +30,15 @@ const PARTS: [Part; 8] = [
     },
     Part {
         part: "positions",
-        is_shown: |worker| worker.state.job.value.is_some(),
+        is_shown: |worker| worker.state.position.value.is_some(),
         domain: "Worker Data: Current Staffing Information",
         lost: "Titles, locations and hours are not known",
     },
     Part {
         part: "organisations",
         is_shown: |worker| {
-            worker
-                .state
-                .job
-                .value
-                .as_ref()
-                .is_some_and(|job| job.department.is_some())
+            let organisation = worker.state.organisation.value.as_ref();
+            organisation.is_some_and(|organisation| organisation.department.is_some())
         },
         domain: "Worker Data: Organization Information (or choose another type of organisation as department)",
         lost: "Departments are not known",
@@ -109,17 +106,26 @@ pub(super) async fn check(client: &Client) -> Vec<Finding> {
             Finding::new("who changed", Verdict::Missing, text)
         }
     });
-    let step = (everybody.len() / SAMPLED).max(1);
+    let step = (everybody.len() / SAMPLED_MAX).max(1);
     let (now, today) = (clock::now(), clock::today());
-    let mut shown = Vec::new();
-    for id in everybody.iter().step_by(step).take(SAMPLED) {
+    let (mut shown, mut gone) = (Vec::new(), Vec::new());
+    for id in everybody.iter().step_by(step).take(SAMPLED_MAX) {
         match client.worker(id, today, (Group::Everything, now)).await {
-            Ok(worker) => shown.extend(worker),
+            Ok(Some(worker)) if worker.is_active => shown.push(worker),
+            Ok(Some(worker)) => gone.push(worker),
+            Ok(None) => {}
             Err(problem) => {
                 findings.push(Finding::new("a worker", Verdict::Broken, problem.to_string()));
                 return findings;
             }
         }
+        if shown.len() == SAMPLED {
+            break;
+        }
+    }
+    // Of those who left, positions are not shown; if nobody else is there, they will have to do.
+    if shown.is_empty() {
+        shown = gone;
     }
     for (index, part) in PARTS.iter().enumerate() {
         let count = shown.iter().filter(|worker| (part.is_shown)(worker)).count();

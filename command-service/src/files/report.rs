@@ -7,11 +7,9 @@ use std::time::Duration;
 
 use domain::connection::{Mapping, Report};
 use infra::clock;
-use reqwest::{
-    StatusCode,
-    header::{ACCEPT, CONTENT_TYPE},
-};
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Semaphore;
 
 use super::{
     import::{ImportError, Upload},
@@ -27,6 +25,8 @@ use crate::{
 
 /// How long a report may take.
 const REPORT_WITHIN: Duration = Duration::from_secs(15 * 60);
+/// Reports that are fetched at once in this process: each may have tens of megabytes.
+static FETCHES: Semaphore = Semaphore::const_new(4);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
@@ -38,6 +38,8 @@ pub enum ReportError {
     Import(#[from] ImportError),
     #[error("reading the report did not end well")]
     Interrupted(#[from] tokio::task::JoinError),
+    #[error("the process ends")]
+    Ending,
 }
 
 impl ReportError {
@@ -48,9 +50,36 @@ impl ReportError {
             Self::Source(problem) => Some(problem.cause()),
             Self::File(FileProblem::NoColumns { .. }) => Some("report-lost-columns"),
             Self::File(_) => Some("report-unreadable"),
-            Self::Import(_) | Self::Interrupted(_) => None,
+            Self::Import(_) | Self::Interrupted(_) | Self::Ending => None,
         }
     }
+
+    /// What may be logged and kept: a file's problem can name what is in it.
+    #[must_use]
+    pub fn told(&self) -> String {
+        match self {
+            Self::File(_) => format!(
+                "{}: `tenure connection test` shows it",
+                self.cause().unwrap_or_default()
+            ),
+            other => other.to_string(),
+        }
+    }
+
+    /// What the source said, if it is the source's matter.
+    #[must_use]
+    pub const fn source_problem(&self) -> Option<&SourceProblem> {
+        match self {
+            Self::Source(problem) => Some(problem),
+            Self::File(_) | Self::Import(_) | Self::Interrupted(_) | Self::Ending => None,
+        }
+    }
+}
+
+/// A file, and the encoding that its sender names.
+struct Fetched {
+    bytes: Vec<u8>,
+    encoding: Option<String>,
 }
 
 /// What a report came to.
@@ -89,7 +118,10 @@ impl<'a> Reporter<'a> {
     /// # Errors
     /// When it cannot be fetched or read at all, or a part of Tenure is away.
     pub async fn take(&self, service: &CommandService) -> Result<Taken, ReportError> {
-        let (_, read) = self.read().await?;
+        let fetched = self.fetch().await?;
+        // Like a file that is sent: each may need hundreds of megabytes.
+        let _alone = service.files.acquire().await.map_err(|_| ReportError::Ending)?;
+        let (_, read) = self.read(fetched).await?;
         let upload = Upload {
             service,
             live: self.live,
@@ -108,15 +140,12 @@ impl<'a> Reporter<'a> {
     ///
     /// # Errors
     /// When it cannot be fetched or read at all.
-    pub async fn read(&self) -> Result<(Table, People), ReportError> {
-        let turn = (self.pace.turn().await).map_err(|left| SourceProblem::LeftAlone { left })?;
-        let fetched = self.fetch().await;
-        turn.tell(
-            fetched
-                .as_ref()
-                .map_or_else(SourceProblem::outcome, |_| Outcome::Answered),
-        );
-        let (bytes, encoding) = fetched?;
+    pub async fn look(&self) -> Result<(Table, People), ReportError> {
+        let fetched = self.fetch().await?;
+        self.read(fetched).await
+    }
+
+    async fn read(&self, Fetched { bytes, encoding }: Fetched) -> Result<(Table, People), ReportError> {
         let origin = Origin {
             tenant: self.live.tenant,
             connection: self.live.id,
@@ -135,8 +164,19 @@ impl<'a> Reporter<'a> {
         Ok(read.await??)
     }
 
-    /// The file, and the encoding that its sender names.
-    async fn fetch(&self) -> Result<(Vec<u8>, Option<String>), SourceProblem> {
+    async fn fetch(&self) -> Result<Fetched, SourceProblem> {
+        // A source that does not answer keeps a place for long.
+        let _place = FETCHES.acquire().await;
+        let turn = (self.pace.turn().await).map_err(|left| SourceProblem::LeftAlone { left })?;
+        let fetched = self.fetch_now().await;
+        let outcome = fetched
+            .as_ref()
+            .map_or_else(SourceProblem::outcome, |_| Outcome::Answered);
+        turn.tell(outcome);
+        fetched
+    }
+
+    async fn fetch_now(&self) -> Result<Fetched, SourceProblem> {
         const WHAT: &str = "the report";
         let url = source::address_with_query(&self.report.url)?;
         let request = self
@@ -146,16 +186,13 @@ impl<'a> Reporter<'a> {
             .header(ACCEPT, "text/csv, application/json;q=0.9, */*;q=0.5")
             .timeout(REPORT_WITHIN);
         let response = request.send().await.map_err(SourceProblem::network)?;
-        match response.status() {
-            status if status.is_success() => {}
-            StatusCode::NOT_FOUND => return Err(SourceProblem::NothingThere { what: WHAT }),
-            status => return Err(source::refusal(WHAT, (status, response.headers()), None)),
-        }
+        let response = source::accepted(WHAT, response)?;
         let named = response
             .headers()
             .get(CONTENT_TYPE)
             .and_then(|value| value.to_str().ok());
         let encoding = named.and_then(table::charset).map(str::to_owned);
-        Ok((read_bounded(response, WHAT).await?, encoding))
+        let bytes = read_bounded(response, WHAT).await?;
+        Ok(Fetched { bytes, encoding })
     }
 }

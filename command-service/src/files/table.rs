@@ -1,7 +1,7 @@
 //! A file as rows of cells, from CSV, from an Excel workbook, or from a list in JSON.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{Cursor, Read},
 };
 
@@ -16,6 +16,8 @@ pub const FILE_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const ROWS_MAX: usize = 500_000;
 /// The most columns of a file.
 pub const COLUMNS_MAX: usize = 500;
+/// The most cells of a list in JSON, whose entries may leave out what is empty.
+const CELLS_MAX: usize = 20_000_000;
 /// The longest cell, in bytes. A quotation mark that does not end makes one cell of the rest of a file.
 const CELL_BYTES_MAX: usize = 10_000;
 /// What a workbook may weigh unpacked: a few kilobytes can hold gigabytes of nothing.
@@ -331,6 +333,9 @@ fn entries(text: &str) -> Result<Table, FileProblem> {
         }
         rows.push(row);
     }
+    if rows.len().saturating_mul(named.len()) > CELLS_MAX {
+        return Err(FileProblem::TooManyColumns);
+    }
     for row in &mut rows {
         row.cells.resize(named.len(), Cell::Empty);
     }
@@ -357,6 +362,14 @@ fn flat(prefix: String, members: serde_json::Map<String, Value>, cells: &mut Vec
                 }
                 (1, Some(one)) => scalar(&one),
                 (0, _) => Cell::Empty,
+                // Which of several is meant is not said: none of their members has a value.
+                (_, Some(last @ Value::Object(_))) => {
+                    list.push(last);
+                    let groups = list.iter().filter_map(Value::as_object);
+                    let names: BTreeSet<&String> = groups.flat_map(|group| group.keys()).collect();
+                    cells.extend(names.into_iter().map(|name| (format!("{header}.{name}"), Cell::Broken)));
+                    continue;
+                }
                 _ => Cell::Broken,
             },
             value => scalar(&value),
@@ -522,6 +535,11 @@ pub(super) mod tests {
         let rows = [["7", "Cashier", "#N/A", "31.5", ""], ["8", "", "", "12", "yes"]];
         assert_eq!(texts(&table), rows.map(|row| row.map(str::to_owned).to_vec()));
         assert_eq!(csv(r#"[{"a":"1"}]"#).expect("a table").rows[0].line, 1);
+        let two = csv(r#"[{"Job":[{"Title":"A"},{"Title":"B","Site":"C"}]}]"#).expect("a table");
+        assert_eq!(
+            (two.headers, two.rows[0].cells.clone()),
+            (vec!["Job.Site".into(), "Job.Title".into()], vec![Cell::Broken; 2])
+        );
         assert_eq!(csv(r#"{"Report_Entry":{"a":"1"}}"#).expect("a table").rows.len(), 1);
         for (text, problem) in [
             ("<?xml version=\"1.0\"?><wd:Report_Data/>", FileProblem::Xml),

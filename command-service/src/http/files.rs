@@ -13,11 +13,16 @@ use axum::{
 use domain::{
     Date, Personal,
     connection::{self, Mapping, Push, Secrets, System},
+    employee::Said,
     id::ConnectionId,
     personal::OPEN_MARKER,
     policy::Actor,
 };
-use infra::clock;
+use infra::{
+    clock,
+    connection_task::{self, Task},
+    database::Access,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -35,6 +40,7 @@ use crate::{
     },
     intake,
     problem::Problem,
+    record::said,
     source,
 };
 
@@ -117,8 +123,10 @@ pub struct ConnectFiles {
     /// How its files are read: see docs/files.md.
     #[schema(value_type = Object)]
     mapping: Mapping,
-    /// Where Tenure fetches the file from, if nobody sends it.
-    report: Option<FetchedReport>,
+    /// Where Tenure fetches the file from, if nobody sends it. Left out, it stays as it is; `null` ends it.
+    #[serde(default, deserialize_with = "said")]
+    #[schema(value_type = Option<FetchedReport>)]
+    report: Said<FetchedReport>,
 }
 
 /// A report that a system gives to whoever asks for it, such as Workday's reports as a service.
@@ -165,25 +173,29 @@ pub async fn connect_files(
     let known = service.connections.refresh(id).await?;
     let freshness = known.as_ref().map(|known| known.freshness_seconds);
     let (report, password) = match request.report {
-        Some(FetchedReport {
+        Some(Some(FetchedReport {
             url,
             user,
             password,
             every_hours,
-        }) => {
+        })) => {
             // Refuses addresses to which the password must not be sent.
             source::address_with_query(&url).map_err(|problem| Problem::bad_request(problem.to_string()))?;
             let every_hours = every_hours.unwrap_or(connection::Report::EVERY_HOURS);
-            let report = Box::new(connection::Report { url, user, every_hours });
-            (Some(report), Some(password))
+            (Some(connection::Report { url, user, every_hours }), Some(password))
         }
-        None => (None, None),
+        Some(None) => (None, None),
+        None => {
+            let report = known.as_ref().and_then(Live::report).cloned();
+            (report, known.as_ref().and_then(|known| known.secrets.api_key.clone()))
+        }
     };
+    let is_fetched = report.is_some();
     let command = connection::Command::Connect {
         system: System::Push(Push {
             name: request.name,
             mapping: Some(Box::new(request.mapping)),
-            report,
+            report: report.map(Box::new),
         }),
         // Webhooks that it also sends stay as they are.
         secrets: Personal::Open(Secrets {
@@ -195,6 +207,15 @@ pub async fn connect_files(
         on: clock::today(),
     };
     integrations::connect(&service, (&actor, &headers), (id, command)).await?;
+    if is_fetched {
+        // Whoever changes it wants to see what comes of it.
+        let (of, tenants) = ((actor.tenant, id), [actor.tenant]);
+        let hastened = service.database.transact(Access::Write, &tenants, move |connection| {
+            Box::pin(connection_task::hasten(connection, of, Task::Report))
+        });
+        hastened.await?;
+        service.tasks_wanted.notify_one();
+    }
     let files_url = format!("{}/v1/connections/{id}/files", service.public_url);
     Ok((StatusCode::CREATED, Json(ConnectedFiles { id, files_url })).into_response())
 }

@@ -337,6 +337,7 @@ pub(super) async fn connect(
     if let Verdict::Rejected { rule } = verdict {
         return Err(Problem::bad_request(rule));
     }
+    service.paces.forget(id);
     if let Some(live) = service.connections.refresh(id).await? {
         synchroniser::plan(service, &live).await?;
     }

@@ -93,7 +93,7 @@ pub(super) async fn look_after(
     Ok(Synchronised {
         asked: remote_ids.len(),
         cursor: newest,
-        every: None,
+        ..Synchronised::default()
     })
 }
 

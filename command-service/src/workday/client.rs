@@ -324,12 +324,10 @@ impl Client {
         let response = request.send().await.map_err(SourceProblem::network)?;
         let (status, headers) = (response.status(), response.headers().clone());
         // Faults come with 500, and say what it is; an answer that is none says what its status says.
-        if !status.is_success() && status != StatusCode::INTERNAL_SERVER_ERROR {
-            return Err(match status {
-                StatusCode::NOT_FOUND => SourceProblem::NothingThere { what },
-                status => source::refusal(what, (status, &headers), None),
-            });
-        }
+        let response = match status {
+            StatusCode::INTERNAL_SERVER_ERROR => response,
+            _ => source::accepted(what, response)?,
+        };
         let answer =
             String::from_utf8(read_bounded(response, what).await?).map_err(|_| SourceProblem::BadAnswer { what })?;
         let problem = match soap::document(&answer) {

@@ -21,6 +21,9 @@ const MARGIN: Duration = Duration::from_secs(60);
 /// How long a token is believed in that does not say how long it lasts.
 const LIFETIME: Duration = Duration::from_secs(15 * 60);
 
+/// How long any token is believed in.
+const LIFETIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What opens the services.
 #[derive(Clone)]
 pub enum Login {
@@ -94,12 +97,10 @@ impl Refresh {
             .basic_auth(&self.client_id, Some(self.client_secret.expose_secret()))
             .form(&form);
         let response = request.send().await.map_err(SourceProblem::network)?;
-        match response.status() {
-            status if status.is_success() => {}
-            StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED => return Err(SourceProblem::Unauthorised),
-            StatusCode::NOT_FOUND => return Err(SourceProblem::NothingThere { what: WHAT }),
-            status => return Err(source::refusal(WHAT, (status, response.headers()), None)),
-        }
+        let response = match response.status() {
+            StatusCode::BAD_REQUEST => return Err(SourceProblem::Unauthorised),
+            _ => source::accepted(WHAT, response)?,
+        };
         let bad = SourceProblem::BadAnswer { what: WHAT };
         let answer = read_bounded(response, WHAT).await?;
         let Ok(granted) = serde_json::from_slice::<Granted>(&answer) else {
@@ -109,9 +110,7 @@ impl Refresh {
             serde_json::Value::String(text) => text.parse().ok(),
             lasts => lasts.as_u64(),
         });
-        Ok((
-            granted.access_token.into(),
-            seconds.map_or(LIFETIME, Duration::from_secs),
-        ))
+        let lasts = seconds.map_or(LIFETIME, Duration::from_secs).min(LIFETIME_MAX);
+        Ok((granted.access_token.into(), lasts))
     }
 }

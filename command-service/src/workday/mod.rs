@@ -18,28 +18,28 @@ pub mod soap;
 pub mod worker;
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     time::{Duration, Instant},
 };
 
 use chrono::TimeDelta;
 use domain::{
-    Date, Personal,
-    employee::{Snapshot, Source},
+    Date, Dated, Personal,
+    employee::{Field, Job, Rows, Snapshot, Source},
     id::{EmployeeId, TenantId},
 };
 use infra::clock;
 
 use self::{
     client::{Client, Group},
-    worker::{State, Worker},
+    worker::{Organisation, Position, State, Worker},
 };
-use crate::source::{SourceProblem, Warning};
+use crate::source::{Problem, SourceProblem, Warning};
 
 /// How far ahead what is entered already is looked for.
 pub const AHEAD: TimeDelta = TimeDelta::days(2 * 366);
 /// The most days that are asked about for one worker.
-pub const ASKED_MAX: usize = 64;
+pub const ASKED_MAX: usize = 96;
 /// The most days of the transaction log that are asked about, the latest first: most transactions concern nothing of what is read here.
 pub const LOGGED_MAX: usize = 24;
 /// How long is asked about one worker, well within a reading's time. What is not known then is told without being called complete.
@@ -75,18 +75,21 @@ pub async fn read(
         return Ok((Snapshot::silent(source, today), Vec::new()));
     };
     let mut warnings = worker.warnings.clone();
-    if let Some(first) = worker.hired_on {
+    if let Some(first) = worker.hired_on.filter(|first| *first <= last) {
         answers.retain(|day, _| *day >= first);
         if let Entry::Vacant(open) = answers.entry(first) {
             open.insert(state(client, (&source, first), entered_by, &mut warnings).await?);
         }
-        let logged: Vec<Date> = worker.log.range(first..=last).rev().take(LOGGED_MAX).copied().collect();
-        let mut logged = logged.into_iter();
+        let logged: BTreeSet<Date> = worker.log.range(first..=last).rev().take(LOGGED_MAX).copied().collect();
         // What changed and changed back between two equal answers is seen if the log names its day.
-        while let Some(day) = next(&answers).or_else(|| logged.find(|day| !answers.contains_key(day)))
-            && answers.len() < ASKED_MAX
-            && began.elapsed() < ASKING_MAX
-        {
+        let unseen =
+            |answers: &BTreeMap<Date, State>| logged.iter().rev().find(|day| !answers.contains_key(day)).copied();
+        while let Some(day) = next(&answers, &logged).or_else(|| unseen(&answers)) {
+            if answers.len() >= ASKED_MAX || began.elapsed() > ASKING_MAX {
+                let (field, problem) = ("history".to_owned(), Problem::TooLong);
+                warnings.push(Warning { field, problem });
+                break;
+            }
             let state = state(client, (&source, day), entered_by, &mut warnings).await?;
             answers.insert(day, state);
         }
@@ -114,13 +117,24 @@ async fn state(
 }
 
 /// The next day to ask about: the latest on which anything is open.
-fn next(answers: &BTreeMap<Date, State>) -> Option<Date> {
+fn next(answers: &BTreeMap<Date, State>, logged: &BTreeSet<Date>) -> Option<Date> {
+    let told = answers.values().flat_map(|state| {
+        let dated = [
+            state.standing.since,
+            state.position.since,
+            state.hours.since,
+            state.pay.since,
+        ];
+        dated.into_iter().flatten()
+    });
+    let hints: BTreeSet<Date> = told.chain(logged.iter().copied()).collect();
     let open = [
-        history::ask(answers, |state| &state.standing),
-        history::ask(answers, |state| &state.job),
-        history::ask(answers, |state| &state.manager),
-        history::ask(answers, |state| &state.hours),
-        history::ask(answers, |state| &state.pay),
+        history::ask(answers, &hints, |state| &state.standing),
+        history::ask(answers, &hints, |state| &state.position),
+        history::ask(answers, &hints, |state| &state.organisation),
+        history::ask(answers, &hints, |state| &state.manager),
+        history::ask(answers, &hints, |state| &state.hours),
+        history::ask(answers, &hints, |state| &state.pay),
     ];
     open.into_iter().flatten().max()
 }
@@ -137,7 +151,7 @@ pub fn snapshot(
     let mut snapshot = Snapshot::silent(source, today);
     snapshot.hired_on = worker.hired_on;
     snapshot.standing = history::rows(answers, |state| &state.standing);
-    snapshot.jobs = history::rows(answers, |state| &state.job);
+    snapshot.jobs = jobs(answers, &mut snapshot.unsaid);
     snapshot.hours = history::rows(answers, |state| &state.hours);
     let managers = history::rows(answers, |state| &state.manager);
     snapshot.managers.complete = managers.complete;
@@ -159,14 +173,68 @@ pub fn snapshot(
         snapshot.pay.known.push((on, Personal::Open(paid.rate)));
     }
     // A part of the other fields would clear the rest.
-    let shows_all = worker.state.job.value.is_some() && worker.unsaid.is_empty();
+    let shows_all = worker.state.position.value.is_some() && worker.state.organisation.value.is_some();
     snapshot.other = shows_all.then_some(Personal::Open(worker.other));
-    snapshot.unsaid = worker.unsaid;
     let person = worker.person;
     snapshot.say_name(person.first_name, person.last_name, person.preferred_name);
     snapshot.say_contact(person.work_email, person.work_phone, person.mobile_phone);
     snapshot.say_demographics(person.gender, person.date_of_birth, person.ethnicity);
+    if worker.hired_on.is_none() {
+        // Nothing was asked about the time before today.
+        snapshot.standing.complete = false;
+        snapshot.jobs.complete = false;
+        snapshot.hours.complete = false;
+        snapshot.managers.complete = false;
+        snapshot.pay.complete = false;
+    }
     snapshot
+}
+
+/// Positions and organisations together. What no answer says of them is unsaid.
+fn jobs(answers: &BTreeMap<Date, State>, unsaid: &mut BTreeSet<Field>) -> Rows<Job> {
+    let positions = history::rows(answers, |state| &state.position);
+    let organisations = history::rows(answers, |state| &state.organisation);
+    let says = |part: fn(&Position) -> bool| positions.known.iter().any(|(_, position)| part(position));
+    let withheld = [
+        (!says(|position| position.title.is_some()), Field::JobTitle),
+        (!says(|position| position.location.is_some()), Field::Location),
+        (organisations.known.is_empty(), Field::Department),
+        (organisations.known.is_empty(), Field::Division),
+    ];
+    if positions.known.is_empty() && organisations.known.is_empty() {
+        return Rows::default();
+    }
+    let withheld = withheld.into_iter().filter(|(is_withheld, _)| *is_withheld);
+    unsaid.extend(withheld.map(|(_, field)| field));
+    let days: BTreeSet<Date> = (positions.known.iter().map(|(on, _)| *on))
+        .chain(organisations.known.iter().map(|(on, _)| *on))
+        .collect();
+    let (at_positions, at_organisations): (Dated<Position>, Dated<Organisation>) = (
+        positions.known.into_iter().collect(),
+        organisations.known.into_iter().collect(),
+    );
+    let job = |on: Date| {
+        let position = on_or_first(&at_positions, on);
+        let organisation = on_or_first(&at_organisations, on);
+        let job = Job {
+            title: position.title,
+            department: organisation.department,
+            division: organisation.division,
+            location: position.location,
+        };
+        (on, job)
+    };
+    Rows {
+        known: days.into_iter().map(job).collect(),
+        complete: (positions.complete || at_positions.is_empty())
+            && (organisations.complete || at_organisations.is_empty()),
+    }
+}
+
+/// What holds on a day; before the first, that, for want of better.
+fn on_or_first<T: Clone + Default>(dated: &Dated<T>, on: Date) -> T {
+    let first = || dated.facts().next().map(|(_, value)| value);
+    dated.at(on).or_else(first).cloned().unwrap_or_default()
 }
 
 impl Worker {

@@ -15,7 +15,7 @@ use chrono::TimeDelta;
 use domain::{
     Date,
     connection::Workday,
-    employee::{Ended, Field, Job, Said, Standing, Voluntariness, WeeklyMinutes},
+    employee::{Ended, Said, Standing, Voluntariness, WeeklyMinutes},
     money::{Currency, PayRate},
 };
 use roxmltree::Node;
@@ -33,13 +33,28 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct State {
     pub standing: Part<Standing>,
-    pub job: Part<Job>,
+    pub position: Part<Position>,
+    pub organisation: Part<Organisation>,
     /// The manager's Employee_ID.
     pub manager: Part<Option<String>>,
     pub hours: Part<WeeklyMinutes>,
     pub pay: Part<Paid>,
     /// Whether there is a pay that could not be read.
     pub hides_pay: bool,
+}
+
+/// What has the day of the position.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Position {
+    pub title: Option<String>,
+    pub location: Option<String>,
+}
+
+/// What has no day.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Organisation {
+    pub department: Option<String>,
+    pub division: Option<String>,
 }
 
 /// A rate of pay, and Workday's word for why it is that.
@@ -61,8 +76,6 @@ pub struct Worker {
     pub state: State,
     /// The days on which anything became effective, as far as the log is shown.
     pub log: BTreeSet<Date>,
-    /// Parts of the job that are not shown.
-    pub unsaid: BTreeSet<Field>,
     /// What Tenure has no word for.
     pub other: BTreeMap<String, String>,
     pub warnings: Vec<Warning>,
@@ -174,9 +187,11 @@ impl Reading<'_> {
         person.first_name = first.map(Some);
         person.last_name = last.map(Some);
         if let Some(contact) = at(personal, "Contact_Data") {
-            person.work_email = Some(work_email(contact));
-            person.work_phone = Some(work_phone(contact, false));
-            person.mobile_phone = Some(work_phone(contact, true));
+            // Of a kind of which nothing is shown, nothing is said.
+            let shows = |kind: &str| at(contact, kind).is_some();
+            person.work_email = shows("Email_Address_Data").then(|| work_email(contact));
+            person.work_phone = shows("Phone_Data").then(|| work_phone(contact, false));
+            person.mobile_phone = shows("Phone_Data").then(|| work_phone(contact, true));
         }
         // Flat until about v33, by country in `Personal_Information_Data` since.
         let anywhere = |name: &'static str| {
@@ -228,7 +243,7 @@ impl Reading<'_> {
         } else if self.worker.is_active {
             let returned =
                 children(status, "Leave_Status_Data").filter_map(|leave| day(text(leave, "First_Day_Of_Work")?));
-            let since = returned.filter(|day| *day <= self.on).chain(hired_on).max();
+            let since = returned.chain(hired_on).filter(|day| *day <= self.on).max();
             Part {
                 value: Some(Standing::Working),
                 since,
@@ -243,7 +258,9 @@ impl Reading<'_> {
     fn job(&mut self, employment: Node<'_, '_>, data: Node<'_, '_>) {
         // The primary position is the first; until v30 there was no level between.
         let jobs = children(employment, "Worker_Job_Data");
-        let primary = jobs.max_by_key(|job| attribute(*job, "Primary_Job").is_some_and(is_set));
+        let is_primary = |job: &Node<'_, '_>| attribute(*job, "Primary_Job").is_some_and(is_set);
+        let jobs: Vec<_> = jobs.collect();
+        let primary = jobs.iter().find(|job| is_primary(job)).or(jobs.first()).copied();
         let Some(position) = at(primary.unwrap_or(employment), "Position_Data") else {
             return;
         };
@@ -261,23 +278,19 @@ impl Reading<'_> {
                 .filter(|(kind, _)| kind.eq_ignore_ascii_case(wanted));
             fitting.next().map(|(_, name)| name.clone())
         };
-        let job = Job {
+        let value = Some(Position {
             title: title.or_else(|| profile.map(str::to_owned)),
+            location,
+        });
+        self.worker.state.position = Part { value, since };
+        let organisation = Organisation {
             department: of_type(&self.account.department),
             division: of_type(&self.account.division),
-            location,
         };
-        let withheld = [
-            (job.title.is_none(), Field::JobTitle),
-            (at(data, "Organization_Data").is_none(), Field::Department),
-            (at(data, "Organization_Data").is_none(), Field::Division),
-            (at(position, "Business_Site_Summary_Data").is_none(), Field::Location),
-        ];
-        let withheld = withheld.into_iter().filter(|(is_withheld, _)| *is_withheld);
-        self.worker.unsaid.extend(withheld.map(|(_, field)| field));
-        self.worker.state.job = Part {
-            value: Some(job),
-            since,
+        let shown = at(data, "Organization_Data").map(|_| organisation);
+        self.worker.state.organisation = Part {
+            value: shown,
+            since: None,
         };
         self.keep("Job_Profile_Name", profile);
         self.keep("Position_ID", text(position, "Position_ID"));
@@ -330,6 +343,7 @@ impl Reading<'_> {
         let Some(summary) = at(compensation, "Employee_Compensation_Summary_Data") else {
             return;
         };
+        let warnings = self.worker.warnings.len();
         let own = at(summary, "Employee_Compensation_Summary_Data").and_then(|own| self.rate(own));
         let rate = match own {
             Some((rate, false)) => Some(rate),
@@ -347,6 +361,7 @@ impl Reading<'_> {
         };
         let reason = at(compensation, "Reason_Reference")
             .and_then(|reference| label(reference, "Event_Classification_Subcategory_ID"));
+        self.worker.state.hides_pay = rate.is_none() && self.worker.warnings.len() > warnings;
         self.worker.state.pay = Part {
             value: rate.map(|rate| Paid { rate, reason }),
             since,
@@ -363,13 +378,11 @@ impl Reading<'_> {
             Ok(read) => read,
             Err(problem) => {
                 self.warn("Total_Base_Pay", Problem::NotARate(problem));
-                self.worker.state.hides_pay = true;
                 return None;
             }
         };
         let Some(per) = words::period(frequency) else {
             self.warn("Frequency_ID", Problem::UnknownPeriod);
-            self.worker.state.hides_pay = true;
             return None;
         };
         (amount.minor_units != 0).then_some((PayRate { amount, per }, is_rounded))

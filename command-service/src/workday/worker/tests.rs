@@ -137,7 +137,7 @@ fn a_leave_has_its_first_day_and_so_has_the_return() {
 
 #[test]
 fn a_position_has_its_day_and_organisations_have_none() {
-    let position = "<wd:Employment_Data><wd:Worker_Job_Data wd:Primary_Job=\"0\"><wd:Position_Data wd:Effective_Date=\"2021-01-01\">\
+    let shown = "<wd:Employment_Data><wd:Worker_Job_Data wd:Primary_Job=\"0\"><wd:Position_Data wd:Effective_Date=\"2021-01-01\">\
          <wd:Business_Title>Mentor</wd:Business_Title></wd:Position_Data></wd:Worker_Job_Data>\
          <wd:Worker_Job_Data wd:Primary_Job=\"1\"><wd:Position_Data wd:Effective_Date=\"2020-03-25\"><wd:Position_ID>POS-114061</wd:Position_ID>\
          <wd:Position_Title>Regional Sales Manager</wd:Position_Title><wd:Business_Title>Sales Manager</wd:Business_Title>\
@@ -157,28 +157,36 @@ fn a_position_has_its_day_and_organisations_have_none() {
     ]
     .concat();
     let all = worker(
-        &format!("{position}<wd:Organization_Data>{organisations}</wd:Organization_Data>"),
+        &format!("{shown}<wd:Organization_Data>{organisations}</wd:Organization_Data>"),
         "2026-01-01",
     );
-    let job = Job {
+    let position = Position {
         title: Some("Sales Manager".into()),
-        department: Some("Marketing".into()),
-        division: None,
         location: Some("Turin".into()),
     };
+    let since = Some(date("2020-03-25"));
     assert_eq!(
-        all.state.job,
+        all.state.position,
         Part {
-            value: Some(job),
-            since: Some(date("2020-03-25"))
+            value: Some(position),
+            since
+        }
+    );
+    let organisation = Organisation {
+        department: Some("Marketing".into()),
+        division: None,
+    };
+    assert_eq!(
+        all.state.organisation,
+        Part {
+            value: Some(organisation),
+            since: None
         }
     );
     assert_eq!(all.state.hours.value, Some(WeeklyMinutes(2_250)));
-    assert!(all.unsaid.is_empty());
     assert_eq!(all.other["COST_CENTER"], "4711");
     // Where organisations may not be seen, nobody has been taken out of one.
-    let some = worker(position, "2026-01-01");
-    assert_eq!(some.unsaid, [Field::Department, Field::Division].into());
+    assert_eq!(worker(shown, "2026-01-01").state.organisation, Part::default());
 }
 
 #[test]
