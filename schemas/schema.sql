@@ -279,7 +279,7 @@ create table connection_task (
     last_problem text,
     done_at timestamp with time zone,
     constraint connection_task_pkey PRIMARY KEY (tenant, connection, task),
-    constraint connection_task_task_check CHECK ((task = ANY (ARRAY['import'::text, 'changes'::text, 'reconciliation'::text, 'inbox'::text, 'webhooks'::text, 'accounts'::text])))
+    constraint connection_task_task_check CHECK ((task = ANY (ARRAY['import'::text, 'changes'::text, 'reconciliation'::text, 'inbox'::text, 'webhooks'::text, 'accounts'::text, 'report'::text])))
 );
 CREATE INDEX connection_task_due ON public.connection_task USING btree (due_at);
 alter table connection_task enable row level security;

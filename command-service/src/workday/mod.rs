@@ -75,24 +75,26 @@ pub async fn read(
         return Ok((Snapshot::silent(source, today), Vec::new()));
     };
     let mut warnings = worker.warnings.clone();
-    if let Some(first) = worker.hired_on.filter(|first| *first <= last) {
-        answers.retain(|day, _| *day >= first);
-        if let Entry::Vacant(open) = answers.entry(first) {
-            open.insert(state(client, (&source, first), entered_by, &mut warnings).await?);
+    let Some(first) = worker.hired_on.filter(|first| *first <= last) else {
+        // Without a first day there is no time to ask about: what holds today is all.
+        answers.retain(|day, _| *day <= today);
+        return Ok((snapshot((tenant, source), today, worker, &answers), warnings));
+    };
+    answers.retain(|day, _| *day >= first);
+    if let Entry::Vacant(open) = answers.entry(first) {
+        open.insert(state(client, (&source, first), entered_by, &mut warnings).await?);
+    }
+    let logged: BTreeSet<Date> = worker.log.range(first..=last).rev().take(LOGGED_MAX).copied().collect();
+    // What changed and changed back between two equal answers is seen if the log names its day.
+    let unseen = |answers: &BTreeMap<Date, State>| logged.iter().rev().find(|day| !answers.contains_key(day)).copied();
+    while let Some(day) = next(&answers, &logged).or_else(|| unseen(&answers)) {
+        if answers.len() >= ASKED_MAX || began.elapsed() > ASKING_MAX {
+            let (field, problem) = ("history".to_owned(), Problem::TooLong);
+            warnings.push(Warning { field, problem });
+            break;
         }
-        let logged: BTreeSet<Date> = worker.log.range(first..=last).rev().take(LOGGED_MAX).copied().collect();
-        // What changed and changed back between two equal answers is seen if the log names its day.
-        let unseen =
-            |answers: &BTreeMap<Date, State>| logged.iter().rev().find(|day| !answers.contains_key(day)).copied();
-        while let Some(day) = next(&answers, &logged).or_else(|| unseen(&answers)) {
-            if answers.len() >= ASKED_MAX || began.elapsed() > ASKING_MAX {
-                let (field, problem) = ("history".to_owned(), Problem::TooLong);
-                warnings.push(Warning { field, problem });
-                break;
-            }
-            let state = state(client, (&source, day), entered_by, &mut warnings).await?;
-            answers.insert(day, state);
-        }
+        let state = state(client, (&source, day), entered_by, &mut warnings).await?;
+        answers.insert(day, state);
     }
     Ok((snapshot((tenant, source), today, worker, &answers), warnings))
 }

@@ -194,11 +194,7 @@ impl Reading<'_> {
             person.mobile_phone = shows("Phone_Data").then(|| work_phone(contact, true));
         }
         // Flat until about v33, by country in `Personal_Information_Data` since.
-        let anywhere = |name: &'static str| {
-            personal
-                .descendants()
-                .find(move |node| node.has_tag_name((super::soap::NAMESPACE, name)))
-        };
+        let anywhere = |name: &'static str| personal.descendants().find(move |node| node.tag_name().name() == name);
         person.gender = anywhere("Gender_Reference")
             .and_then(|it| id(it, "Gender_Code"))
             .map(|it| Some(it.to_owned()));
@@ -319,13 +315,20 @@ impl Reading<'_> {
             .flat_map(|chain| chain.children())
             .filter(Node::is_element)
             .collect();
-        let nearest = levels
+        let managers = levels
             .iter()
             .rev()
-            .flat_map(|level| children(*level, "Manager_Reference"))
-            .find_map(|manager| employee_id(manager).filter(|manager| *manager != self.worker.id));
-        let value = match (at(data, "Management_Chain_Data"), nearest) {
-            (_, Some(manager)) => Some(Some(manager.to_owned())),
+            .flat_map(|level| children(*level, "Manager_Reference"));
+        let mut others = managers
+            .map(employee_id)
+            .filter(|manager| *manager != Some(&self.worker.id));
+        let value = match (at(data, "Management_Chain_Data"), others.next()) {
+            (_, Some(Some(manager))) => Some(Some(manager.to_owned())),
+            // A contingent worker, who is not read: whoever was it before is not any more.
+            (_, Some(None)) => {
+                self.warn("Manager_Reference", Problem::UnknownManager);
+                Some(None)
+            }
             // Nobody above.
             (Some(_), None) => Some(None),
             (None, None) => None,

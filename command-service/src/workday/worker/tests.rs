@@ -214,6 +214,17 @@ fn the_manager_is_the_nearest_who_is_somebody_else() {
         "nobody is above the head"
     );
     assert_eq!(manager(""), None, "not to be seen");
+    let contingent = reference("Manager_Reference", "Contingent_Worker_ID", "C-1");
+    let hidden = [
+        level("100600"),
+        format!("<wd:Management_Chain_Data>{contingent}</wd:Management_Chain_Data>"),
+    ]
+    .concat();
+    assert_eq!(
+        manager(&chain(&hidden)),
+        Some(None),
+        "nobody else is the manager for that"
+    );
 }
 
 #[test]
