@@ -126,7 +126,7 @@ async fn a_webhook_that_tenure_registered_is_looked_after() {
     let (status, problem) = connect(request("another")).await;
     let detail = problem["detail"].as_str().unwrap_or_default();
     assert!(
-        status == 400 && detail.contains("does not accept the API key") && detail.contains("webhook_keys"),
+        status == 400 && detail.contains("does not accept the key or password") && detail.contains("webhook_keys"),
         "{problem:#}"
     );
     let (status, answer) = connect(request(&vendor.api_key)).await;
