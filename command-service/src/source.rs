@@ -354,7 +354,8 @@ pub(crate) fn accepted(what: &'static str, response: Response) -> Result<Respons
     }
 }
 
-/// What a status other than 2xx and 404 means; `message` is the source's own word for it. At BambooHR, since 16 September 2026 the rate limit is 429, and 503 is a failure.
+/// What a status other than 2xx and 404 means; `message` is the source's own word for it. At BambooHR, since 16 September 2026 the rate limit
+/// is 429, and 503 is a failure.
 pub(crate) fn refusal(
     what: &'static str,
     (status, headers): (StatusCode, &HeaderMap),
@@ -456,9 +457,12 @@ pub(crate) fn address_with_query(given: &str) -> Result<Url, SourceProblem> {
 }
 
 fn bad_address(given: &str) -> SourceProblem {
-    // What stands before an `@` or in a query may be a secret.
-    let shown = given.rsplit('@').next().unwrap_or_default();
-    let shown = shown.split('?').next().unwrap_or_default();
+    // What stands before an `@` or in a query may be a secret; with both it is not clear which is which.
+    let shown = match (given.rsplit_once('@'), given.split_once('?')) {
+        (Some(_), Some(_)) => "…",
+        (Some((_, shown)), None) | (None, Some((shown, _))) => shown,
+        (None, None) => given,
+    };
     SourceProblem::BadAddress(shown.chars().take(ERROR_CHARS_MAX).collect())
 }
 

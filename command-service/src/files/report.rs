@@ -26,7 +26,8 @@ use crate::{
 /// How long a report may take.
 const REPORT_WITHIN: Duration = Duration::from_secs(15 * 60);
 /// Reports that are fetched at once in this process: each may have tens of megabytes.
-static FETCHES: Semaphore = Semaphore::const_new(4);
+const FETCHES_MAX: usize = 4;
+static FETCHES: Semaphore = Semaphore::const_new(FETCHES_MAX);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {

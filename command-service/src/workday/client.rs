@@ -146,7 +146,10 @@ impl Client {
     /// When there is no usable answer.
     pub async fn workers(&self) -> Result<Roster, SourceProblem> {
         let now = clock::now();
-        let mut remote_ids = self.list("everybody", "", now).await?;
+        let mut remote_ids = self.list("everybody", "", (now, None)).await?;
+        // Whoever is hired for a later day may not be there yet today.
+        let later = clock::today() + super::AHEAD;
+        remote_ids.extend(self.list("who is to come", "", (now, Some(later))).await?);
         remote_ids.sort_unstable();
         remote_ids.dedup();
         Ok(Roster {
@@ -175,11 +178,13 @@ impl Client {
             )
         };
         // Both in one question would be those who are in both.
-        let entered = self.list("who was changed", &range("Updated", from), now).await?;
+        let entered = self
+            .list("who was changed", &range("Updated", from), (now, None))
+            .await?;
         let effective_from = from.max(through - TimeDelta::days(EFFECTIVE_DAYS_MAX));
         let effective = range("Effective", effective_from);
         let mut remote_ids = self
-            .list("for whom something became effective", &effective, now)
+            .list("for whom something became effective", &effective, (now, None))
             .await?;
         remote_ids.extend(entered);
         remote_ids.sort_unstable();
@@ -225,13 +230,15 @@ impl Client {
             .max_by_key(|worker| worker.is_active))
     }
 
-    /// The Employee_IDs of all pages of a list.
+    /// The Employee_IDs of all pages of a list, as of a day (today without it) and as entered by a moment.
     async fn list(
         &self,
         what: &'static str,
         criteria: &str,
-        entered_by: Timestamp,
+        (entered_by, on): (Timestamp, Option<Date>),
     ) -> Result<Vec<String>, SourceProblem> {
+        let as_of = on.map(|on| format!("<bsvc:As_Of_Effective_Date>{on}</bsvc:As_Of_Effective_Date>"));
+        let as_of = as_of.unwrap_or_default();
         let criteria = format!(
             "<bsvc:Request_Criteria>{criteria}<bsvc:Exclude_Inactive_Workers>false</bsvc:Exclude_Inactive_Workers>\
              <bsvc:Exclude_Contingent_Workers>true</bsvc:Exclude_Contingent_Workers></bsvc:Request_Criteria>"
@@ -239,7 +246,7 @@ impl Client {
         let mut ids = Vec::new();
         for page in 1..=PAGES_MAX {
             let filter = format!(
-                "<bsvc:As_Of_Entry_DateTime>{}</bsvc:As_Of_Entry_DateTime><bsvc:Page>{page}</bsvc:Page><bsvc:Count>{PAGE_WORKERS}</bsvc:Count>",
+                "{as_of}<bsvc:As_Of_Entry_DateTime>{}</bsvc:As_Of_Entry_DateTime><bsvc:Page>{page}</bsvc:Page><bsvc:Count>{PAGE_WORKERS}</bsvc:Count>",
                 moment(entered_by)
             );
             let answer = self

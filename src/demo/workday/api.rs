@@ -3,7 +3,7 @@
 use super::super::company::{Company, Employee, EmployeeId};
 use super::super::vendor::lock;
 use super::Server;
-use super::worker::{Asked, day_begins, effective_days, worker};
+use super::worker::{Asked, day_begins, effective_days, first_day, worker};
 use super::{report, token};
 use axum::body::to_bytes;
 use axum::extract::{Request, State};
@@ -241,7 +241,9 @@ fn select<'a>(
     };
     let is_wanted = |employee: &&Employee| {
         let is_former = !employee.is_employed_on(asked.on);
-        let is_excluded = (excludes_former && is_former) || (ranges.is_empty() && !asked.shows(employee));
+        // Who comes later is shown by their id and among the changes, and not in a list of today.
+        let is_there = first_day(employee) <= asked.on;
+        let is_excluded = (excludes_former && is_former) || (ranges.is_empty() && !is_there);
         !is_excluded && in_ranges(employee)
     };
     let on_record = company.employees.iter().filter(is_wanted);

@@ -48,6 +48,12 @@ fn client(server: &SimulatedWorkday, password: &str, change: impl FnOnce(&mut Wo
 #[tokio::test]
 async fn everybody_is_listed_once_over_many_pages() {
     let server = vendor(7).await;
+    let later = (now() + TimeDelta::days(40)).date_naive().to_string();
+    let record = json!({"firstName": "Ada", "lastName": "Later", "hireDate": later, "jobTitle": "Cashier", "payRate": "2000.00"});
+    server
+        .company()
+        .insert_employee(&record, now())
+        .expect("hired for a later day");
     let listed = client(&server, "hush", |_| {}).workers().await.expect("a list");
     let mut all: Vec<String> = server
         .company()

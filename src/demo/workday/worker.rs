@@ -63,7 +63,7 @@ pub(super) fn effective_days(employee: &Employee) -> BTreeSet<NaiveDate> {
     jobs.chain(pay).chain(status).collect()
 }
 
-fn first_day(employee: &Employee) -> NaiveDate {
+pub(super) fn first_day(employee: &Employee) -> NaiveDate {
     let original = employee.original_hire_date.unwrap_or(employee.hire_date);
     original.min(employee.hire_date)
 }
