@@ -35,7 +35,7 @@ pub enum ReportError {
     Source(#[from] SourceProblem),
     #[error("the report could not be read: {0}")]
     File(#[from] FileProblem),
-    #[error("{0}")]
+    #[error(transparent)]
     Import(#[from] ImportError),
     #[error("reading the report did not end well")]
     Interrupted(#[from] tokio::task::JoinError),
@@ -63,6 +63,10 @@ impl ReportError {
                 "{}: `tenure connection test` shows it",
                 self.cause().unwrap_or_default()
             ),
+            Self::Import(problem) => {
+                let causes = std::iter::successors(std::error::Error::source(problem), |cause| cause.source());
+                causes.fold(problem.to_string(), |told, cause| format!("{told}: {cause}"))
+            }
             other => other.to_string(),
         }
     }

@@ -380,7 +380,12 @@ impl Story {
                 }
                 (Standing::Working, _) => Event::Rehired { on },
             };
+            let reversed = matches!(event, Event::TerminationReversed { .. });
             self.tell(event);
+            // What holds again without the ending is what held before it, and that may be a leave, which the source says ended.
+            if reversed && self.file()?.standing.at(on) == Some(&Standing::OnLeave) {
+                self.tell(Event::LeaveEnded { on });
+            }
         }
 
         let notice = self.file()?.notice.clone();

@@ -574,6 +574,11 @@ proptest! {
             let on = day(2024, 3, 1) + chrono::Days::new(offset);
             prop_assert_eq!(file.pay.at(on), said.at(on));
         }
+        // Of days to come an ending is a notice, and not yet a standing.
+        let said: Dated<Standing> = now.standing.known.iter().cloned().collect();
+        for on in day(2024, 3, 1).iter_days().take_while(|on| *on <= now.as_of) {
+            prop_assert_eq!(file.standing.at(on), said.at(on), "{}", on);
+        }
     }
 
     /// fold(a ++ b) = fold(fold(a), b), and every event reads back from its own serialisation.
@@ -606,6 +611,31 @@ fn ids_of_people_are_stable() {
         EmployeeId::derive(tenant, source().connection, "42"),
         EmployeeId::derive(tenant, source().connection, "43")
     );
+}
+
+/// What holds again when an ending is taken back is the leave before it, and a source that says "working" ends that too.
+#[test]
+fn an_ending_that_turns_out_to_be_the_end_of_a_leave() {
+    let (leave, end) = (day(2025, 1, 10), day(2025, 3, 1));
+    let with = |last: Standing| {
+        let mut snapshot = cashier();
+        let first = snapshot.hired_on.expect("a day");
+        snapshot.standing = Rows::all(vec![
+            (first, Standing::Working),
+            (leave, Standing::OnLeave),
+            (end, last),
+        ]);
+        snapshot
+    };
+    let left = given(&[with(resigned())]);
+    let back = with(Standing::Working);
+    let events = told(&left, back.clone());
+    assert_eq!(
+        events,
+        vec![Event::TerminationReversed { on: end }, Event::LeaveEnded { on: end }]
+    );
+    let after = events.iter().fold(left, Employee::evolve);
+    assert_eq!(told(&after, back), vec![]);
 }
 
 /// What is believed follows from what the source holds now, not from which rows it once had.
