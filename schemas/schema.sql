@@ -568,6 +568,52 @@ grant delete, insert, select, update on parked to tenure_app;
 grant delete, insert, select, update on parked to tenure_fairness;
 grant select on parked to tenure_what_if;
 
+create table pay_change (
+    tenant uuid not null,
+    employee uuid not null,
+    id uuid not null,
+    connection uuid not null,
+    stage text not null,
+    effective_on date not null,
+    requested_by text not null,
+    requested_at timestamp with time zone not null,
+    requested_position bigint not null,
+    decided_by text,
+    reference text,
+    cause text,
+    message text,
+    changed_at timestamp with time zone not null,
+    event_id uuid not null,
+    schema_version smallint not null,
+    data bytea not null,
+    "position" bigint not null,
+    constraint pay_change_pkey PRIMARY KEY (tenant, employee, id)
+);
+CREATE INDEX pay_change_by_request ON public.pay_change USING btree (tenant, requested_position DESC);
+CREATE INDEX pay_change_by_stage ON public.pay_change USING btree (tenant, stage, requested_position DESC);
+alter table pay_change enable row level security;
+alter table pay_change force row level security;
+create policy own_tenant on pay_change for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant delete, insert, select, update on pay_change to tenure_app;
+grant select on pay_change to tenure_what_if;
+
+create table pay_change_task (
+    tenant uuid not null,
+    employee uuid not null,
+    change uuid not null,
+    connection uuid not null,
+    due_at timestamp with time zone not null,
+    attempts integer not null default 0,
+    generation bigint not null default nextval('completion_generation'::regclass),
+    last_problem text,
+    constraint pay_change_task_pkey PRIMARY KEY (tenant, employee, change)
+);
+CREATE INDEX pay_change_task_due ON public.pay_change_task USING btree (due_at);
+alter table pay_change_task enable row level security;
+alter table pay_change_task force row level security;
+create policy own_tenant on pay_change_task for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant delete, insert, select, update on pay_change_task to tenure_app;
+
 create table program (
     tenant uuid not null,
     id uuid not null,

@@ -3,7 +3,9 @@
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
-use command_service::{CommandService, appender, completer, connections::Connections, pace::Paces, synchroniser};
+use command_service::{
+    CommandService, appender, completer, connections::Connections, pace::Paces, payroll, synchroniser,
+};
 use infra::{database, fairness::FairnessStore, telemetry::Metrics};
 use projection_workers::{
     ProjectionWorkers, fairness::Fairness, lag, outbox, performance, read_models::ReadModels, relay, runner,
@@ -132,6 +134,7 @@ pub fn new_command_service(parts: &Parts, public_url: &str, shutdown: Cancellati
         public_url: public_url.trim_end_matches('/').into(),
         instance: Arc::clone(&parts.instance),
         readings_wanted: Arc::default(),
+        pay_changes_wanted: Arc::default(),
         inbox: parts.inbox.clone(),
         files: Arc::new(Semaphore::new(1)),
         paces: Paces::default(),
@@ -156,6 +159,8 @@ pub async fn start_command_service(parts: &Parts, public_url: &str, loops: &Loop
     loops.keep_on("completer", move |shutdown| {
         completer::run(completing.clone(), shutdown)
     });
+    let paying = service.clone();
+    loops.keep_on("payroll", move |shutdown| payroll::run(paying.clone(), shutdown));
     let synchronising = service.clone();
     loops.keep_on("synchroniser", move |shutdown| {
         synchroniser::run(synchronising.clone(), shutdown)

@@ -537,7 +537,8 @@ pub fn opened(event: &StoredEvent, key: Option<&sealing::SubjectKey>) -> Result<
             | AnyEvent::Connection(_)
             | AnyEvent::Tenant(_)
             | AnyEvent::Program(_)
-            | AnyEvent::Access(_) => None,
+            | AnyEvent::Access(_)
+            | AnyEvent::PayChange(_) => None,
         },
     )
 }

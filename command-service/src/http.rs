@@ -3,6 +3,7 @@
 mod commands;
 mod files;
 mod integrations;
+mod pay_changes;
 mod push;
 mod scim;
 mod webhooks;
@@ -38,6 +39,7 @@ pub fn router(service: CommandService) -> Router {
         .merge(webhooks::router())
         .merge(commands::router())
         .merge(integrations::router())
+        .merge(pay_changes::router())
         .merge(push::router())
         .merge(files::router())
         .merge(scim::router())
@@ -58,6 +60,8 @@ pub fn router(service: CommandService) -> Router {
         commands::tenant_command,
         commands::program_command,
         commands::status,
+        pay_changes::request_pay_change,
+        pay_changes::decide_pay_change,
         integrations::connect_bamboohr,
         integrations::connect_workday,
         integrations::ask_source,
@@ -89,6 +93,8 @@ pub fn router(service: CommandService) -> Router {
         files::Outcome,
         commands::CommandAnswer,
         commands::OutcomeWord,
+        pay_changes::RequestPayChange,
+        pay_changes::DecidePayChange,
         webhooks::Received,
         ProblemDocument
     ))

@@ -9,6 +9,7 @@ pub mod files;
 pub mod http;
 pub mod intake;
 pub mod pace;
+pub mod payroll;
 pub mod problem;
 pub mod push;
 pub mod record;
@@ -58,6 +59,8 @@ pub struct CommandService {
     pub instance: Arc<str>,
     /// Rung when the appender has queued readings from the source.
     pub readings_wanted: Arc<Notify>,
+    /// Rung when the appender has written the next step of a change of pay.
+    pub pay_changes_wanted: Arc<Notify>,
     /// Rung when a connection has got something to do.
     pub tasks_wanted: Arc<Notify>,
     /// When the process ends: who waits for an outcome is then answered that it is pending.

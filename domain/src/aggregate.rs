@@ -44,17 +44,20 @@ pub enum Kind {
     Tenant,
     Program,
     Access,
+    /// Changes of an employee's pay that are made elsewhere; the stream has the employee's id.
+    PayChange,
 }
 
 impl Kind {
     /// Every kind, for enumeration in tests and set-up.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Employee,
         Self::Risk,
         Self::Connection,
         Self::Tenant,
         Self::Program,
         Self::Access,
+        Self::PayChange,
     ];
 
     /// The kind's stable name, as stored.
@@ -67,6 +70,7 @@ impl Kind {
             Self::Tenant => "tenant",
             Self::Program => "program",
             Self::Access => "access",
+            Self::PayChange => "pay-change",
         }
     }
 }

@@ -66,6 +66,10 @@ id!(
     ProgramId
 );
 id!(
+    /// One change of pay: the id of the command that asked for it.
+    PayChangeId
+);
+id!(
     /// One stored event. Derived from what caused it, so that the same input twice is one event.
     EventId
 );

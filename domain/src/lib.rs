@@ -10,6 +10,7 @@ pub mod personal;
 
 pub mod connection;
 pub mod employee;
+pub mod pay_change;
 pub mod policy;
 pub mod program;
 pub mod risk;

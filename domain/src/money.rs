@@ -118,7 +118,27 @@ impl Money {
         })
     }
 
-    /// The amount in major units, for display and models only.
+    /// The exact amount in major units, such as `55000.00`: what [`Self::parse`] reads.
+    #[must_use]
+    pub fn decimal(self) -> String {
+        let digits = self.currency.minor_digits();
+        let (minor, sign) = (
+            self.minor_units.unsigned_abs(),
+            if self.minor_units < 0 { "-" } else { "" },
+        );
+        let unit = 10_u64.pow(digits);
+        match digits {
+            0 => format!("{sign}{minor}"),
+            digits => format!(
+                "{sign}{}.{:0width$}",
+                minor / unit,
+                minor % unit,
+                width = digits as usize
+            ),
+        }
+    }
+
+    /// The amount in major units, for models only.
     #[must_use]
     pub fn major(self) -> f64 {
         self.minor_units as f64 / f64::from(10_u32.pow(self.currency.minor_digits()))
@@ -127,13 +147,7 @@ impl Money {
 
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:.*} {}",
-            self.currency.minor_digits() as usize,
-            self.major(),
-            self.currency
-        )
+        write!(f, "{} {}", self.decimal(), self.currency)
     }
 }
 
@@ -227,11 +241,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_shown_reads_back(minor in -1_000_000_000_000_i64..1_000_000_000_000) {
-            let money = Money { minor_units: minor, currency: Currency::EUR };
-            let shown = money.to_string();
-            let amount = shown.strip_suffix(" EUR").expect("the currency");
-            prop_assert_eq!(Money::parse(amount, Currency::EUR), Ok(money));
+        fn what_is_shown_reads_back(minor_units in (i64::MIN + 1)..=i64::MAX, code in prop_oneof![Just("EUR"), Just("JPY"), Just("KWD")]) {
+            let currency = code.parse().expect("a currency");
+            let money = Money { minor_units, currency };
+            prop_assert_eq!(Money::parse(&money.decimal(), currency), Ok(money));
+            prop_assert_eq!(money.to_string(), format!("{} {code}", money.decimal()));
         }
     }
 }

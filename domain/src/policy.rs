@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     employee,
     id::{EmployeeId, TenantId},
-    program, risk,
+    pay_change, program, risk,
 };
 
 /// The smallest group whose aggregate an executive or analyst sees.
@@ -72,12 +72,16 @@ pub enum Permission {
     ManagePrograms,
     /// Objections and erasure.
     ManagePrivacy,
+    /// Ask for changes of pay, and take back what was asked for.
+    RequestPayChanges,
+    /// Decide about changes of pay that somebody else asked for.
+    ApprovePayChanges,
     /// Say that a fact was recorded in the past (imports of history).
     Backfill,
 }
 
 impl Permission {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::SeeEmployees,
         Self::SeeNames,
         Self::SeeContacts,
@@ -94,6 +98,8 @@ impl Permission {
         Self::ManageTenant,
         Self::ManagePrograms,
         Self::ManagePrivacy,
+        Self::RequestPayChanges,
+        Self::ApprovePayChanges,
         Self::Backfill,
     ];
 }
@@ -149,6 +155,7 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
                 | Permission::WriteNotes
                 | Permission::RecordFacts
                 | Permission::ReviewRisk
+                | Permission::RequestPayChanges
         ),
         Role::HrManager => !matches!(
             permission,
@@ -195,6 +202,21 @@ pub const fn for_risk_command(command: &risk::Command) -> Option<Permission> {
     }
 }
 
+/// What it takes to send a command about a change of pay. `None`: nobody may, only the product itself.
+#[must_use]
+pub const fn for_pay_change_command(command: &pay_change::Command) -> Option<Permission> {
+    match command {
+        pay_change::Command::Request(_) | pay_change::Command::Withdraw(_) => Some(Permission::RequestPayChanges),
+        pay_change::Command::Approve(_) | pay_change::Command::Decline(_) => Some(Permission::ApprovePayChanges),
+        pay_change::Command::BeginSubmission(_)
+        | pay_change::Command::ReportSubmitted(_)
+        | pay_change::Command::ReportAccepted(_)
+        | pay_change::Command::ReportRejected(_)
+        | pay_change::Command::ReportEffective(_)
+        | pay_change::Command::ReportOvertaken(_) => None,
+    }
+}
+
 /// What it takes to send a command about a career program.
 #[must_use]
 pub const fn for_program_command(command: &program::Command) -> Permission {
@@ -224,11 +246,11 @@ mod tests {
         assert_eq!(
             table,
             [
-                "xxxxx...xxx...... store_manager",
-                "xxxxxxxxxxxx..xx. hr_manager",
-                ".....x.x......... executive",
-                "x...xx.x....x.... analyst",
-                "xxxxxxxxxxxxxxxxx admin",
+                "xxxxx...xxx.....x.. store_manager",
+                "xxxxxxxxxxxx..xxxx. hr_manager",
+                ".....x.x........... executive",
+                "x...xx.x....x...... analyst",
+                "xxxxxxxxxxxxxxxxxxx admin",
             ]
         );
     }

@@ -22,6 +22,7 @@ pub mod model_registry;
 pub mod outbox;
 pub mod outcome;
 pub mod parked;
+pub mod pay_change_task;
 pub mod read_model;
 pub mod relay;
 pub mod route;

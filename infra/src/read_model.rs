@@ -4,6 +4,7 @@
 
 pub mod employee;
 pub mod export;
+pub mod pay_change;
 pub mod query;
 pub mod readiness;
 pub mod risk;

@@ -281,9 +281,8 @@ async fn finish(
     for table in tables() {
         let column = match table {
             "employee" => "id",
-            "employee_version" | "timeline_entry" | "risk" | "risk_history" | "readiness" | "readiness_history" => {
-                "employee"
-            }
+            "employee_version" | "timeline_entry" | "risk" | "risk_history" | "readiness" | "readiness_history"
+            | "pay_change" => "employee",
             _ => continue,
         };
         // Whoever was erased before has nothing left to take out but the bare row.

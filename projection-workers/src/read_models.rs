@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use domain::{Date, Kind, StreamId, connection, employee, id::TenantId, program, risk, tenant};
+use domain::{Date, Kind, StreamId, connection, employee, id::TenantId, pay_change, program, risk, tenant};
 use futures_util::future::BoxFuture;
 use infra::{
     clock,
@@ -17,6 +17,7 @@ use infra::{
     read_model::{
         self,
         employee::{self as employee_table, EmployeeRow, Status},
+        pay_change::{self as pay_change_table, PayChangeRow},
         readiness::{self, ProgramRow, ReadinessHistoryRow},
         risk::{self as risk_table, RiskHistoryRow},
         settings::{self, ConnectionRow, SettingsRow},
@@ -170,6 +171,10 @@ pub(crate) async fn fold(
             AnyEvent::Tenant(event) => tenant_settings(connection, opened, event).await?,
             AnyEvent::Connection(event) => connection_row(connection, opened, event).await?,
             AnyEvent::Program(event) => program_row(connection, opened, event).await?,
+            AnyEvent::PayChange(event) => {
+                timelines.push(timeline_row(opened));
+                pay_change_row(connection, opened, event).await?;
+            }
             // Who looked back is in the log, and in no screen of today.
             AnyEvent::Access(_) => {}
         }
@@ -563,7 +568,7 @@ fn timeline_row(opened: &Opened) -> TimelineRow {
     let stored = &opened.stored;
     TimelineRow {
         tenant: stored.stream.tenant.into(),
-        // A risk's stream has its employee's id.
+        // A risk's stream has its employee's id, and so has that of changes of pay.
         employee: stored.stream.id,
         position: stored.position,
         kind: stored.stream.kind.name().to_owned(),
@@ -616,6 +621,75 @@ fn readiness_row(opened: &Opened, event: &risk::Event) -> Option<ReadinessHistor
         }),
         risk::Event::RiskAssessed(_) | risk::Event::HumanReviewRecorded(_) => None,
     }
+}
+
+async fn pay_change_row(
+    connection: &mut Connection,
+    opened: &Opened,
+    event: &pay_change::Event,
+) -> Result<(), DatabaseError> {
+    let stored = &opened.stored;
+    let (tenant, employee, id) = (stored.stream.tenant, stored.stream.id, event.change());
+    let mut row = match event {
+        pay_change::Event::Requested(request) => PayChangeRow {
+            tenant: tenant.into(),
+            employee,
+            id: id.into(),
+            connection: request.at.connection.into(),
+            stage: String::new(),
+            effective_on: request.effective_on,
+            requested_by: request.by.clone(),
+            requested_at: stored.recorded_at,
+            requested_position: stored.position,
+            decided_by: None,
+            reference: None,
+            cause: None,
+            message: None,
+            changed_at: stored.recorded_at,
+            event_id: stored.event_id.into(),
+            schema_version: stored.schema_version,
+            data: stored.data.clone(),
+            position: 0,
+        },
+        pay_change::Event::Approved(_)
+        | pay_change::Event::Declined(_)
+        | pay_change::Event::Withdrawn(_)
+        | pay_change::Event::SubmissionBegun(_)
+        | pay_change::Event::Submitted(_)
+        | pay_change::Event::Accepted(_)
+        | pay_change::Event::Rejected(_)
+        | pay_change::Event::Effective(_)
+        | pay_change::Event::Overtaken(_) => {
+            match pay_change_table::load(connection, tenant, (employee, id.into())).await? {
+                Some(row) => row,
+                // Only of a history that begins in the middle.
+                None => return Ok(()),
+            }
+        }
+    };
+    if row.position >= stored.position {
+        return Ok(()); // applied, when a batch was taken one by one or read models were made again
+    }
+    match event {
+        pay_change::Event::Approved(decision) | pay_change::Event::Withdrawn(decision) => {
+            row.decided_by = Some(decision.by.clone());
+        }
+        pay_change::Event::Declined(declining) => row.decided_by = Some(declining.by.clone()),
+        pay_change::Event::Submitted(submission) => row.reference.clone_from(&submission.reference),
+        pay_change::Event::Rejected(refusal) => {
+            row.cause = Some(refusal.cause.clone());
+            row.message.clone_from(&refusal.message);
+        }
+        pay_change::Event::Requested(_)
+        | pay_change::Event::SubmissionBegun(_)
+        | pay_change::Event::Accepted(_)
+        | pay_change::Event::Effective(_)
+        | pay_change::Event::Overtaken(_) => {}
+    }
+    event.stage().name().clone_into(&mut row.stage);
+    row.changed_at = stored.recorded_at;
+    row.position = stored.position;
+    pay_change_table::upsert(connection, &row).await
 }
 
 async fn program_row(
@@ -761,7 +835,8 @@ mod tests {
                 | AnyEvent::Connection(_)
                 | AnyEvent::Tenant(_)
                 | AnyEvent::Program(_)
-                | AnyEvent::Access(_) => None,
+                | AnyEvent::Access(_)
+                | AnyEvent::PayChange(_) => None,
             }
         });
         samples.collect()

@@ -45,12 +45,13 @@ const CLOSE_ENOUGH: i64 = 500;
 const ROUNDS_MAX: usize = 20;
 
 /// The tables with rows of one person.
-const PERSONAL: [&str; 5] = [
+const PERSONAL: [&str; 6] = [
     "employee",
     "employee_version",
     "timeline_entry",
     "risk_history",
     "readiness_history",
+    "pay_change",
 ];
 
 /// What a rebuild came to.

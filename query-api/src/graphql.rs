@@ -6,6 +6,7 @@ mod heads;
 mod models;
 mod overview;
 pub mod past;
+mod pay_change;
 mod program;
 mod query;
 mod risk;

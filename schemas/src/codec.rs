@@ -4,7 +4,7 @@
 //! which every personal value carries a marker (see [`domain::personal`]). Sealing replaces the markers before anything is
 //! stored.
 
-use domain::{Kind, access, connection, employee, program, risk, tenant};
+use domain::{Kind, access, connection, employee, pay_change, program, risk, tenant};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -22,6 +22,7 @@ pub enum AnyEvent {
     Tenant(tenant::Event),
     Program(program::Event),
     Access(access::Event),
+    PayChange(pay_change::Event),
 }
 
 /// Any command to any aggregate, as it travels in `tenure.intake`.
@@ -34,6 +35,7 @@ pub enum AnyCommand {
     Tenant(tenant::Command),
     Program(program::Command),
     Access(access::Command),
+    PayChange(pay_change::Command),
 }
 
 impl AnyCommand {
@@ -47,6 +49,7 @@ impl AnyCommand {
             Self::Tenant(_) => Kind::Tenant,
             Self::Program(_) => Kind::Program,
             Self::Access(_) => Kind::Access,
+            Self::PayChange(_) => Kind::PayChange,
         }
     }
 }
@@ -87,6 +90,7 @@ impl AnyEvent {
             Self::Tenant(_) => Kind::Tenant,
             Self::Program(_) => Kind::Program,
             Self::Access(_) => Kind::Access,
+            Self::PayChange(_) => Kind::PayChange,
         }
     }
 
@@ -100,6 +104,7 @@ impl AnyEvent {
             Self::Tenant(event) => event.effective_on(),
             Self::Program(event) => event.effective_on(),
             Self::Access(event) => event.effective_on(),
+            Self::PayChange(event) => event.effective_on(),
         }
     }
 
@@ -113,6 +118,7 @@ impl AnyEvent {
             Self::Tenant(event) => serde_json::to_value(event),
             Self::Program(event) => serde_json::to_value(event),
             Self::Access(event) => serde_json::to_value(event),
+            Self::PayChange(event) => serde_json::to_value(event),
         };
         let mut tagged = tagged.map_err(CodecError::Encode)?;
         let name = tagged.get("type").and_then(Value::as_str).unwrap_or_default();
@@ -149,6 +155,7 @@ impl AnyEvent {
             Kind::Tenant => serde_json::from_value(tagged).map(Self::Tenant),
             Kind::Program => serde_json::from_value(tagged).map(Self::Program),
             Kind::Access => serde_json::from_value(tagged).map(Self::Access),
+            Kind::PayChange => serde_json::from_value(tagged).map(Self::PayChange),
         };
         event.map_err(|cause| CodecError::BadPayload {
             event_type: event_type.to_owned(),

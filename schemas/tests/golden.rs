@@ -12,7 +12,7 @@ use std::{
 };
 
 use domain::{
-    access, connection, employee,
+    access, connection, employee, pay_change,
     personal::{OPEN_MARKER, UNREADABLE_MARKER},
     program, risk, tenant,
 };
@@ -92,6 +92,7 @@ fn all_types() -> BTreeSet<String> {
     types.extend(variants::<tenant::Event>("tenant"));
     types.extend(variants::<program::Event>("program"));
     types.extend(variants::<access::Event>("access"));
+    types.extend(variants::<pay_change::Event>("pay-change"));
     types
 }
 

@@ -43,6 +43,7 @@ struct State {
     hidden: BTreeSet<String>,
     rate_shape: Option<RateShape>,
     requests: BTreeMap<String, u64>,
+    writes: Option<(Write, u32)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +51,19 @@ struct Limited {
     status: u16,
     requests_left: u32,
     retry_after_seconds: u32,
+}
+
+/// What becomes of something that is to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Write {
+    /// It is done, and answered so.
+    Done,
+    /// It is done, and the answer is lost on the way: a gateway says 504.
+    Unanswered,
+    /// It is answered as done, and not done.
+    Swallowed,
+    /// It is refused with a status and words.
+    Refused(u16, &'static str),
 }
 
 /// What to do with one request before anything else.
@@ -92,6 +106,22 @@ impl FaultPlan {
     /// Takes away the right to see these fields (BambooHR's, by alias) or elements (Workday's, by name); they are left out without a word.
     pub fn hide_fields<I: IntoIterator<Item = S>, S: Into<String>>(&self, aliases: I) {
         self.lock().hidden = aliases.into_iter().map(Into::into).collect();
+    }
+
+    /// Lets this become of the next `count` writes.
+    pub fn set_writes(&self, write: Write, count: u32) {
+        self.lock().writes = Some((write, count));
+    }
+
+    pub(super) fn write(&self) -> Write {
+        let mut state = self.lock();
+        match &mut state.writes {
+            Some((write, left)) if *left > 0 => {
+                *left -= 1;
+                *write
+            }
+            Some(_) | None => Write::Done,
+        }
     }
 
     /// Writes rates in this shape everywhere; none for each endpoint's own.

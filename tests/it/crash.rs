@@ -693,7 +693,7 @@ fn check_invariants(data: &Path) {
 
 /// What projections made, and what identifies a row's content. Feature states and protected attributes are sealed anew with each
 /// write, so that only their places can be compared.
-const READ_MODELS: [(&str, &str); 16] = [
+const READ_MODELS: [(&str, &str); 17] = [
     ("employee", "t.*"),
     ("employee_version", "t.*"),
     ("department_stats", "t.*"),
@@ -706,6 +706,7 @@ const READ_MODELS: [(&str, &str); 16] = [
     ("tenant_settings", "t.*"),
     ("connection", "t.*"),
     ("program", "t.*"),
+    ("pay_change", "t.*"),
     ("team_person", "t.tenant, t.employee, t.facts, t.position, t.due_at"),
     ("team_membership", "t.*"),
     ("team_exit", "t.*"),

@@ -57,7 +57,7 @@ pub struct Tenure {
     pub process: Child,
     pub data_dir: PathBuf,
     tokens: Value,
-    http: reqwest::Client,
+    pub http: reqwest::Client,
 }
 
 impl Tenure {

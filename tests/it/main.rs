@@ -15,6 +15,7 @@ mod harness;
 mod journal;
 mod log;
 mod outages;
+mod pay_changes;
 mod rebuild;
 mod replay;
 mod scim;

@@ -13,7 +13,7 @@ use crate::{
 use rand::Rng as _;
 
 /// The tables of the read models.
-const TABLES: &str = "('employee', 'employee_version', 'department_stats', 'team_stats', 'timeline_entry', 'risk_history', 'readiness_history', 'program', 'tenant_settings', 'connection')";
+const TABLES: &str = "('employee', 'employee_version', 'department_stats', 'team_stats', 'timeline_entry', 'risk_history', 'readiness_history', 'program', 'pay_change', 'tenant_settings', 'connection')";
 
 fn command(data_dir: &Path, arguments: &[&str]) -> Command {
     let mut command = tool(data_dir, &[&["rebuild"], arguments].concat());

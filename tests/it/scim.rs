@@ -525,9 +525,14 @@ async fn an_account_belongs_to_the_employee_of_another_source() {
     };
 
     // Somebody who is known already.
-    let known =
-        "select work_email from employee where status = 'ACTIVE' and work_email is not null order by id limit 1";
-    let known = sql(&data.0, known);
+    let [colleague, person] = employed(&vendor, 2)[..] else {
+        panic!("two people who work there")
+    };
+    let known = sql(
+        &data.0,
+        &format!("select work_email from employee where remote_id = '{colleague}'"),
+    );
+    assert_eq!(statuses(&known), "ACTIVE");
     let theirs = okta.create("/Users", account("known", &known.to_uppercase())).await;
     settled(&tenure).await;
     assert_eq!(statuses(&known), "ACTIVE");
@@ -562,7 +567,6 @@ async fn an_account_belongs_to_the_employee_of_another_source() {
         if found == "ACTIVE" { Ok(()) } else { Err(json!(found)) }
     })
     .await;
-    let person = employed(&vendor, 2)[1];
     vendor
         .server
         .set_field(person, "workEmail", "early@acme.example")

@@ -47,6 +47,8 @@ fn live(data_dir: &Path) -> String {
         "risk_history",
         "readiness",
         "readiness_history",
+        "pay_change",
+        "pay_change_task",
         "tenant_settings",
         "feature_state",
         "parked",

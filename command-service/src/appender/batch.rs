@@ -8,7 +8,8 @@ use std::{
 use domain::{
     Kind, StreamId, connection,
     employee::{self, Erasure},
-    id::{CommandId, EventId, TenantId},
+    id::{CommandId, EmployeeId, EventId, TenantId},
+    pay_change,
 };
 use infra::{
     broker::Record,
@@ -19,6 +20,7 @@ use infra::{
     outbox::{self, Outgoing},
     outcome::{self, Outcome, Verdict},
     parked::{self, Parked, UNKNOWN_TENANT},
+    pay_change_task::{self, Next},
     route, scim,
     sealing::{self, NewSubjectKey, Place, Subject, SubjectKey, TenantKeys},
     source_quality,
@@ -49,6 +51,8 @@ struct Writes {
     /// Whose keys are destroyed, and why.
     erased: Vec<(Subject, Erasure)>,
     routes: Vec<(domain::id::ConnectionId, TenantId)>,
+    /// What is next about changes of pay.
+    pay_changes: Vec<(pay_change_task::Of, Next)>,
     ledger: Ledger,
     steps: Vec<Step>,
 }
@@ -482,7 +486,8 @@ impl Appender {
         for (tenant, _) in &destroyed {
             keys.insert(*tenant, self.service.keyring.tenant(*tenant).await?);
         }
-        let (wants_readings, looks_first) = (!writes.completions.is_empty(), self.looks_first);
+        let (wants_readings, wants_pay) = (!writes.completions.is_empty(), !writes.pay_changes.is_empty());
+        let looks_first = self.looks_first;
         fail::fail_point!("before-append");
         let done = self
             .service
@@ -497,6 +502,9 @@ impl Appender {
                 ledger.publish();
                 if wants_readings {
                     self.service.readings_wanted.notify_one();
+                }
+                if wants_pay {
+                    self.service.pay_changes_wanted.notify_one();
                 }
                 self.service.keyring.stored(new_keys);
                 self.service.keyring.forget(&destroyed);
@@ -544,9 +552,13 @@ async fn write(
         writes.outcomes[*outcome].verdict = verdict;
     }
     outcome::record(connection, &writes.outcomes).await?;
+    for (of, next) in &writes.pay_changes {
+        pay_change_task::follow(connection, *of, *next).await?;
+    }
     for (subject, erasure) in &writes.erased {
         sealing::destroy_subject_key(connection, *subject).await?;
         source_quality::forget(connection, *subject).await?;
+        pay_change_task::forget(connection, *subject).await?;
         // Whom an account was told as before it was known whose it is, is the same person.
         for own in scim::forget(connection, *subject).await? {
             if let Some(keys) = keys.get(&subject.0) {
@@ -577,12 +589,35 @@ fn follow(header: &IntakeHeader, event: &AnyEvent, writes: &mut Writes) {
             domain::id::ConnectionId::from_uuid(header.stream.id),
             header.stream.tenant,
         )),
+        AnyEvent::PayChange(event) => {
+            let of = pay_change_task::Of {
+                tenant: header.stream.tenant,
+                employee: EmployeeId::from_uuid(header.stream.id),
+                change: event.change(),
+            };
+            writes.pay_changes.push((of, next(event)));
+        }
         AnyEvent::Employee(_)
         | AnyEvent::Risk(_)
         | AnyEvent::Connection(_)
         | AnyEvent::Tenant(_)
         | AnyEvent::Program(_)
         | AnyEvent::Access(_) => {}
+    }
+}
+
+const fn next(event: &pay_change::Event) -> Next {
+    match event {
+        pay_change::Event::Requested(request) => Next::Planned(request.at.connection),
+        pay_change::Event::Approved(_)
+        | pay_change::Event::SubmissionBegun(_)
+        | pay_change::Event::Submitted(_)
+        | pay_change::Event::Accepted(_) => Next::Due,
+        pay_change::Event::Declined(_)
+        | pay_change::Event::Withdrawn(_)
+        | pay_change::Event::Rejected(_)
+        | pay_change::Event::Effective(_)
+        | pay_change::Event::Overtaken(_) => Next::Over,
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use domain::{
     Aggregate, Date, Kind, StreamId, access::Access as Asking, connection::Connection, employee::Employee,
-    program::Program, risk::Risk, tenant::Tenant,
+    pay_change::PayChanges, program::Program, risk::Risk, tenant::Tenant,
 };
 use infra::{
     database::{Access, Database},
@@ -30,6 +30,7 @@ pub enum AnyState {
     Tenant(Tenant),
     Program(Program),
     Access(Asking),
+    PayChange(PayChanges),
 }
 
 impl AnyState {
@@ -41,6 +42,7 @@ impl AnyState {
             Kind::Tenant => Self::Tenant(Tenant::default()),
             Kind::Program => Self::Program(Program::default()),
             Kind::Access => Self::Access(Asking),
+            Kind::PayChange => Self::PayChange(PayChanges::default()),
         }
     }
 
@@ -63,6 +65,9 @@ impl AnyState {
             (Self::Access(state), AnyCommand::Access(command)) => {
                 decided(state.decide(command, today), AnyEvent::Access)
             }
+            (Self::PayChange(state), AnyCommand::PayChange(command)) => {
+                decided(state.decide(command, today), AnyEvent::PayChange)
+            }
             (_, _) => Err("this command is for another kind of stream".to_owned()),
         }
     }
@@ -75,6 +80,7 @@ impl AnyState {
             (Self::Tenant(state), AnyEvent::Tenant(event)) => Self::Tenant(state.evolve(event)),
             (Self::Program(state), AnyEvent::Program(event)) => Self::Program(state.evolve(event)),
             (Self::Access(state), AnyEvent::Access(event)) => Self::Access(state.evolve(event)),
+            (Self::PayChange(state), AnyEvent::PayChange(event)) => Self::PayChange(state.evolve(event)),
             (state, _) => state,
         }
     }

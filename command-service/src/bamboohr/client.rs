@@ -406,6 +406,21 @@ impl Client {
         }
     }
 
+    /// Adds a row to a person's table. It answers nothing: what is in the table then is to be read.
+    ///
+    /// # Errors
+    /// When BambooHR refuses.
+    pub async fn add_row(&self, remote_id: &str, table: Table, row: &Value) -> Result<(), SourceProblem> {
+        const WHAT: &str = "a new row of a table";
+        // The version that takes rates with a currency.
+        let path = ["..", "v1_1", "employees", checked(remote_id)?, "tables", table.name()];
+        match self.ask(WHAT, Method::POST, (&path, Some(row))).await? {
+            (StatusCode::FORBIDDEN, _) => Err(SourceProblem::Forbidden { what: WHAT }),
+            (StatusCode::NOT_FOUND, _) => Err(SourceProblem::NothingThere { what: WHAT }),
+            _ => Ok(()),
+        }
+    }
+
     /// What a webhook sent in the last 14 days (200 at most), and what became of it.
     ///
     /// # Errors

@@ -5,12 +5,14 @@
 //! | [`signature`] | proves that a webhook comes from the account and is fresh | none |
 //! | [`payload`] | reads a webhook of any style into notifications | none |
 //! | [`client`] | asks BambooHR's API | HTTP |
+//! | [`pay`] | adds a row to the table of rates of pay | HTTP |
 //! | [`translate`] | turns an employee's fields and tables into a domain snapshot | none |
 //!
 //! A webhook is only a hint: whom it names is read again through the API, because history (pay, jobs, standing) lives in
 //! tables that no webhook carries. Every wire shape here is from facts/connectors.md A1, which names its sources.
 
 pub mod client;
+pub mod pay;
 pub mod payload;
 pub mod signature;
 pub mod translate;

@@ -295,6 +295,12 @@ pub async fn status(
     answer(&service, &outcome).await
 }
 
+/// The id of the command that a request sends.
+pub(super) fn command_id(actor: &Actor, headers: &HeaderMap) -> Result<CommandId, Problem> {
+    let key = idempotency_key(headers)?;
+    Ok(CommandId::derive(actor.tenant, &actor_name(actor), &key))
+}
+
 /// Sends a command and waits for what becomes of it, as the client prefers.
 pub(super) async fn send(
     service: &CommandService,
@@ -303,12 +309,11 @@ pub(super) async fn send(
     stream: StreamId,
     command: AnyCommand,
 ) -> Result<Response, Problem> {
-    let key = idempotency_key(headers)?;
+    let id = command_id(actor, headers)?;
     let backfill = headers.get(BACKFILL).is_some_and(|value| value == "true");
     if backfill {
         require(actor, Permission::Backfill)?;
     }
-    let id = CommandId::derive(actor.tenant, &actor_name(actor), &key);
     let fingerprint = fingerprint(&stream, &command, backfill)?;
     if let Some(outcome) = find(service, actor, id).await? {
         return replay(service, &outcome, &fingerprint).await;
@@ -413,7 +418,7 @@ async fn find(service: &CommandService, actor: &Actor, id: CommandId) -> Result<
     Ok(found.into_iter().next())
 }
 
-fn require(actor: &Actor, permission: Permission) -> Result<(), Problem> {
+pub(super) fn require(actor: &Actor, permission: Permission) -> Result<(), Problem> {
     if actor.may(permission) {
         Ok(())
     } else {
@@ -426,7 +431,7 @@ fn require(actor: &Actor, permission: Permission) -> Result<(), Problem> {
 
 /// Whether the actor's permissions reach this employee. Asked of the read model: authorisation may lag a change of manager
 /// by a moment, `decide` never looks there.
-async fn reaches(service: &CommandService, actor: &Actor, employee: EmployeeId) -> Result<bool, Problem> {
+pub(super) async fn reaches(service: &CommandService, actor: &Actor, employee: EmployeeId) -> Result<bool, Problem> {
     match actor.reach() {
         Reach::WholeTenant => Ok(true),
         Reach::Nobody => Ok(false),

@@ -8,7 +8,7 @@ use crate::database::{Connection, DatabaseError, Doing};
 
 /// The tables that the projection of read models writes, each with what names a row without telling anything personal, and the
 /// columns, if any, that say whom it is about.
-pub const TABLES: [(&str, &str, Option<&str>); 10] = [
+pub const TABLES: [(&str, &str, Option<&str>); 11] = [
     ("employee", "id::text", Some("id")),
     (
         "employee_version",
@@ -21,6 +21,7 @@ pub const TABLES: [(&str, &str, Option<&str>); 10] = [
     ("risk_history", "employee || ' at ' || position", Some("employee")),
     ("readiness_history", "employee || ' at ' || position", Some("employee")),
     ("program", "id::text", Some("id")),
+    ("pay_change", "employee || ' ' || id", Some("employee")),
     ("tenant_settings", "tenant::text", None),
     ("connection", "id::text", Some("id")),
 ];

@@ -125,7 +125,11 @@ impl History {
                     self.settings_begin.get_or_insert((stored.position, stored.recorded_at));
                     self.settings.push((stored.position, event));
                 }
-                AnyEvent::Risk(_) | AnyEvent::Connection(_) | AnyEvent::Program(_) | AnyEvent::Access(_) => {}
+                AnyEvent::Risk(_)
+                | AnyEvent::Connection(_)
+                | AnyEvent::Program(_)
+                | AnyEvent::Access(_)
+                | AnyEvent::PayChange(_) => {}
             }
         }
         Ok(())
@@ -224,7 +228,11 @@ impl History {
                     person.real.push(known);
                 }
                 AnyEvent::Risk(event) => person.said.push((stored.position, event)),
-                AnyEvent::Tenant(_) | AnyEvent::Connection(_) | AnyEvent::Program(_) | AnyEvent::Access(_) => {}
+                AnyEvent::Tenant(_)
+                | AnyEvent::Connection(_)
+                | AnyEvent::Program(_)
+                | AnyEvent::Access(_)
+                | AnyEvent::PayChange(_) => {}
             }
         }
         Ok(people)

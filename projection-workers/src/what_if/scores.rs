@@ -358,7 +358,8 @@ fn tell(plan: &mut Plan<'_>, subject: &Subject<'_>, occasion: &Occasion, (round,
             | AnyCommand::Connection(_)
             | AnyCommand::Tenant(_)
             | AnyCommand::Program(_)
-            | AnyCommand::Access(_) => {}
+            | AnyCommand::Access(_)
+            | AnyCommand::PayChange(_) => {}
         }
     }
     let is_overruled = plan

@@ -9,6 +9,7 @@ use super::{
     models::{self, Model},
     overview::{self, RiskOverview},
     past,
+    pay_change::{self, PayChangeConnection, PayChangeStage},
     program::{self, Program},
     scalar::{Day, EmployeeOrder, Grouping},
     tenant::{self, Connection, Status, Tenant},
@@ -150,6 +151,23 @@ impl Query {
     /// One career program; null when there is none with that id.
     async fn program(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Program>, ApiError> {
         program::find(ctx, &id).await
+    }
+
+    /// Changes of pay that were asked for here, of people within your reach: those last asked for first.
+    #[graphql(
+        guard = "May(Permission::SeeDetails)",
+        complexity = "page_cost(first, None) * child_complexity + 1"
+    )]
+    async fn pay_changes(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+        #[graphql(default, desc = "Those at one of these stages; left out: at any.")] stages: Vec<PayChangeStage>,
+        #[graphql(desc = "Of this employee only.")] employee: Option<ID>,
+    ) -> Result<PayChangeConnection, SharedError> {
+        let window = Window::new(first, after, None, None)?;
+        pay_change::list(ctx, window, stages, employee.as_ref()).await
     }
 
     /// Connections to HRISs.

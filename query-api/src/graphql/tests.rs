@@ -87,7 +87,7 @@ fn golden_sdl() {
 
 /// Every root field: a document that asks for it, and who may (in the order of `Role::ALL`: store manager, HR manager,
 /// executive, analyst, admin).
-const ROOT_FIELDS: [(&str, &str, &str); 13] = [
+const ROOT_FIELDS: [(&str, &str, &str); 14] = [
     ("connections", "{ connections { id } }", ".x..x"),
     ("departments", "{ departments { name } }", ".xxxx"),
     (
@@ -97,6 +97,7 @@ const ROOT_FIELDS: [(&str, &str, &str); 13] = [
     ),
     ("employees", "{ employees { edges { node { id } } } }", "xx.xx"),
     ("models", "{ models { version } }", ".xxxx"),
+    ("payChanges", "{ payChanges { nodes { id } } }", "xx..x"),
     (
         "program",
         r#"{ program(id: "00000000-0000-0000-0000-000000000002") { name } }"#,

@@ -6,6 +6,7 @@ use domain::{
     employee::{Job, Relation, Voluntariness},
     id::{EventId, TenantId},
     money::{PayPeriod, PayRate},
+    pay_change,
     personal::{OPEN_MARKER, UNREADABLE_MARKER},
     policy::{Permission, Reach},
     risk::{self, Level, Verdict},
@@ -206,6 +207,7 @@ fn tell(event: &AnyEvent, payload: Value) -> Told {
     let summary = match event {
         AnyEvent::Employee(event) => employee_summary(event),
         AnyEvent::Risk(event) => risk_summary(event),
+        AnyEvent::PayChange(event) => pay_change_summary(event),
         // Timelines are about people.
         AnyEvent::Connection(_) | AnyEvent::Tenant(_) | AnyEvent::Program(_) | AnyEvent::Access(_) => {
             "Settings changed.".to_owned()
@@ -231,7 +233,7 @@ fn details(event: &AnyEvent, mut payload: Value) -> Option<Value> {
                 payload.remove("kind");
             }
         }
-        AnyEvent::Employee(_) | AnyEvent::Risk(_) => {}
+        AnyEvent::Employee(_) | AnyEvent::Risk(_) | AnyEvent::PayChange(_) => {}
     }
     unwrap_markers(&mut payload);
     Some(payload)
@@ -384,6 +386,40 @@ fn risk_summary(event: &risk::Event) -> String {
             ),
             (Verdict::Override, None) => "A person reviewed the flight risk and disagreed.".to_owned(),
         },
+    }
+}
+
+fn pay_change_summary(event: &pay_change::Event) -> String {
+    use pay_change::Event;
+    match event {
+        Event::Requested(request) => {
+            let rate = request.to.open().map_or_else(|| format!("a rate that is {GONE}"), pay);
+            let reason = request
+                .reason
+                .as_ref()
+                .and_then(Personal::open)
+                .map(|reason| format!(" ({reason})"))
+                .unwrap_or_default();
+            format!(
+                "A change of pay to {rate} from {} on was asked for{reason}.",
+                request.effective_on
+            )
+        }
+        Event::Approved(_) => "The change of pay was approved.".to_owned(),
+        Event::Declined(declining) => match declining.reason.as_ref().and_then(Personal::open) {
+            Some(reason) => format!("The change of pay was declined: {reason}"),
+            None => "The change of pay was declined.".to_owned(),
+        },
+        Event::Withdrawn(_) => "The change of pay was withdrawn.".to_owned(),
+        Event::SubmissionBegun(_) => "The change of pay is on its way to the system that pays.".to_owned(),
+        Event::Submitted(_) => "The change of pay was submitted.".to_owned(),
+        Event::Accepted(_) => "The system that pays shows the new rate.".to_owned(),
+        Event::Rejected(refusal) => match &refusal.message {
+            Some(message) => format!("The change of pay was rejected ({}): {message}", refusal.cause),
+            None => format!("The change of pay was rejected ({}).", refusal.cause),
+        },
+        Event::Effective(_) => "The new rate of pay is in force.".to_owned(),
+        Event::Overtaken(_) => "The system that pays has another rate by now.".to_owned(),
     }
 }
 

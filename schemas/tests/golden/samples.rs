@@ -12,8 +12,9 @@ use domain::{
         Note, Objection, Overtime, PayChanged, Recognition, Relation, Review, Source, Survey, Voluntariness,
         WeeklyMinutes,
     },
-    id::{ConnectionId, EmployeeId, ProgramId},
+    id::{ConnectionId, EmployeeId, PayChangeId, ProgramId},
     money::{Currency, Money, PayPeriod, PayRate},
+    pay_change::{self, Decision, Declining, Refusal, Request, Step, Submission},
     program,
     risk::{self, Band, Factor, HumanReview, Level, Score, Verdict},
     tenant::{self, Bands},
@@ -31,6 +32,7 @@ pub fn all() -> Vec<AnyEvent> {
     all.extend(row(next_tenant).map(AnyEvent::Tenant));
     all.extend(row(next_program).map(AnyEvent::Program));
     all.extend(row(next_access).map(AnyEvent::Access));
+    all.extend(row(next_pay_change).map(AnyEvent::PayChange));
     all
 }
 
@@ -371,5 +373,60 @@ fn next_access(event: Option<&access::Event>) -> Option<access::Event> {
             purpose: words("turnover of the winter season"),
         })),
         Some(HistoryAskedFor(_)) => None,
+    }
+}
+
+fn next_pay_change(event: Option<&pay_change::Event>) -> Option<pay_change::Event> {
+    use pay_change::Event::*;
+    let change = PayChangeId::from_uuid(Uuid::from_u128(0x70));
+    let decision = |on| Decision {
+        change,
+        by: "user:grace".into(),
+        on,
+    };
+    let step = |on| Step { change, on };
+    match event {
+        None => Some(Requested(Request {
+            change,
+            at: Source {
+                connection: ConnectionId::from_uuid(Uuid::from_u128(0xb0)),
+                remote_id: "42".into(),
+            },
+            to: Personal::Open(PayRate {
+                amount: Money {
+                    minor_units: 3_150,
+                    currency: Currency::USD,
+                },
+                per: PayPeriod::Hour,
+            }),
+            effective_on: day(28),
+            reason: Some(words("Merit")),
+            by: "user:ada".into(),
+            on: day(1),
+        })),
+        Some(Requested(_)) => Some(Approved(decision(day(2)))),
+        Some(Approved(_)) => Some(Declined(Declining {
+            change,
+            by: "user:grace".into(),
+            reason: Some(words("not in this round")),
+            on: day(2),
+        })),
+        Some(Declined(_)) => Some(Withdrawn(decision(day(3)))),
+        Some(Withdrawn(_)) => Some(SubmissionBegun(step(day(4)))),
+        Some(SubmissionBegun(_)) => Some(Submitted(Submission {
+            change,
+            reference: Some("request-7".into()),
+            on: day(4),
+        })),
+        Some(Submitted(_)) => Some(Accepted(step(day(5)))),
+        Some(Accepted(_)) => Some(Rejected(Refusal {
+            change,
+            cause: "refused".into(),
+            message: Some("an active pay schedule is needed".into()),
+            on: day(5),
+        })),
+        Some(Rejected(_)) => Some(Effective(step(day(28)))),
+        Some(Effective(_)) => Some(Overtaken(step(day(28)))),
+        Some(Overtaken(_)) => None,
     }
 }

@@ -1,7 +1,7 @@
 //! The endpoints.
 
 use super::super::company::{Company, EditRefused, Employee, EmployeeId, TERMINATED, Table};
-use super::super::faults::RateShape;
+use super::super::faults::{RateShape, Write};
 use super::super::vendor::lock;
 use super::fields::{FIELDS, TIMESTAMP, record_of, rows_of, value_of};
 use super::{Server, random_id};
@@ -438,7 +438,14 @@ impl Call<'_> {
         let Ok(row) = serde_json::from_slice::<Value>(&self.body) else {
             return refused(400, "not JSON");
         };
+        let write = self.server.faults.write();
+        match write {
+            Write::Refused(status, why) => return refused(status, why),
+            Write::Swallowed => return Reply::Empty,
+            Write::Done | Write::Unanswered => {}
+        }
         match lock(&self.server.company).add_table_row(id, table, &row, self.now) {
+            Ok(_) if write == Write::Unanswered => refused(504, "the gateway gave up"),
             Ok(_) => Reply::Empty,
             Err(error) => refused_edit(&error),
         }

@@ -220,6 +220,10 @@ impl Company {
                     "Hourly" => PayType::Hourly,
                     _ => employee.pay_on(date).map_or(PayType::Hourly, |row| row.pay_type),
                 };
+                // The simulated company pays by the hour and by the year.
+                if ![String::new(), pay_type.paid_per().to_owned()].contains(&text("paidPer")) {
+                    return Err(EditRefused::BadColumn("paidPer"));
+                }
                 let mut row = pay_row(row_id, date, rate_cents, pay_type, &text("reason"), today);
                 row.comment = text("comment");
                 if let Some(currency) = columns.get("rate").and_then(|rate| rate.get("currency")) {

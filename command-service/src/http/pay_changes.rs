@@ -1,0 +1,259 @@
+//! Changes of pay: `POST /v1/employees/{id}/pay-changes`, and what is decided about them.
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+    response::Response,
+    routing::post,
+};
+use domain::{
+    Date, Kind, Personal, StreamId,
+    employee::Source,
+    id::{ConnectionId, EmployeeId, PayChangeId},
+    money::{Currency, Money, PayPeriod, PayRate},
+    pay_change::{Command, Decision, Declining, Request},
+    policy::{self, Actor, Permission},
+};
+use infra::{clock, database::Access, read_model::employee as employee_table};
+use schemas::codec::AnyCommand;
+use serde::Deserialize;
+
+use super::{
+    COMMAND_BYTES_MAX,
+    commands::{self, CommandAnswer},
+    integrations,
+};
+use crate::{CommandService, actor_name, payroll::Payroll, problem::Problem};
+
+pub fn router() -> Router<CommandService> {
+    Router::new()
+        .route("/v1/employees/{id}/pay-changes", post(request_pay_change))
+        .route(
+            "/v1/employees/{id}/pay-changes/{change}/{decision}",
+            post(decide_pay_change),
+        )
+}
+
+/// Which rate is to hold from which day on.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RequestPayChange {
+    /// Such as `60000.00`, or `31.50` for an hour.
+    amount: String,
+    /// Such as `EUR` (ISO 4217).
+    #[schema(value_type = String)]
+    currency: Currency,
+    /// What it is paid for: `HOUR`, `DAY`, `WEEK`, `EVERY_TWO_WEEKS`, `SEMIMONTHLY`, `MONTH`, `QUARTER`, `EVERY_SIX_MONTHS` or `YEAR`.
+    #[schema(value_type = String)]
+    per: PayPeriod,
+    /// The first day with the new rate. The day may be past: what is owed since then is the payroll's to work out.
+    #[schema(value_type = String, format = Date)]
+    effective_on: Date,
+    reason: Option<String>,
+}
+
+/// What is said with a decision.
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DecidePayChange {
+    /// Why it is declined.
+    reason: Option<String>,
+}
+
+/// Asks for a change of pay. When somebody else has approved it, it is made in the HRIS that the employee comes from, and counts when that
+/// shows it: GraphQL `payChanges` tells where it stands. The answer's `id` is the change's.
+#[utoipa::path(
+    post, path = "/v1/employees/{id}/pay-changes",
+    params(
+        ("id" = String, Path, description = "The employee"),
+        ("Idempotency-Key" = String, Header, description = "Chosen by the client: the same request under the same key counts once"),
+    ),
+    request_body = RequestPayChange,
+    responses(
+        (status = 200, body = CommandAnswer),
+        (status = 202, body = CommandAnswer, description = "Durable; see `Location`"),
+        (status = 400, body = inline(super::ProblemDocument)),
+        (status = 403, body = inline(super::ProblemDocument)),
+        (status = 404, body = inline(super::ProblemDocument)),
+        (status = 409, body = inline(super::ProblemDocument), description = "A rule was broken, or nothing can be written to where the employee comes from"),
+    ),
+    security(("bearer" = []))
+)]
+pub async fn request_pay_change(
+    State(service): State<CommandService>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let actor = super::actor(&service.verifier, &headers).await?;
+    let request: RequestPayChange = integrations::read(body).await?;
+    let employee = someone_else(&actor, &id)?;
+    permitted(&service, &actor, employee, Permission::RequestPayChanges).await?;
+    let amount = Money::parse(&request.amount, request.currency)
+        .map_err(|problem| Problem::bad_request(format!("the amount does not read: {problem}")))?;
+    let command = Command::Request(Request {
+        change: PayChangeId::from_uuid(commands::command_id(&actor, &headers)?.uuid()),
+        at: written_at(&service, &actor, employee).await?,
+        to: Personal::Open(PayRate {
+            amount,
+            per: request.per,
+        }),
+        effective_on: request.effective_on,
+        reason: request.reason.map(Personal::Open),
+        by: actor_name(&actor),
+        on: clock::today(),
+    });
+    let stream = StreamId::new(actor.tenant, Kind::PayChange, employee);
+    commands::send(&service, &actor, &headers, stream, AnyCommand::PayChange(command)).await
+}
+
+/// Decides about a change of pay that somebody else asked for (`approve`, `decline`), or takes back what nobody has begun to submit
+/// (`withdraw`).
+#[utoipa::path(
+    post, path = "/v1/employees/{id}/pay-changes/{change}/{decision}",
+    params(
+        ("id" = String, Path, description = "The employee"),
+        ("change" = String, Path, description = "As answered when it was asked for"),
+        ("decision" = String, Path, description = "`approve`, `decline` or `withdraw`"),
+        ("Idempotency-Key" = String, Header),
+    ),
+    request_body = DecidePayChange,
+    responses(
+        (status = 200, body = CommandAnswer),
+        (status = 202, body = CommandAnswer),
+        (status = 400, body = inline(super::ProblemDocument)),
+        (status = 403, body = inline(super::ProblemDocument)),
+        (status = 404, body = inline(super::ProblemDocument)),
+        (status = 409, body = inline(super::ProblemDocument), description = "A rule was broken; nothing changed"),
+    ),
+    security(("bearer" = []))
+)]
+pub async fn decide_pay_change(
+    State(service): State<CommandService>,
+    Path((id, change, decision)): Path<(String, String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let actor = super::actor(&service.verifier, &headers).await?;
+    let said = said(body).await?;
+    let employee = someone_else(&actor, &id)?;
+    let change = change
+        .parse()
+        .map_err(|_| Problem::not_found("There is no change of pay with this id"))?;
+    let (by, on) = (actor_name(&actor), clock::today());
+    let decided = Decision {
+        change,
+        by: by.clone(),
+        on,
+    };
+    let command = match (decision.as_str(), said.reason) {
+        ("approve", None) => Command::Approve(decided),
+        ("withdraw", None) => Command::Withdraw(decided),
+        ("decline", reason) => Command::Decline(Declining {
+            change,
+            by,
+            reason: reason.map(Personal::Open),
+            on,
+        }),
+        ("approve" | "withdraw", Some(_)) => {
+            return Err(Problem::bad_request("only `decline` takes a reason"));
+        }
+        (other, _) => return Err(unknown(other)),
+    };
+    let permission = policy::for_pay_change_command(&command).ok_or_else(|| unknown(&decision))?;
+    permitted(&service, &actor, employee, permission).await?;
+    let stream = StreamId::new(actor.tenant, Kind::PayChange, employee);
+    commands::send(&service, &actor, &headers, stream, AnyCommand::PayChange(command)).await
+}
+
+/// Nobody has a hand in their own pay.
+fn someone_else(actor: &Actor, id: &str) -> Result<EmployeeId, Problem> {
+    let employee: EmployeeId = id.parse().map_err(|_| nobody())?;
+    if actor.employee == Some(employee) {
+        return Err(Problem::forbidden(
+            "Nobody asks for a change of their own pay, or decides about one",
+        ));
+    }
+    Ok(employee)
+}
+
+async fn permitted(
+    service: &CommandService,
+    actor: &Actor,
+    employee: EmployeeId,
+    permission: Permission,
+) -> Result<(), Problem> {
+    commands::require(actor, permission)?;
+    if commands::reaches(service, actor, employee).await? {
+        Ok(())
+    } else {
+        Err(nobody())
+    }
+}
+
+/// Where changes of an employee's pay are made, and whom that system knows the employee as.
+async fn written_at(service: &CommandService, actor: &Actor, employee: EmployeeId) -> Result<Source, Problem> {
+    let tenant = actor.tenant;
+    let rows = service
+        .database
+        .transact(Access::Read, &[tenant], move |connection| {
+            Box::pin(async move { employee_table::load(connection, &[(tenant, employee.uuid())]).await })
+        })
+        .await?;
+    let row = rows.into_iter().next().ok_or_else(nobody)?;
+    let nowhere = |why: &str| {
+        Problem::new(
+            StatusCode::CONFLICT,
+            "not-written-to",
+            "Tenure cannot change this employee's pay where they are paid",
+            why,
+        )
+    };
+    let (Some(connection), Some(remote_id)) = (row.connection, row.remote_id) else {
+        return Err(nowhere("no system is known that this employee comes from"));
+    };
+    let source = Source {
+        connection: ConnectionId::from_uuid(connection),
+        remote_id,
+    };
+    let live = service
+        .connections
+        .find(source.connection)
+        .await
+        .map_err(|error| Problem::internal(&error))?
+        .ok_or_else(|| nowhere("the system that this employee comes from is disconnected"))?;
+    let payroll = Payroll::of(service, &live).map_err(|problem| nowhere(&problem.to_string()))?;
+    if payroll.is_none() {
+        return Err(nowhere(&format!(
+            "this employee comes from a connection of the kind {}, which Tenure only reads: change the rate there, and it arrives here",
+            live.system.kind()
+        )));
+    }
+    Ok(source)
+}
+
+/// Nothing need be said with a decision.
+async fn said(body: Body) -> Result<DecidePayChange, Problem> {
+    let bytes = axum::body::to_bytes(body, COMMAND_BYTES_MAX)
+        .await
+        .map_err(|_| Problem::bad_request("The request is too large"))?;
+    if bytes.trim_ascii().is_empty() {
+        return Ok(DecidePayChange::default());
+    }
+    let said: Option<DecidePayChange> = serde_json::from_slice(&bytes)
+        .map_err(|error| Problem::bad_request(format!("The request does not read: {error}")))?;
+    Ok(said.unwrap_or_default())
+}
+
+fn nobody() -> Problem {
+    Problem::not_found("There is no employee with this id, or none whom you may see")
+}
+
+fn unknown(decision: &str) -> Problem {
+    let decision: String = decision.chars().take(50).collect();
+    Problem::not_found(format!(
+        "{decision:?} is not what can be done with a change of pay: `approve`, `decline` and `withdraw` are"
+    ))
+}

@@ -1,0 +1,571 @@
+//! Changes of pay that are approved here are made where people are paid from: in the HRIS, or in the payroll.
+//!
+//! ```text
+//! approved ──► submission begun ──► submitted ──► accepted ──► effective
+//!                    │ written before anything is sent   │ the system shows the rate  │ on its first day it still does
+//!                    └────────────► rejected ◄───────────┘                            └──► overtaken
+//! ```
+//!
+//! Each step is one event, and each event makes the next step due ([`infra::pay_change_task`]). No step believes an answer: before anything
+//! is sent, and after, the system is read, as for any other employee, and what it shows decides. So a step may be done twice, a process
+//! may die anywhere, and an answer may get lost. What is read on the way is told to the employee's own stream too: the profile follows.
+
+use std::{iter, sync::Arc, time::Duration};
+
+use chrono::{NaiveTime, TimeDelta};
+use domain::{
+    Aggregate, Date, Dated, Personal, StreamId,
+    employee::{self, Employee, Rows, Snapshot},
+    id::CommandId,
+    money::PayRate,
+    pay_change::{Change, Command, PayChanges, Refusal, Stage, Step, Submission as Submitted},
+};
+use infra::{
+    clock,
+    completion::FoundBy,
+    database::{Access, DatabaseError},
+    pay_change_task::{self, Claimed},
+};
+use schemas::codec::AnyCommand;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    CommandService,
+    appender::{
+        AppenderError,
+        streams::{AnyState, Known, Streams},
+    },
+    bamboohr,
+    connections::{ConnectionsError, Live},
+    intake::{self, Content, IntakeError, Submission},
+    source::{self, Backoff, SourceProblem},
+};
+
+/// Steps that are taken at once in this process.
+const STEPS_MAX: usize = 16;
+/// How often it is looked for steps when nobody rings.
+const POLL: Duration = Duration::from_secs(1);
+/// A step ends within this time, well before its lease.
+const STEP_MAX: Duration = Duration::from_secs(50);
+const _: () = assert!(STEP_MAX.as_secs() < pay_change_task::LEASE.as_secs());
+/// How long to wait for what only people can mend.
+const PEOPLE: Duration = Duration::from_secs(15 * 60);
+/// After so many days a request that was taken, and is not shown, counts as rejected.
+const SHOWN_WITHIN_DAYS: i64 = 3;
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_secs(2),
+    longest: Duration::from_secs(600),
+};
+
+/// What makes changes of pay.
+pub enum Payroll {
+    BambooHr(bamboohr::client::Client),
+}
+
+/// A rate that is to hold from a day on.
+#[derive(Debug, Clone)]
+pub struct Order {
+    pub rate: PayRate,
+    pub on: Date,
+    pub reason: Option<String>,
+}
+
+impl Payroll {
+    /// What makes changes of pay at a connection; none for a system that does not, or not through Tenure.
+    ///
+    /// # Errors
+    /// When its address is none.
+    pub fn of(service: &CommandService, live: &Live) -> Result<Option<Self>, SourceProblem> {
+        let client = live.client(&service.http, &service.paces)?;
+        Ok(client.and_then(|client| match client {
+            source::Client::BambooHr(client) => Some(Self::BambooHr(client)),
+            source::Client::Workday(_) => None,
+        }))
+    }
+
+    /// What the system knows of a person, with all rates of pay if it shows them.
+    async fn read(&self, live: &Live, change: &Change) -> Result<Snapshot, SourceProblem> {
+        let of = (live.tenant, change.request.at.clone());
+        let (snapshot, _) = match self {
+            Self::BambooHr(client) => bamboohr::read(client, of, clock::today()).await?,
+        };
+        Ok(snapshot)
+    }
+
+    /// Asks for the change, and answers what the system calls the request.
+    async fn submit(&self, remote_id: &str, order: &Order) -> Result<Option<String>, SourceProblem> {
+        match self {
+            Self::BambooHr(client) => bamboohr::pay::submit(client, remote_id, order).await.map(|()| None),
+        }
+    }
+}
+
+/// Takes steps until shut down.
+pub async fn run(service: CommandService, shutdown: CancellationToken) {
+    let wanted = Arc::clone(&service.pay_changes_wanted);
+    let mut steps = JoinSet::new();
+    while !shutdown.is_cancelled() {
+        let limit = STEPS_MAX.saturating_sub(steps.len());
+        let claimed = claim(&service, limit).await.unwrap_or_else(|error| {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "changes of pay cannot be looked for yet"
+            );
+            Vec::new()
+        });
+        let perhaps_more = limit > 0 && claimed.len() == limit;
+        for claimed in claimed {
+            let service = service.clone();
+            steps.spawn(async move { take(&service, &claimed).await });
+        }
+        if perhaps_more {
+            continue;
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = wanted.notified() => {}
+            Some(_ended) = steps.join_next() => {}
+            () = tokio::time::sleep(POLL) => {}
+        }
+    }
+    while steps.join_next().await.is_some() {}
+}
+
+async fn claim(service: &CommandService, limit: usize) -> Result<Vec<Claimed>, DatabaseError> {
+    if limit == 0 {
+        return Ok(Vec::new());
+    }
+    let database = &service.database;
+    let tenants = database
+        .transact(Access::Read, &[], |connection| {
+            Box::pin(infra::route::tenants(connection))
+        })
+        .await?;
+    if tenants.is_empty() {
+        return Ok(Vec::new());
+    }
+    let closed = service.paces.closed();
+    database
+        .transact(Access::Write, &tenants, move |connection| {
+            Box::pin(async move { pay_change_task::claim(connection, limit as i64, &closed).await })
+        })
+        .await
+}
+
+/// Why a step could not be taken.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("the system that pays could not be asked")]
+    Source(#[from] SourceProblem),
+    #[error("the connection could not be looked up")]
+    Connection(#[from] ConnectionsError),
+    #[error("the history of the changes of pay could not be read")]
+    History(#[from] AppenderError),
+    #[error("the history of the changes of pay does not read")]
+    Unreadable,
+    #[error("the step could not be sent")]
+    Intake(#[from] IntakeError),
+    #[error("the step took longer than {} s", STEP_MAX.as_secs())]
+    Slow,
+}
+
+/// What a step came to.
+enum Taken {
+    /// An event follows, and makes the next one due.
+    Told,
+    /// Nothing is news yet: to be looked at again, with a word for what keeps it.
+    Waits(Duration, Option<&'static str>),
+}
+
+async fn take(service: &CommandService, claimed: &Claimed) {
+    let taken = tokio::time::timeout(STEP_MAX, step(service, claimed)).await;
+    let (delay, problem) = match taken.unwrap_or(Err(Failure::Slow)) {
+        Ok(Taken::Told) => return,
+        Ok(Taken::Waits(delay, problem)) => (delay, problem),
+        Err(failure) => {
+            let attempt = u32::try_from(claimed.attempts.max(1) - 1).unwrap_or(0);
+            let (delay, problem) = match &failure {
+                Failure::Source(problem) if problem.is_retryable() => {
+                    let delay = BACKOFF.delay(attempt, rand::random(), problem.retry_after());
+                    (delay, Some(problem.cause()))
+                }
+                Failure::Source(problem) => (PEOPLE, Some(problem.cause())),
+                Failure::Slow => (BACKOFF.delay(attempt, rand::random(), None), Some("timeout")),
+                _ => (BACKOFF.delay(attempt, rand::random(), None), None),
+            };
+            tracing::warn!(
+                error = &failure as &dyn std::error::Error,
+                connection = %claimed.connection,
+                change = %claimed.of.change,
+                delay_seconds = delay.as_secs_f64(),
+                "a change of pay waits"
+            );
+            (delay, problem)
+        }
+    };
+    metrics::counter!("tenure_pay_change_waits_total", "cause" => problem.unwrap_or("none")).increment(1);
+    let (tenants, claimed) = ([claimed.of.tenant], claimed.clone());
+    let postponed = service.database.transact(Access::Write, &tenants, move |connection| {
+        let claimed = claimed.clone();
+        Box::pin(async move { pay_change_task::postpone(connection, &claimed, delay, problem).await })
+    });
+    if let Err(error) = postponed.await {
+        // Its lease runs out, and it is looked at again.
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "a change of pay could not be put off"
+        );
+    }
+}
+
+async fn step(service: &CommandService, claimed: &Claimed) -> Result<Taken, Failure> {
+    let of = claimed.of;
+    let stream = StreamId::new(of.tenant, PayChanges::KIND, of.employee);
+    let change = change(service, stream, claimed).await?;
+    let (change, on) = (change.ok_or(Failure::Unreadable)?, clock::today());
+    let step = Step { change: of.change, on };
+    let tell = |command, read: Option<Snapshot>| tell(service, (claimed, &change), command, read);
+    if change.stage == Stage::Approved {
+        fail::fail_point!("before-submission-begun");
+        tell(Command::BeginSubmission(step), None).await?;
+        return Ok(Taken::Told);
+    }
+    if !change.stage.is_under_way() || change.stage == Stage::Requested {
+        // An event that makes this one's row go, or due, is being written.
+        return Ok(Taken::Waits(PEOPLE, None));
+    }
+    let effective_on = change.request.effective_on;
+    if change.stage == Stage::Accepted && effective_on > on {
+        return Ok(Taken::Waits(until(effective_on), None));
+    }
+    let Some(live) = service.connections.find(claimed.connection).await? else {
+        return Ok(Taken::Waits(PEOPLE, Some("disconnected")));
+    };
+    let Some(payroll) = Payroll::of(service, &live)? else {
+        return Ok(Taken::Waits(PEOPLE, Some("not-written-to")));
+    };
+    let Some(rate) = change.request.to.open().copied() else {
+        // Who is erased is not paid through here any more; the task goes with the erasure.
+        return Ok(Taken::Waits(PEOPLE, Some("erased")));
+    };
+    let reject = |cause: &str, message| {
+        Command::ReportRejected(Refusal {
+            change: of.change,
+            cause: cause.to_owned(),
+            message,
+            on,
+        })
+    };
+    let snapshot = payroll.read(&live, &change).await?;
+    let (command, read) = match found(&change, rate, &snapshot.pay, on) {
+        Found::Hidden => return Ok(Taken::Waits(PEOPLE, Some("pay-hidden"))),
+        Found::NotYet => {
+            let attempt = u32::try_from(claimed.attempts.max(1) - 1).unwrap_or(0);
+            let delay = BACKOFF.delay(attempt, rand::random(), None);
+            return Ok(Taken::Waits(delay, Some("not-shown-yet")));
+        }
+        Found::Nothing => {
+            let order = Order {
+                rate,
+                on: effective_on,
+                reason: change.request.reason.as_ref().and_then(Personal::open).cloned(),
+            };
+            fail::fail_point!("before-submission");
+            let submitted = payroll.submit(&change.request.at.remote_id, &order).await;
+            fail::fail_point!("after-submission");
+            let command = match submitted {
+                Ok(reference) => Command::ReportSubmitted(Submitted {
+                    change: of.change,
+                    reference,
+                    on,
+                }),
+                Err(problem) => {
+                    // Anything else may have arrived: it is looked for before it is sent again.
+                    let (cause, message) = refusal(&problem).ok_or(problem)?;
+                    reject(cause, message)
+                }
+            };
+            (command, None)
+        }
+        Found::Accepted => (Command::ReportAccepted(step), Some(snapshot)),
+        Found::Rejected(cause) => (reject(cause, None), Some(snapshot)),
+        Found::Effective => (Command::ReportEffective(step), Some(snapshot)),
+        Found::Overtaken => (Command::ReportOvertaken(step), Some(snapshot)),
+    };
+    tell(command, read).await?;
+    Ok(Taken::Told)
+}
+
+/// What the system's rates of pay say about a change that may have been submitted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Found {
+    /// Not all rates are shown.
+    Hidden,
+    /// It is not there: to be submitted.
+    Nothing,
+    /// It was submitted, and is not there yet.
+    NotYet,
+    Accepted,
+    Rejected(&'static str),
+    Effective,
+    Overtaken,
+}
+
+fn found(change: &Change, rate: PayRate, pay: &Rows<Personal<PayRate>>, today: Date) -> Found {
+    let on = change.request.effective_on;
+    let shown = Shown::of(pay, on);
+    match (change.stage, shown) {
+        (_, Shown::Hidden) => Found::Hidden,
+        (Stage::Accepted, _) if in_force(pay, on) == Some(rate) => Found::Effective,
+        (Stage::Accepted, _) => Found::Overtaken,
+        (_, Shown::Rate(known)) if known == rate => Found::Accepted,
+        (Stage::Submitted, Shown::Rate(_)) => Found::Rejected("differs"),
+        (_, Shown::Rate(_)) => Found::Rejected("day-taken"),
+        (Stage::Submitted, Shown::Nothing) if (today - change.since).num_days() > SHOWN_WITHIN_DAYS => {
+            Found::Rejected("not-shown")
+        }
+        (Stage::Submitted, Shown::Nothing) => Found::NotYet,
+        (_, Shown::Nothing) => Found::Nothing,
+    }
+}
+
+/// The change as the log has it now.
+async fn change(service: &CommandService, stream: StreamId, claimed: &Claimed) -> Result<Option<Change>, Failure> {
+    let mut streams = Streams::default();
+    streams
+        .load(&service.database, &service.keyring, iter::once(stream))
+        .await?;
+    match streams.get(&stream) {
+        Some(Known::At {
+            state: AnyState::PayChange(changes),
+            ..
+        }) => Ok(changes.get(claimed.of.change).cloned()),
+        Some(Known::At { .. } | Known::Unreadable { .. }) | None => Ok(None),
+    }
+}
+
+/// Sends what was found out, and what the system says of the person.
+async fn tell(
+    service: &CommandService,
+    (claimed, change): (&Claimed, &Change),
+    command: Command,
+    read: Option<Snapshot>,
+) -> Result<(), Failure> {
+    let (of, at) = (claimed.of, &change.request.at);
+    let live = service.connections.find(at.connection).await?;
+    let kind = live.map_or("payroll", |live| live.system.kind());
+    // Each stage is gone through once: what is found out twice about it is one command. Another finding has another name.
+    let key = format!("{}|{}|{}", of.change, change.stage.name(), name(&command));
+    let submission = |what: &str, stream, command| Submission {
+        id: CommandId::derive(of.tenant, &format!("payroll:{}:{what}", at.connection), &key),
+        stream,
+        actor: intake::source_actor(kind, at.connection, FoundBy::Notification),
+        correlation: of.change.uuid(),
+        traceparent: None,
+        backfill: false,
+        fingerprint: None,
+        content: Content::Command(Box::new(command)),
+    };
+    let pay_changes = StreamId::new(of.tenant, PayChanges::KIND, of.employee);
+    let mut submissions = vec![submission("step", pay_changes, AnyCommand::PayChange(command))];
+    if let Some(snapshot) = read {
+        let person = StreamId::new(of.tenant, Employee::KIND, of.employee);
+        let command = employee::Command::Synchronise(Box::new(snapshot));
+        submissions.push(submission("reading", person, AnyCommand::Employee(command)));
+    }
+    intake::submit(&service.bulk, &service.keyring, submissions).await?;
+    metrics::counter!("tenure_pay_change_steps_total", "from" => change.stage.name()).increment(1);
+    Ok(())
+}
+
+/// What a rate of pay looks like at the other system.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Shown {
+    /// Not all rates are shown.
+    Hidden,
+    /// No rate begins on the day.
+    Nothing,
+    /// This one does.
+    Rate(PayRate),
+}
+
+impl Shown {
+    fn of(pay: &Rows<Personal<PayRate>>, on: Date) -> Self {
+        // Of two for one day the later row counts, as everywhere.
+        let begins = pay.known.iter().rfind(|(day, _)| *day == on);
+        match begins.and_then(|(_, rate)| rate.open()) {
+            Some(rate) => Self::Rate(*rate),
+            None if pay.complete => Self::Nothing,
+            None => Self::Hidden,
+        }
+    }
+}
+
+fn in_force(pay: &Rows<Personal<PayRate>>, on: Date) -> Option<PayRate> {
+    let rates: Dated<&Personal<PayRate>> = pay.known.iter().map(|(day, rate)| (*day, rate)).collect();
+    rates.at(on).and_then(|rate| rate.open()).copied()
+}
+
+/// A cause and the system's own words, if it refuses this change; none for what is about the connection, or passes.
+fn refusal(problem: &SourceProblem) -> Option<(&'static str, Option<String>)> {
+    match problem {
+        SourceProblem::Unexpected { message, .. } => Some(("refused", message.clone())),
+        SourceProblem::NothingThere { .. } | SourceProblem::BadEmployeeId(_) => Some(("nobody-there", None)),
+        _ => None,
+    }
+}
+
+/// How long it is until a day begins.
+fn until(day: Date) -> Duration {
+    let begins = day.and_time(NaiveTime::MIN).and_utc();
+    (begins - clock::now())
+        .max(TimeDelta::zero())
+        .to_std()
+        .unwrap_or(PEOPLE)
+        + Duration::from_secs(1)
+}
+
+const fn name(command: &Command) -> &'static str {
+    match command {
+        Command::Request(_) => "request",
+        Command::Approve(_) => "approve",
+        Command::Decline(_) => "decline",
+        Command::Withdraw(_) => "withdraw",
+        Command::BeginSubmission(_) => "begin",
+        Command::ReportSubmitted(_) => "submitted",
+        Command::ReportAccepted(_) => "accepted",
+        Command::ReportRejected(_) => "rejected",
+        Command::ReportEffective(_) => "effective",
+        Command::ReportOvertaken(_) => "overtaken",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::money::{Currency, Money, PayPeriod};
+
+    use super::*;
+
+    fn day(d: u32) -> Date {
+        Date::from_ymd_opt(2026, 7, d).expect("a day")
+    }
+
+    fn rate(minor_units: i64) -> PayRate {
+        PayRate {
+            amount: Money {
+                minor_units,
+                currency: Currency::EUR,
+            },
+            per: PayPeriod::Year,
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_the_last_row_of_the_day_and_no_row_says_something_only_if_all_are_shown() {
+        let rows = |known: &[(u32, i64)], complete| Rows {
+            known: known
+                .iter()
+                .map(|(d, minor)| (day(*d), Personal::Open(rate(*minor))))
+                .collect(),
+            complete,
+        };
+        assert_eq!(Shown::of(&rows(&[(1, 5)], true), day(2)), Shown::Nothing);
+        assert_eq!(Shown::of(&rows(&[(1, 5)], false), day(2)), Shown::Hidden);
+        assert_eq!(
+            Shown::of(&rows(&[(2, 5), (1, 4), (2, 6)], false), day(2)),
+            Shown::Rate(rate(6))
+        );
+        assert_eq!(in_force(&rows(&[(3, 7), (1, 4)], true), day(2)), Some(rate(4)));
+        assert_eq!(in_force(&rows(&[(3, 7)], true), day(2)), None);
+    }
+
+    #[test]
+    fn what_the_system_shows_decides() {
+        let change = |stage| Change {
+            request: domain::pay_change::Request {
+                change: domain::id::PayChangeId::from_uuid(uuid::Uuid::nil()),
+                at: employee::Source {
+                    connection: domain::id::ConnectionId::from_uuid(uuid::Uuid::nil()),
+                    remote_id: "42".into(),
+                },
+                to: Personal::Open(rate(9)),
+                effective_on: day(10),
+                reason: None,
+                by: "user:ada".into(),
+                on: day(1),
+            },
+            stage,
+            since: day(1),
+            reference: None,
+        };
+        let rows = |known: &[(u32, i64)]| {
+            Rows::all(
+                known
+                    .iter()
+                    .map(|(d, minor)| (day(*d), Personal::Open(rate(*minor))))
+                    .collect(),
+            )
+        };
+        let (nothing, there, other) = (rows(&[(1, 5)]), rows(&[(1, 5), (10, 9)]), rows(&[(1, 5), (10, 7)]));
+        let long = SHOWN_WITHIN_DAYS as u32 + 2;
+        for (stage, pay, today, expected) in [
+            (Stage::Submitting, &nothing, 1, Found::Nothing),
+            (Stage::Submitting, &nothing, 30, Found::Nothing),
+            (Stage::Submitting, &there, 1, Found::Accepted),
+            (Stage::Submitting, &other, 1, Found::Rejected("day-taken")),
+            (Stage::Submitted, &nothing, 1, Found::NotYet),
+            (Stage::Submitted, &nothing, long - 1, Found::NotYet),
+            (Stage::Submitted, &nothing, long, Found::Rejected("not-shown")),
+            (Stage::Submitted, &there, long, Found::Accepted),
+            (Stage::Submitted, &other, 1, Found::Rejected("differs")),
+            (Stage::Accepted, &there, 10, Found::Effective),
+            (Stage::Accepted, &other, 10, Found::Overtaken),
+            (Stage::Accepted, &nothing, 10, Found::Overtaken),
+            // A row that begins later does not take the day away.
+            (
+                Stage::Accepted,
+                &rows(&[(1, 5), (10, 9), (12, 4)]),
+                12,
+                Found::Effective,
+            ),
+        ] {
+            assert_eq!(
+                found(&change(stage), rate(9), pay, day(today)),
+                expected,
+                "{stage:?} on {today}"
+            );
+        }
+        let hidden = Rows {
+            complete: false,
+            ..nothing
+        };
+        for stage in [Stage::Submitting, Stage::Submitted] {
+            assert_eq!(found(&change(stage), rate(9), &hidden, day(30)), Found::Hidden);
+        }
+    }
+
+    #[test]
+    fn what_a_system_says_of_this_change_is_a_refusal_and_what_it_says_of_the_key_is_none() {
+        let said = SourceProblem::Unexpected {
+            what: "a change of pay",
+            status: 412,
+            request_id: None,
+            message: Some("an active pay schedule is needed".into()),
+        };
+        assert_eq!(
+            refusal(&said),
+            Some(("refused", Some("an active pay schedule is needed".into())))
+        );
+        let nobody = SourceProblem::NothingThere { what: "an employee" };
+        assert_eq!(refusal(&nobody), Some(("nobody-there", None)));
+        for passing in [
+            SourceProblem::Unauthorised,
+            SourceProblem::Forbidden { what: "pay" },
+            SourceProblem::Timeout,
+            SourceProblem::RateLimited { retry_after: None },
+        ] {
+            assert_eq!(refusal(&passing), None);
+        }
+    }
+}

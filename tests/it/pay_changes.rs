@@ -1,0 +1,359 @@
+//! Changes of pay: asked for and approved here, made at the source, and believed when the source shows them.
+
+use std::{os::unix::process::ExitStatusExt, time::Duration};
+
+use chrono::NaiveDate;
+use rand::Rng;
+use serde_json::{Value, json};
+use tenure::demo::{
+    company::{CompensationRow, EmployeeId, PayType},
+    faults::Write,
+};
+
+use crate::{
+    faults::{imported, lasting_address, random, seed, settled, sql},
+    harness::{Connected, DataDir, Tenure, Vendor, eventually, today},
+    outages::employed,
+};
+
+/// Somebody whose pay is changed: at the source, and here.
+struct Person {
+    remote: EmployeeId,
+    id: String,
+    pay_type: PayType,
+    currency: String,
+}
+
+fn person(tenure: &Tenure, vendor: &Vendor, remote: EmployeeId) -> Person {
+    let id = sql(
+        &tenure.data_dir,
+        &format!("select id from employee where remote_id = '{}'", remote.0),
+    );
+    assert!(!id.is_empty(), "{remote:?} is not here");
+    let rows = rows(vendor, remote);
+    let last = rows.last().expect("somebody who is paid");
+    Person {
+        remote,
+        id,
+        pay_type: last.pay_type,
+        currency: last.currency.clone(),
+    }
+}
+
+fn rows(vendor: &Vendor, remote: EmployeeId) -> Vec<CompensationRow> {
+    let company = vendor.server.company();
+    company.employee(remote).expect("an employee").compensation.clone()
+}
+
+/// What the source holds of somebody's pay from exactly this day on, in cents.
+fn rates(vendor: &Vendor, remote: EmployeeId, on: NaiveDate) -> Vec<i64> {
+    let begin = rows(vendor, remote).into_iter().filter(|row| row.start_date == on);
+    begin.map(|row| row.rate_cents).collect()
+}
+
+async fn ask(tenure: &Tenure, role: &str, person: &Person, cents: i64, on: NaiveDate) -> (u16, Value) {
+    let per = match person.pay_type {
+        PayType::Hourly => "HOUR",
+        PayType::Salary => "YEAR",
+    };
+    let body = json!({
+        "amount": format!("{}.{:02}", cents / 100, cents % 100), "currency": person.currency, "per": per,
+        "effective_on": on.to_string(), "reason": "Merit",
+    });
+    let (path, key) = (
+        format!("/v1/employees/{}/pay-changes", person.id),
+        format!("{} {cents} {on}", person.id),
+    );
+    tenure.post(&path, role, &[("idempotency-key", &key)], body).await
+}
+
+async fn requested(tenure: &Tenure, person: &Person, cents: i64, on: NaiveDate) -> String {
+    let (status, answer) = ask(tenure, "hr_manager", person, cents, on).await;
+    assert_eq!(status, 200, "{answer:#}");
+    answer["id"].as_str().expect("an id").to_owned()
+}
+
+async fn decide(tenure: &Tenure, role: &str, person: &Person, (change, decision): (&str, &str)) -> (u16, Value) {
+    let path = format!("/v1/employees/{}/pay-changes/{change}/{decision}", person.id);
+    let key = format!("{decision} {change}");
+    tenure
+        .post(&path, role, &[("idempotency-key", &key)], Value::Null)
+        .await
+}
+
+async fn approved(tenure: &Tenure, person: &Person, cents: i64, on: NaiveDate) -> String {
+    let change = requested(tenure, person, cents, on).await;
+    let (status, answer) = decide(tenure, "admin", person, (&change, "approve")).await;
+    assert_eq!(status, 200, "{answer:#}");
+    change
+}
+
+/// The change, once it stands there.
+async fn at(tenure: &Tenure, change: &str, stage: &str) -> Value {
+    let query = "{ payChanges(first: 100) { nodes { id stage waitingFor cause message decidedBy reason effectiveOn to { amount currency per } \
+                 employee { displayName } } } }";
+    eventually(&format!("{change} is {stage}"), || async {
+        let answer = tenure.ask("hr_manager", query, &[]).await;
+        let all = answer["data"]["payChanges"]["nodes"].as_array().cloned();
+        let known = all.into_iter().flatten().find(|known| known["id"] == change);
+        known.filter(|known| known["stage"] == stage).ok_or(answer)
+    })
+    .await
+}
+
+/// What somebody's timeline says of their pay, the newest first.
+async fn told(tenure: &Tenure, person: &Person) -> Vec<String> {
+    let query = format!(
+        r#"{{ employee(id: "{}") {{ timeline(first: 30) {{ nodes {{ type summary }} }} }} }}"#,
+        person.id
+    );
+    let answer = tenure.query("hr_manager", &query).await;
+    let entries = answer["employee"]["timeline"]["nodes"].as_array().cloned();
+    let about_pay = entries.into_iter().flatten().filter(|entry| {
+        let event_type = entry["type"].as_str().unwrap_or_default();
+        event_type.starts_with("pay-change.") || event_type == "employee.pay-changed"
+    });
+    about_pay
+        .map(|entry| entry["summary"].as_str().unwrap_or_default().to_owned())
+        .collect()
+}
+
+async fn opened(seed: u64, employees: usize) -> (DataDir, Tenure, Vendor, Connected) {
+    let data = DataDir::new();
+    let tenure = Tenure::start(&data.0);
+    let vendor = Vendor::start(seed, employees).await;
+    let connected = tenure.connect(&vendor).await;
+    imported(&tenure, &connected).await;
+    (data, tenure, vendor, connected)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_pay_is_approved_by_another_made_at_the_source_and_believed_when_it_shows() {
+    let (_data, tenure, vendor, _) = opened(31, 20).await;
+    let people: Vec<Person> = employed(&vendor, 6)
+        .into_iter()
+        .map(|remote| person(&tenure, &vendor, remote))
+        .collect();
+    let (ada, ben, eve, ida, max, zoe) = (&people[0], &people[1], &people[2], &people[3], &people[4], &people[5]);
+    let (today, later) = (today(), today() + chrono::Days::new(40));
+
+    // Asked for by one, approved by another, and in force today.
+    let raise = requested(&tenure, ada, 4_321, today).await;
+    let known = at(&tenure, &raise, "REQUESTED").await;
+    assert_eq!(
+        (&known["reason"], &known["effectiveOn"]),
+        (&json!("Merit"), &json!(today.to_string()))
+    );
+    assert_eq!(
+        (&known["to"]["amount"], known["employee"]["displayName"].is_string()),
+        (&json!("43.21"), true)
+    );
+    let (status, answer) = decide(&tenure, "hr_manager", ada, (&raise, "approve")).await;
+    assert_eq!(
+        (status, answer["type"].as_str().map(|kind| kind.ends_with("rejected"))),
+        (409, Some(true)),
+        "{answer:#}"
+    );
+    assert_eq!(
+        rates(&vendor, ada.remote, today),
+        Vec::<i64>::new(),
+        "nothing is sent before it is approved"
+    );
+    assert_eq!(decide(&tenure, "admin", ada, (&raise, "approve")).await.0, 200);
+    let known = at(&tenure, &raise, "EFFECTIVE").await;
+    assert!(
+        known["decidedBy"].as_str().is_some_and(|by| by.starts_with("user:")),
+        "{known:#}"
+    );
+    assert_eq!(rates(&vendor, ada.remote, today), vec![4_321]);
+    let row = rows(&vendor, ada.remote).pop().expect("the new row");
+    assert_eq!(
+        (row.comment.as_str(), row.currency.as_str()),
+        ("Merit", ada.currency.as_str())
+    );
+    // The profile follows, from what the source shows.
+    eventually("the raise in the profile", || async {
+        let told = told(&tenure, ada).await;
+        let changed = told
+            .iter()
+            .any(|entry| entry.starts_with("Pay changed from") && entry.contains("43.21"));
+        if changed { Ok(()) } else { Err(json!(told)) }
+    })
+    .await;
+    let told = told(&tenure, ada).await;
+    assert!(
+        told.iter().any(|entry| entry.contains("was asked for (Merit)")),
+        "{told:?}"
+    );
+
+    // A day to come: it is there, and waits for its day.
+    let future = approved(&tenure, ben, 5_000, later).await;
+    at(&tenure, &future, "ACCEPTED").await;
+    assert_eq!(rates(&vendor, ben.remote, later), vec![5_000]);
+    let (status, answer) = decide(&tenure, "admin", ben, (&future, "withdraw")).await;
+    assert_eq!(status, 409, "{answer:#}");
+
+    // Another rate begins on the day already.
+    let row = json!({ "startDate": later.to_string(), "rate": "60.00", "type": eve.pay_type.as_str() });
+    let table = tenure::demo::company::Table::Compensation;
+    vendor.server.add_table_row(eve.remote, table, &row).expect("a row");
+    let taken = approved(&tenure, eve, 5_100, later).await;
+    assert_eq!(at(&tenure, &taken, "REJECTED").await["cause"], "day-taken");
+    assert_eq!(rates(&vendor, eve.remote, later), vec![6_000]);
+
+    // The source refuses, in its own words.
+    vendor
+        .server
+        .faults()
+        .set_writes(Write::Refused(412, "an active pay schedule is needed"), 1);
+    let refused = approved(&tenure, ida, 5_200, later).await;
+    let known = at(&tenure, &refused, "REJECTED").await;
+    assert_eq!(
+        (&known["cause"], &known["message"]),
+        (&json!("refused"), &json!("an active pay schedule is needed"))
+    );
+
+    // An answer of 200 is not the change.
+    vendor.server.faults().set_writes(Write::Swallowed, 1);
+    let swallowed = approved(&tenure, max, 5_300, later).await;
+    let known = eventually("it is seen that it is not there", || async {
+        let known = at(&tenure, &swallowed, "SUBMITTED").await;
+        if known["waitingFor"].is_null() {
+            Err(known)
+        } else {
+            Ok(known)
+        }
+    })
+    .await;
+    assert_eq!(known["waitingFor"], "not-shown-yet");
+    let row = json!({ "startDate": later.to_string(), "rate": "53.00", "type": max.pay_type.as_str() });
+    vendor.server.add_table_row(max.remote, table, &row).expect("a row");
+    at(&tenure, &swallowed, "ACCEPTED").await;
+
+    // Withdrawn while it is nobody's yet; declined; and of no interest to who may not see it.
+    let withdrawn = requested(&tenure, zoe, 5_400, later).await;
+    assert_eq!(
+        ask(&tenure, "hr_manager", zoe, 5_401, later).await.0,
+        409,
+        "the day is taken"
+    );
+    assert_eq!(
+        decide(&tenure, "hr_manager", zoe, (&withdrawn, "withdraw")).await.0,
+        200
+    );
+    let declined = requested(&tenure, zoe, 5_500, later).await;
+    let path = format!("/v1/employees/{}/pay-changes/{declined}/decline", zoe.id);
+    let body = json!({ "reason": "not in this round" });
+    let (status, _) = tenure.post(&path, "admin", &[("idempotency-key", "no")], body).await;
+    assert_eq!(status, 200);
+    assert_eq!(ask(&tenure, "analyst", zoe, 5_600, later).await.0, 403);
+    assert_eq!(ask(&tenure, "executive", zoe, 5_600, later).await.0, 403);
+    assert_eq!(
+        ask(&tenure, "store_manager", zoe, 5_600, later).await.0,
+        404,
+        "beyond the own team"
+    );
+    at(&tenure, &declined, "DECLINED").await;
+    at(&tenure, &withdrawn, "WITHDRAWN").await;
+    assert_eq!(rates(&vendor, zoe.remote, later), Vec::<i64>::new());
+    let tasks = sql(&tenure.data_dir, "select count(*) from pay_change_task");
+    assert_eq!(tasks, "2", "those two that wait for their day");
+
+    // Whoever is erased is not paid through here any more.
+    let path = format!("/v1/employees/{}/erase", ben.id);
+    let body = json!({ "basis": "request of the person" });
+    let (status, answer) = tenure.post(&path, "admin", &[("idempotency-key", "erase")], body).await;
+    assert_eq!(status, 200, "{answer:#}");
+    settled(&tenure).await;
+    assert_eq!(sql(&tenure.data_dir, "select count(*) from pay_change_task"), "1");
+    let known = at(&tenure, &future, "ACCEPTED").await;
+    assert_eq!((&known["to"], &known["reason"]), (&Value::Null, &Value::Null));
+}
+
+/// Where the process dies.
+const FAIL_POINTS: [&str; 3] = ["before-submission-begun", "before-submission", "after-submission"];
+
+/// Whatever the source does and wherever the process dies, each change that was approved is made, and made once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_goes_wrong_a_change_is_made_once() {
+    let seed = seed("pay_changes");
+    let mut random = random(seed, 0);
+    let (data, address) = (DataDir::new(), lasting_address());
+    let start = |fail_points: &str| {
+        let environment = [("TENURE_CRASH_ON_FAILPOINT", "1"), ("FAILPOINTS", fail_points)];
+        tokio::task::block_in_place(|| Tenure::try_start(&data.0, &address, &environment))
+    };
+    let healthy = || start("").unwrap_or_else(|log| panic!("did not become ready: {log}"));
+    let mut tenure = healthy();
+    let vendor = Vendor::start(seed, 24).await;
+    let connected = tenure.connect(&vendor).await;
+    imported(&tenure, &connected).await;
+    let people: Vec<Person> = employed(&vendor, 12)
+        .into_iter()
+        .map(|remote| person(&tenure, &vendor, remote))
+        .collect();
+    let mut changes = Vec::new();
+    for (round, fail_point) in FAIL_POINTS.into_iter().enumerate() {
+        let asked = changes.len();
+        for person in &people[4 * round..4 * round + 4] {
+            let (cents, on) = (
+                random.random_range(2_000..9_000),
+                today() + chrono::Days::new(random.random_range(0..90)),
+            );
+            let change = requested(&tenure, person, cents, on).await;
+            changes.push((person, cents, on, change));
+        }
+        drop(tenure);
+        tenure = start(&format!("{fail_point}=panic")).unwrap_or_else(|log| panic!("did not become ready: {log}"));
+        let faults = vendor.server.faults();
+        match random.random_range(0..4) {
+            0 => faults.set_writes(Write::Unanswered, random.random_range(1..3)),
+            1 => faults.rate_limit(random.random_range(1..6), 0),
+            2 => faults.unavailable(random.random_range(1..6), 0),
+            _ => faults.set_slow(Duration::from_millis(random.random_range(1..60))),
+        }
+        for (person, .., change) in &changes[asked..] {
+            approve_somehow(&tenure, person, change).await;
+        }
+        let died = eventually("the process dies", || {
+            let ended = tenure.process.try_wait().expect("a child");
+            async move { ended.ok_or(json!("it lives")) }
+        })
+        .await;
+        assert_eq!(died.signal(), Some(6), "{fail_point}: {died}, not an abort");
+        tenure = healthy();
+        if random.random_bool(0.5) {
+            vendor.server.faults().clear();
+        }
+        for (person, .., change) in &changes[asked..] {
+            let (status, answer) = decide(&tenure, "admin", person, (change, "approve")).await;
+            assert_eq!(status, 200, "{answer:#}");
+        }
+    }
+    vendor.server.faults().clear();
+    for (person, cents, on, change) in &changes {
+        let stage = if *on > today() { "ACCEPTED" } else { "EFFECTIVE" };
+        at(&tenure, change, stage).await;
+        assert_eq!(rates(&vendor, person.remote, *on), vec![*cents], "{change}");
+    }
+    settled(&tenure).await;
+    // Of each change one event of each kind.
+    let doubled = "select count(*) from (select 1 from event where kind = 'pay-change' group by stream_id, event_type having count(*) > 1) d";
+    assert_eq!(sql(&data.0, doubled), "0");
+    let unknown = "select count(*) from pay_change p where not exists
+                   (select from timeline_entry t where t.employee = p.employee and t.event_type = 'employee.pay-changed' and t.effective_on = p.effective_on)";
+    assert_eq!(sql(&data.0, unknown), "0", "what the source shows is in the profile");
+}
+
+/// The process may die before it answers.
+async fn approve_somehow(tenure: &Tenure, person: &Person, change: &str) {
+    let path = format!("/v1/employees/{}/pay-changes/{change}/approve", person.id);
+    let request = tenure
+        .http
+        .post(format!("http://{}{path}", tenure.listen()))
+        .bearer_auth(tenure.token("admin"))
+        .header("idempotency-key", format!("approve {change}"));
+    if let Err(error) = request.send().await {
+        eprintln!("pay_changes: not answered: {error}");
+    }
+}
