@@ -287,6 +287,18 @@ alter table connection_task force row level security;
 create policy own_tenant on connection_task for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
 grant delete, insert, select, update on connection_task to tenure_app;
 
+create table connection_token (
+    tenant uuid not null,
+    connection uuid not null,
+    content bytea not null,
+    renewing_until timestamp with time zone not null default '-infinity'::timestamp with time zone,
+    constraint connection_token_pkey PRIMARY KEY (tenant, connection)
+);
+alter table connection_token enable row level security;
+alter table connection_token force row level security;
+create policy own_tenant on connection_token for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));
+grant delete, insert, select, update on connection_token to tenure_app;
+
 create table consumer_checkpoint (
     consumer text not null,
     topic text not null,

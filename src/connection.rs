@@ -4,10 +4,11 @@ use std::io::Write;
 
 use chrono::TimeDelta;
 use command_service::{
-    check::{self, Verdict},
-    connections::Connections,
+    check::{self, Finding, Verdict},
+    connections::{Connections, Live},
     files::report::Reporter,
     pace::Paces,
+    payroll::{Means, Payroll},
     synchroniser::webhooks,
 };
 use domain::{Timestamp, id::ConnectionId};
@@ -19,7 +20,10 @@ use infra::{
     source_quality::{self, Counts},
 };
 
-use crate::{config::Settings, roles::Failure};
+use crate::{
+    config::{Parts, Settings},
+    roles::Failure,
+};
 
 /// The days that `list` adds up.
 const DAYS: i64 = 7;
@@ -107,6 +111,19 @@ async fn list(settings: &Settings) -> Result<(), Failure> {
     Ok(())
 }
 
+async fn check_payroll(live: &Live, parts: &Parts, paces: &Paces) -> Result<Option<Vec<Finding>>, Failure> {
+    let means = Means {
+        database: &parts.database,
+        keyring: &parts.keyring,
+        http: &parts.http,
+        paces,
+    };
+    match Payroll::of(live, &means)? {
+        Some(payroll) => Ok(check::check_payroll(&payroll).await),
+        None => Ok(None),
+    }
+}
+
 async fn test(settings: &Settings, id: ConnectionId) -> Result<(), Failure> {
     let parts = settings.tool()?;
     let connections = Connections::new(parts.database.clone(), parts.keyring.clone());
@@ -117,13 +134,16 @@ async fn test(settings: &Settings, id: ConnectionId) -> Result<(), Failure> {
     let findings = match (&client, Reporter::of(&live, &parts.http, paces.of(id))) {
         (Some(client), _) => check::check(client, webhooks::registered(&live).map(|_| id)).await,
         (None, Some(reporter)) => check::check_report(&reporter).await,
-        (None, None) => {
-            writeln!(
-                std::io::stdout(),
-                "this system only tells, and is not asked: `tenure connection` says when it was heard of"
-            )?;
-            return Ok(());
-        }
+        (None, None) => match check_payroll(&live, &parts, &paces).await? {
+            Some(findings) => findings,
+            None => {
+                writeln!(
+                    std::io::stdout(),
+                    "this system only tells, and is not asked: `tenure connection` says when it was heard of"
+                )?;
+                return Ok(());
+            }
+        },
     };
     let mut out = std::io::stdout();
     for finding in &findings {

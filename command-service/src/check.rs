@@ -1,12 +1,15 @@
 //! What a connection's key opens, and what it does not: for an administrator who wonders why something is missing.
 
+mod adp;
 mod bamboohr;
+mod gusto;
 mod workday;
 
 use domain::id::ConnectionId;
 
 use crate::{
     files::report::Reporter,
+    payroll::Payroll,
     source::{Client, SourceProblem},
 };
 
@@ -46,6 +49,15 @@ pub async fn check(client: &Client, registered: Option<ConnectionId>) -> Vec<Fin
     }
 }
 
+/// Asks a payroll for what a change of pay needs, of one person. Changes nothing. None: it is a source, which [`check`] asks.
+pub async fn check_payroll(payroll: &Payroll) -> Option<Vec<Finding>> {
+    match payroll {
+        Payroll::BambooHr(_) => None,
+        Payroll::Gusto { client, .. } => Some(gusto::check(client).await),
+        Payroll::Adp { client, .. } => Some(adp::check(client).await),
+    }
+}
+
 /// The most rows with problems that are shown.
 const PROBLEMS_SHOWN: usize = 20;
 
@@ -82,7 +94,10 @@ pub async fn check_report(reporter: &Reporter<'_>) -> Vec<Finding> {
 /// Whether nothing at all can be asked.
 const fn is_total(problem: &SourceProblem) -> bool {
     match problem {
-        SourceProblem::Forbidden { .. } | SourceProblem::BadAnswer { .. } | SourceProblem::TooLarge { .. } => false,
+        SourceProblem::Forbidden { .. }
+        | SourceProblem::BadAnswer { .. }
+        | SourceProblem::Outdated { .. }
+        | SourceProblem::TooLarge { .. } => false,
         SourceProblem::BadAddress(_)
         | SourceProblem::BadEmployeeId(_)
         | SourceProblem::RateLimited { .. }

@@ -22,7 +22,8 @@ use crate::{
     bamboohr::{self, moment},
     pace::Paces,
     source::{Client, SourceProblem},
-    workday::{self, login::Token},
+    token::Token,
+    workday,
 };
 
 /// A cached connection is read again after this, when the database is there.
@@ -44,7 +45,7 @@ pub struct Live {
     /// Where the source said that changes are to be asked for from, when all of it was read last.
     pub cursor: Option<Timestamp>,
     /// What its secrets were exchanged for.
-    token: Token,
+    pub(crate) token: Token,
 }
 
 impl Live {
@@ -52,7 +53,7 @@ impl Live {
     #[must_use]
     pub fn mapping(&self) -> Option<&Mapping> {
         match &self.system {
-            System::BambooHr(_) | System::Scim(_) | System::Workday(_) => None,
+            System::BambooHr(_) | System::Scim(_) | System::Workday(_) | System::Gusto(_) | System::Adp(_) => None,
             System::Push(push) => push.mapping.as_deref(),
         }
     }
@@ -62,7 +63,7 @@ impl Live {
     pub fn report(&self) -> Option<&Report> {
         match &self.system {
             System::Push(push) => push.report.as_deref(),
-            System::BambooHr(_) | System::Scim(_) | System::Workday(_) => None,
+            System::BambooHr(_) | System::Scim(_) | System::Workday(_) | System::Gusto(_) | System::Adp(_) => None,
         }
     }
 
@@ -86,7 +87,8 @@ impl Live {
                 let client = workday::client::Client::new(account, opened_by, http)?;
                 Ok(Some(Client::Workday(client.at(pace))))
             }
-            System::Push(_) | System::Scim(_) => Ok(None),
+            // A payroll tells of nobody: it is asked by `payroll`.
+            System::Push(_) | System::Scim(_) | System::Gusto(_) | System::Adp(_) => Ok(None),
         }
     }
 }
@@ -219,7 +221,7 @@ impl Connections {
                 secrets,
                 freshness_seconds,
                 ..
-            } => secrets.into_open().map(|secrets| Live {
+            } => (*secrets).into_open().map(|secrets| Live {
                 tenant,
                 id,
                 system,

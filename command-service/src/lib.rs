@@ -1,11 +1,13 @@
 #![doc = include_str!("../README.md")]
 
+pub mod adp;
 pub mod appender;
 pub mod bamboohr;
 pub mod check;
 pub mod completer;
 pub mod connections;
 pub mod files;
+pub mod gusto;
 pub mod http;
 pub mod intake;
 pub mod pace;
@@ -16,6 +18,7 @@ pub mod record;
 pub mod scim;
 pub mod source;
 pub mod synchroniser;
+pub mod token;
 mod words;
 pub mod workday;
 

@@ -15,30 +15,37 @@ use std::{iter, sync::Arc, time::Duration};
 use chrono::{NaiveTime, TimeDelta};
 use domain::{
     Aggregate, Date, Dated, Personal, StreamId,
+    connection::System,
     employee::{self, Employee, Rows, Snapshot},
-    id::CommandId,
+    id::{CommandId, ConnectionId, TenantId},
     money::PayRate,
     pay_change::{Change, Command, PayChanges, Refusal, Stage, Step, Submission as Submitted},
 };
 use infra::{
     clock,
     completion::FoundBy,
-    database::{Access, DatabaseError},
+    database::{Access, Database, DatabaseError},
     pay_change_task::{self, Claimed},
+    read_model::{employee::EmployeeRow, settings},
+    sealing::Keyring,
 };
 use schemas::codec::AnyCommand;
+use secrecy::SecretString;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     CommandService,
+    adp::{self, client::Unusable},
     appender::{
         AppenderError,
         streams::{AnyState, Known, Streams},
     },
     bamboohr,
     connections::{ConnectionsError, Live},
+    gusto::{self, token::Tokens},
     intake::{self, Content, IntakeError, Submission},
+    pace::Paces,
     source::{self, Backoff, SourceProblem},
 };
 
@@ -53,6 +60,10 @@ const _: () = assert!(STEP_MAX.as_secs() < pay_change_task::LEASE.as_secs());
 const PEOPLE: Duration = Duration::from_secs(15 * 60);
 /// After so many days a request that was taken, and is not shown, counts as rejected.
 const SHOWN_WITHIN_DAYS: i64 = 3;
+/// How long at most until it is looked again for what is not shown before its day.
+const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Why a request counts as rejected that was taken and is not shown.
+const NOT_SHOWN: &str = "not-shown";
 const BACKOFF: Backoff = Backoff {
     first: Duration::from_secs(2),
     longest: Duration::from_secs(600),
@@ -61,6 +72,49 @@ const BACKOFF: Backoff = Backoff {
 /// What makes changes of pay.
 pub enum Payroll {
     BambooHr(bamboohr::client::Client),
+    Gusto {
+        client: gusto::client::Client,
+        tells_profiles: bool,
+    },
+    Adp {
+        client: adp::client::Client,
+        tells_profiles: bool,
+    },
+}
+
+/// Who has a work address in a payroll.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whom {
+    One(String),
+    Nobody,
+    Several,
+}
+
+/// What it takes to ask.
+pub struct Means<'a> {
+    pub database: &'a Database,
+    pub keyring: &'a Keyring,
+    pub http: &'a reqwest::Client,
+    pub paces: &'a Paces,
+}
+
+impl<'a> Means<'a> {
+    const fn of(service: &'a CommandService) -> Self {
+        Self {
+            database: &service.database,
+            keyring: &service.keyring,
+            http: &service.http,
+            paces: &service.paces,
+        }
+    }
+}
+
+/// What a system shows of a person.
+struct Reading {
+    /// All rates of pay, if it shows them.
+    pay: Rows<Personal<PayRate>>,
+    /// What the person's profile follows, if it does.
+    profile: Option<Snapshot>,
 }
 
 /// A rate that is to hold from a day on.
@@ -68,6 +122,8 @@ pub enum Payroll {
 pub struct Order {
     pub rate: PayRate,
     pub on: Date,
+    /// What begins on the day, and is to be replaced.
+    pub instead_of: Option<PayRate>,
     pub reason: Option<String>,
 }
 
@@ -76,28 +132,195 @@ impl Payroll {
     ///
     /// # Errors
     /// When its address is none.
-    pub fn of(service: &CommandService, live: &Live) -> Result<Option<Self>, SourceProblem> {
-        let client = live.client(&service.http, &service.paces)?;
+    pub fn of(live: &Live, means: &Means<'_>) -> Result<Option<Self>, SourceProblem> {
+        if let System::Gusto(account) = &live.system {
+            let secret = |secret: &Option<String>| SecretString::from(secret.clone().unwrap_or_default());
+            let tokens = Tokens {
+                database: means.database.clone(),
+                keyring: means.keyring.clone(),
+                of: (live.tenant, live.id),
+                address: gusto::client::token_address(&account.base_url)?,
+                client_id: account.client_id.as_str().into(),
+                client_secret: secret(&live.secrets.client_secret),
+                given: secret(&live.secrets.api_key),
+            };
+            let client = gusto::client::Client::new(account, tokens, means.http.clone())?;
+            return Ok(Some(Self::Gusto {
+                client: client.at(means.paces.of(live.id)),
+                tells_profiles: account.pays.tells_profiles,
+            }));
+        }
+        if let System::Adp(account) = &live.system {
+            let client = adp::client::Client::new(account, (&live.secrets, live.token.clone()));
+            let client = client.map_err(|problem| match problem {
+                Unusable::Address(problem) => problem,
+                // Looked at when it was connected.
+                Unusable::Identity(_) | Unusable::Authority(_) => SourceProblem::Unauthorised,
+            })?;
+            return Ok(Some(Self::Adp {
+                client: client.at(means.paces.of(live.id)),
+                tells_profiles: account.pays.tells_profiles,
+            }));
+        }
+        let client = live.client(means.http, means.paces)?;
         Ok(client.and_then(|client| match client {
             source::Client::BambooHr(client) => Some(Self::BambooHr(client)),
             source::Client::Workday(_) => None,
         }))
     }
 
-    /// What the system knows of a person, with all rates of pay if it shows them.
-    async fn read(&self, live: &Live, change: &Change) -> Result<Snapshot, SourceProblem> {
-        let of = (live.tenant, change.request.at.clone());
-        let (snapshot, _) = match self {
-            Self::BambooHr(client) => bamboohr::read(client, of, clock::today()).await?,
-        };
-        Ok(snapshot)
+    /// What of a rate the system does not take, if that is known without asking.
+    #[must_use]
+    pub fn refused(&self, rate: &PayRate) -> Option<&'static str> {
+        match self {
+            Self::BambooHr(_) => None,
+            Self::Gusto { .. } => gusto::refused(rate),
+            Self::Adp { .. } => adp::refused(rate),
+        }
+    }
+
+    /// Who has a work address in a payroll; none for a source, which knows people as it told of them.
+    async fn whom(&self, work_email: &str) -> Result<Option<Whom>, SourceProblem> {
+        match self {
+            Self::BambooHr(_) => Ok(None),
+            Self::Gusto { client, .. } => client.whom(work_email).await.map(Some),
+            Self::Adp { client, .. } => client.whom(work_email).await.map(Some),
+        }
+    }
+
+    /// Whether what begins on a day to come is shown before it.
+    const fn shows_days_to_come(&self) -> bool {
+        match self {
+            Self::BambooHr(_) | Self::Gusto { .. } => true,
+            Self::Adp { .. } => false,
+        }
+    }
+
+    async fn read(&self, live: &Live, (change, rate): (&Change, &PayRate)) -> Result<Reading, SourceProblem> {
+        let (at, today) = (&change.request.at, clock::today());
+        match self {
+            Self::BambooHr(client) => {
+                let (snapshot, _) = bamboohr::read(client, (live.tenant, at.clone()), today).await?;
+                Ok(Reading {
+                    pay: snapshot.pay.clone(),
+                    profile: Some(snapshot),
+                })
+            }
+            Self::Gusto { client, tells_profiles } => {
+                let pay = gusto::rates(client, &at.remote_id).await?;
+                let profile = tells_profiles.then(|| profile(at, today, &pay));
+                Ok(Reading { pay, profile })
+            }
+            Self::Adp { client, tells_profiles } => {
+                let on = change.request.effective_on;
+                let pay = adp::rates(client, &at.remote_id, (on, rate)).await?;
+                let profile = tells_profiles.then(|| profile(at, today, &pay));
+                Ok(Reading { pay, profile })
+            }
+        }
     }
 
     /// Asks for the change, and answers what the system calls the request.
     async fn submit(&self, remote_id: &str, order: &Order) -> Result<Option<String>, SourceProblem> {
         match self {
             Self::BambooHr(client) => bamboohr::pay::submit(client, remote_id, order).await.map(|()| None),
+            Self::Gusto { client, .. } => gusto::submit(client, remote_id, order).await.map(Some),
+            Self::Adp { client, .. } => adp::submit(client, remote_id, order).await,
         }
+    }
+}
+
+/// Why somebody's pay cannot be changed where they are paid.
+#[derive(Debug, thiserror::Error)]
+pub enum Nowhere {
+    #[error("no system is known that this employee comes from")]
+    NoSource,
+    #[error("the system that this employee comes from is disconnected")]
+    Disconnected,
+    #[error(
+        "this employee comes from a connection of the kind {0}, which Tenure only reads: change the rate there, and it arrives here"
+    )]
+    OnlyRead(&'static str),
+    #[error("this employee has no work address, by which people are found in the payroll")]
+    NoAddress,
+    #[error("nobody in the payroll has this employee's work address")]
+    Nobody,
+    #[error("several people in the payroll have this employee's work address")]
+    Several,
+    #[error("the system that pays could not be asked: {0}")]
+    Source(SourceProblem),
+    #[error("the employee could not be looked up")]
+    Database(#[from] DatabaseError),
+    #[error("the connection could not be looked up")]
+    Connection(#[from] ConnectionsError),
+}
+
+/// What changes somebody's pay, and whom it knows them as: the payroll that pays the employees of their source, or the source itself.
+///
+/// # Errors
+/// When there is none, or it does not know them.
+pub async fn written_at(
+    service: &CommandService,
+    employee: &EmployeeRow,
+) -> Result<(Payroll, employee::Source), Nowhere> {
+    let (Some(own), Some(remote_id)) = (employee.connection, &employee.remote_id) else {
+        return Err(Nowhere::NoSource);
+    };
+    let own = ConnectionId::from_uuid(own);
+    for live in payrolls(service, TenantId::from_uuid(employee.tenant)).await? {
+        if !live.system.pays().is_some_and(|pays| pays.employees_of.contains(&own)) {
+            continue;
+        }
+        let Some(payroll) = Payroll::of(&live, &Means::of(service)).map_err(Nowhere::Source)? else {
+            continue;
+        };
+        let address = employee.work_email.as_deref().ok_or(Nowhere::NoAddress)?;
+        let remote_id = match payroll.whom(address).await.map_err(Nowhere::Source)? {
+            Some(Whom::One(id)) => id,
+            Some(Whom::Several) => return Err(Nowhere::Several),
+            Some(Whom::Nobody) | None => return Err(Nowhere::Nobody),
+        };
+        let source = employee::Source {
+            connection: live.id,
+            remote_id,
+        };
+        return Ok((payroll, source));
+    }
+    let live = service.connections.find(own).await?.ok_or(Nowhere::Disconnected)?;
+    let payroll = Payroll::of(&live, &Means::of(service)).map_err(Nowhere::Source)?;
+    let payroll = payroll.ok_or(Nowhere::OnlyRead(live.system.kind()))?;
+    let source = employee::Source {
+        connection: own,
+        remote_id: remote_id.clone(),
+    };
+    Ok((payroll, source))
+}
+
+/// The payrolls of a tenant that are connected.
+async fn payrolls(service: &CommandService, tenant: TenantId) -> Result<Vec<Live>, Nowhere> {
+    let tenants = [tenant];
+    let rows = service.database.transact(Access::Read, &tenants, move |connection| {
+        Box::pin(settings::list_connections(connection, tenant))
+    });
+    let mut live = Vec::new();
+    for row in rows.await? {
+        // Of what the read model knows only which there are; what they are is in the log.
+        if matches!(row.vendor.as_str(), "gusto" | "adp") {
+            live.extend(service.connections.find(ConnectionId::from_uuid(row.id)).await?);
+        }
+    }
+    Ok(live)
+}
+
+/// What a payroll says to a person's profile: rates of pay, of which others may know more.
+fn profile(at: &employee::Source, today: Date, pay: &Rows<Personal<PayRate>>) -> Snapshot {
+    let known = pay.known.iter().filter(|(_, rate)| rate.open().is_some());
+    Snapshot {
+        pay: Rows {
+            known: known.cloned().collect(),
+            complete: false,
+        },
+        ..Snapshot::silent(at.clone(), today)
     }
 }
 
@@ -242,7 +465,7 @@ async fn step(service: &CommandService, claimed: &Claimed) -> Result<Taken, Fail
     let Some(live) = service.connections.find(claimed.connection).await? else {
         return Ok(Taken::Waits(PEOPLE, Some("disconnected")));
     };
-    let Some(payroll) = Payroll::of(service, &live)? else {
+    let Some(payroll) = Payroll::of(&live, &Means::of(service))? else {
         return Ok(Taken::Waits(PEOPLE, Some("not-written-to")));
     };
     let Some(rate) = change.request.to.open().copied() else {
@@ -257,20 +480,30 @@ async fn step(service: &CommandService, claimed: &Claimed) -> Result<Taken, Fail
             on,
         })
     };
-    let snapshot = payroll.read(&live, &change).await?;
-    let (command, read) = match found(&change, rate, &snapshot.pay, on) {
+    let Reading { pay, profile } = payroll.read(&live, (&change, &rate)).await?;
+    // What cannot be seen before its day is not missed before.
+    let is_ahead = !payroll.shows_days_to_come() && effective_on > on;
+    let (command, read) = match found(&change, rate, &pay, on) {
+        Found::NotYet | Found::Rejected(NOT_SHOWN) if is_ahead => {
+            return Ok(Taken::Waits(until(effective_on).min(A_DAY), Some("not-shown-yet")));
+        }
         Found::Hidden => return Ok(Taken::Waits(PEOPLE, Some("pay-hidden"))),
         Found::NotYet => {
             let attempt = u32::try_from(claimed.attempts.max(1) - 1).unwrap_or(0);
             let delay = BACKOFF.delay(attempt, rand::random(), None);
             return Ok(Taken::Waits(delay, Some("not-shown-yet")));
         }
-        Found::Nothing => {
+        Found::ToSubmit(instead_of) => {
             let order = Order {
                 rate,
                 on: effective_on,
+                instead_of,
                 reason: change.request.reason.as_ref().and_then(Personal::open).cloned(),
             };
+            if let Some(why) = payroll.refused(&rate) {
+                tell(reject("refused", Some(why.to_owned())), None).await?;
+                return Ok(Taken::Told);
+            }
             fail::fail_point!("before-submission");
             let submitted = payroll.submit(&change.request.at.remote_id, &order).await;
             fail::fail_point!("after-submission");
@@ -288,10 +521,10 @@ async fn step(service: &CommandService, claimed: &Claimed) -> Result<Taken, Fail
             };
             (command, None)
         }
-        Found::Accepted => (Command::ReportAccepted(step), Some(snapshot)),
-        Found::Rejected(cause) => (reject(cause, None), Some(snapshot)),
-        Found::Effective => (Command::ReportEffective(step), Some(snapshot)),
-        Found::Overtaken => (Command::ReportOvertaken(step), Some(snapshot)),
+        Found::Accepted => (Command::ReportAccepted(step), profile),
+        Found::Rejected(cause) => (reject(cause, None), profile),
+        Found::Effective => (Command::ReportEffective(step), profile),
+        Found::Overtaken => (Command::ReportOvertaken(step), profile),
     };
     tell(command, read).await?;
     Ok(Taken::Told)
@@ -302,8 +535,8 @@ async fn step(service: &CommandService, claimed: &Claimed) -> Result<Taken, Fail
 enum Found {
     /// Not all rates are shown.
     Hidden,
-    /// It is not there: to be submitted.
-    Nothing,
+    /// It is not there: to be submitted, in place of a rate that begins on the day.
+    ToSubmit(Option<PayRate>),
     /// It was submitted, and is not there yet.
     NotYet,
     Accepted,
@@ -314,19 +547,35 @@ enum Found {
 
 fn found(change: &Change, rate: PayRate, pay: &Rows<Personal<PayRate>>, today: Date) -> Found {
     let on = change.request.effective_on;
-    let shown = Shown::of(pay, on);
-    match (change.stage, shown) {
-        (_, Shown::Hidden) => Found::Hidden,
-        (Stage::Accepted, _) if in_force(pay, on) == Some(rate) => Found::Effective,
-        (Stage::Accepted, _) => Found::Overtaken,
-        (_, Shown::Rate(known)) if known == rate => Found::Accepted,
-        (Stage::Submitted, Shown::Rate(_)) => Found::Rejected("differs"),
-        (_, Shown::Rate(_)) => Found::Rejected("day-taken"),
-        (Stage::Submitted, Shown::Nothing) if (today - change.since).num_days() > SHOWN_WITHIN_DAYS => {
-            Found::Rejected("not-shown")
+    let instead_of = change.request.instead_of.as_ref().and_then(Personal::open).copied();
+    // Whether the day is as it was when the change was asked for, or free.
+    let before = match Shown::of(pay, on) {
+        Shown::Hidden => return Found::Hidden,
+        _ if change.stage == Stage::Accepted => {
+            return if in_force(pay, on) == Some(rate) {
+                Found::Effective
+            } else {
+                Found::Overtaken
+            };
         }
-        (Stage::Submitted, Shown::Nothing) => Found::NotYet,
-        (_, Shown::Nothing) => Found::Nothing,
+        Shown::Rate(known) if known == rate => return Found::Accepted,
+        Shown::Rate(known) if Some(known) == instead_of => Some(known),
+        Shown::Rate(_) | Shown::Another if change.stage == Stage::Submitted => return Found::Rejected("differs"),
+        Shown::Rate(_) | Shown::Another => return Found::Rejected("day-taken"),
+        Shown::Nothing => None,
+    };
+    // On the day itself it may be shown for the first time.
+    let waited_since = if on <= today {
+        change.since.max(on)
+    } else {
+        change.since
+    };
+    if change.stage != Stage::Submitted {
+        Found::ToSubmit(before)
+    } else if (today - waited_since).num_days() > SHOWN_WITHIN_DAYS {
+        Found::Rejected(NOT_SHOWN)
+    } else {
+        Found::NotYet
     }
 }
 
@@ -388,14 +637,17 @@ enum Shown {
     Nothing,
     /// This one does.
     Rate(PayRate),
+    /// One does that Tenure has no words for.
+    Another,
 }
 
 impl Shown {
     fn of(pay: &Rows<Personal<PayRate>>, on: Date) -> Self {
         // Of two for one day the later row counts, as everywhere.
         let begins = pay.known.iter().rfind(|(day, _)| *day == on);
-        match begins.and_then(|(_, rate)| rate.open()) {
-            Some(rate) => Self::Rate(*rate),
+        match begins {
+            Some((_, Personal::Open(rate))) => Self::Rate(*rate),
+            Some((_, Personal::Unreadable)) => Self::Another,
             None if pay.complete => Self::Nothing,
             None => Self::Hidden,
         }
@@ -476,6 +728,8 @@ mod tests {
             Shown::of(&rows(&[(2, 5), (1, 4), (2, 6)], false), day(2)),
             Shown::Rate(rate(6))
         );
+        let strange = Rows::all(vec![(day(2), Personal::Unreadable)]);
+        assert_eq!(Shown::of(&strange, day(2)), Shown::Another);
         assert_eq!(in_force(&rows(&[(3, 7), (1, 4)], true), day(2)), Some(rate(4)));
         assert_eq!(in_force(&rows(&[(3, 7)], true), day(2)), None);
     }
@@ -491,6 +745,7 @@ mod tests {
                 },
                 to: Personal::Open(rate(9)),
                 effective_on: day(10),
+                instead_of: Some(Personal::Open(rate(6))),
                 reason: None,
                 by: "user:ada".into(),
                 on: day(1),
@@ -508,15 +763,22 @@ mod tests {
             )
         };
         let (nothing, there, other) = (rows(&[(1, 5)]), rows(&[(1, 5), (10, 9)]), rows(&[(1, 5), (10, 7)]));
+        let before = rows(&[(1, 5), (10, 6)]);
         let long = SHOWN_WITHIN_DAYS as u32 + 2;
         for (stage, pay, today, expected) in [
-            (Stage::Submitting, &nothing, 1, Found::Nothing),
-            (Stage::Submitting, &nothing, 30, Found::Nothing),
+            (Stage::Submitting, &nothing, 1, Found::ToSubmit(None)),
+            (Stage::Submitting, &nothing, 30, Found::ToSubmit(None)),
+            (Stage::Submitting, &before, 1, Found::ToSubmit(Some(rate(6)))),
+            (Stage::Submitted, &before, 1, Found::NotYet),
+            (Stage::Submitted, &before, long, Found::Rejected("not-shown")),
+            (Stage::Accepted, &before, 10, Found::Overtaken),
             (Stage::Submitting, &there, 1, Found::Accepted),
             (Stage::Submitting, &other, 1, Found::Rejected("day-taken")),
             (Stage::Submitted, &nothing, 1, Found::NotYet),
             (Stage::Submitted, &nothing, long - 1, Found::NotYet),
             (Stage::Submitted, &nothing, long, Found::Rejected("not-shown")),
+            (Stage::Submitted, &nothing, 12, Found::NotYet),
+            (Stage::Submitted, &nothing, 14, Found::Rejected("not-shown")),
             (Stage::Submitted, &there, long, Found::Accepted),
             (Stage::Submitted, &other, 1, Found::Rejected("differs")),
             (Stage::Accepted, &there, 10, Found::Effective),

@@ -89,6 +89,8 @@ pub enum SourceProblem {
     Forbidden { what: &'static str },
     #[error("there is nothing at the address of {what}: check the company's name and the base address")]
     NothingThere { what: &'static str },
+    #[error("{what} was changed at the source meanwhile")]
+    Outdated { what: &'static str },
     #[error("the source took too long to answer")]
     Timeout,
     #[error("the source could not be reached: check the address and the network")]
@@ -120,6 +122,7 @@ impl SourceProblem {
             Self::RateLimited { .. }
             | Self::LeftAlone { .. }
             | Self::Unavailable { .. }
+            | Self::Outdated { .. }
             | Self::Timeout
             | Self::Network(_) => true,
             Self::BadAddress(_)
@@ -156,6 +159,7 @@ impl SourceProblem {
             Self::Unauthorised => "unauthorised",
             Self::Forbidden { .. } => "forbidden",
             Self::NothingThere { .. } => "nothing-there",
+            Self::Outdated { .. } => "outdated",
             Self::Timeout => "timeout",
             Self::Network(_) => "network",
             Self::Redirected { .. } => "redirected",
@@ -318,13 +322,26 @@ impl Client {
 /// # Errors
 /// When the TLS backend cannot be set up.
 pub fn http_client() -> Result<reqwest::Client, SourceProblem> {
+    http_builder().build().map_err(SourceProblem::Network)
+}
+
+/// The same before it is made.
+pub(crate) fn http_builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .user_agent(concat!("Tenure/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX))
         .timeout(Duration::from_secs(ANSWER_SECONDS_MAX))
-        .build()
-        .map_err(SourceProblem::Network)
+}
+
+/// An address below another, each part escaped.
+pub(crate) fn below(base: &Url, path: &[&str]) -> Result<Url, SourceProblem> {
+    let mut url = base.clone();
+    url.path_segments_mut()
+        .map_err(|()| SourceProblem::BadAddress(base.to_string()))?
+        .pop_if_empty()
+        .extend(path);
+    Ok(url)
 }
 
 pub(crate) async fn read_bounded(mut response: Response, what: &'static str) -> Result<Vec<u8>, SourceProblem> {

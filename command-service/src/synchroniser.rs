@@ -138,6 +138,8 @@ pub async fn plan(service: &CommandService, live: &Live) -> Result<(), DatabaseE
         System::Workday(_) => false,
         System::Push(_) => return plan_files(service, live).await,
         System::Scim(_) => return plan_accounts(service, live).await,
+        // Asked when somebody's pay is changed.
+        System::Gusto(_) | System::Adp(_) => return Ok(()),
     };
     let (is_imported, cursor) = (live.synchronised, live.cursor);
     service

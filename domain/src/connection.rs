@@ -5,7 +5,7 @@ mod mapping;
 use serde::{Deserialize, Serialize};
 
 pub use self::mapping::{Column, DayOrder, DecimalMark, Mapping, MappingProblem, Meaning};
-use crate::{Aggregate, Date, Kind, Personal};
+use crate::{Aggregate, Date, Kind, Personal, id::ConnectionId};
 
 /// The most webhook keys that one connection holds at once. A key cannot be rotated at BambooHR, only replaced, so several
 /// live side by side during a change-over.
@@ -15,6 +15,9 @@ pub const WEBHOOK_KEYS_MAX: usize = 16;
 pub const FRESHNESS_SECONDS_DEFAULT: u32 = 3 * 60 * 60;
 /// The most tokens of one identity provider: the one in use, and the one that takes its place.
 pub const SCIM_TOKENS_MAX: usize = 2;
+
+/// The most connections whose employees one payroll pays.
+pub const PAID_CONNECTIONS_MAX: usize = 16;
 
 /// What is connected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,9 +29,22 @@ pub enum System {
     /// An identity provider, which keeps accounts here by SCIM.
     Scim(Scim),
     Workday(Box<Workday>),
+    /// A payroll: it tells of nobody, and changes of pay are made there.
+    Gusto(Box<Gusto>),
+    Adp(Box<Adp>),
 }
 
 impl System {
+    /// Whom it pays, if it is a payroll.
+    #[must_use]
+    pub fn pays(&self) -> Option<&Pays> {
+        match self {
+            Self::Gusto(account) => Some(&account.pays),
+            Self::Adp(account) => Some(&account.pays),
+            Self::BambooHr(_) | Self::Push(_) | Self::Scim(_) | Self::Workday(_) => None,
+        }
+    }
+
     /// The word for what kind of system it is.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
@@ -37,6 +53,8 @@ impl System {
             Self::Push(_) => "push",
             Self::Scim(_) => "scim",
             Self::Workday(_) => "workday",
+            Self::Gusto(_) => "gusto",
+            Self::Adp(_) => "adp",
         }
     }
 
@@ -48,6 +66,8 @@ impl System {
             Self::Push(push) => &push.name,
             Self::Scim(scim) => &scim.name,
             Self::Workday(account) => &account.tenant,
+            Self::Gusto(account) => &account.company,
+            Self::Adp(account) => &account.name,
         }
     }
 }
@@ -120,6 +140,63 @@ pub struct Workday {
     pub division: String,
 }
 
+/// Where a company's payroll at Gusto is, and whom it pays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gusto {
+    /// The company's id there, a UUID.
+    pub company: String,
+    /// Ends without a slash, such as `https://api.gusto.com`.
+    pub base_url: String,
+    /// The application's id. Its secret and a refresh token are among the secrets.
+    pub client_id: String,
+    pub pays: Pays,
+}
+
+/// Where an organisation's payroll at ADP Workforce Now is, and whom it pays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Adp {
+    /// The customer's own word for it.
+    pub name: String,
+    /// Ends without a slash, such as `https://api.adp.com`.
+    pub base_url: String,
+    /// Such as `https://accounts.adp.com/auth/oauth/v2/token`.
+    pub token_url: String,
+    /// The project's id. Its secret, certificate and private key are among the secrets.
+    pub client_id: String,
+    /// The reason that changes are sent with, one of the organisation's codes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(default)]
+    pub shape: Shape,
+    /// Who vouches for the addresses (PEM), if no public authority does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
+    pub pays: Pays,
+}
+
+/// Where in an event the assignment lies that is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shape {
+    /// `transform.worker.workAssignment`.
+    #[default]
+    Worker,
+    /// `transform.workAssignment`.
+    WorkAssignment,
+}
+
+/// Whom a payroll pays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pays {
+    /// The connections whose employees it pays. They are found in it by their work addresses.
+    pub employees_of: Vec<ConnectionId>,
+    /// Whether profiles follow what it shows: for people whose own source tells nothing of pay.
+    pub tells_profiles: bool,
+}
+
 /// Who reads a Workday tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "by", rename_all = "kebab-case", deny_unknown_fields)]
@@ -157,6 +234,25 @@ impl Workday {
     }
 }
 
+impl Gusto {
+    fn check(&self) -> Result<(), Rejection> {
+        if uuid::Uuid::parse_str(&self.company).is_err() || self.client_id.trim().is_empty() {
+            return Err(Rejection::BadCompany);
+        }
+        self.pays.check()
+    }
+}
+
+impl Pays {
+    fn check(&self) -> Result<(), Rejection> {
+        if (1..=PAID_CONNECTIONS_MAX).contains(&self.employees_of.len()) {
+            Ok(())
+        } else {
+            Err(Rejection::PaysNobody)
+        }
+    }
+}
+
 /// What opens the source and proves its messages. Sealed like personal data.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -167,10 +263,21 @@ pub struct Secrets {
     /// Of an OAuth client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_secret: Option<String>,
+    /// What is shown in mutual TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Box<Identity>>,
     pub webhook_keys: Vec<String>,
     /// Digests of the bearer tokens of an identity provider, the newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tokens: Vec<String>,
+}
+
+/// A certificate and its private key, as PEM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    pub certificate: String,
+    pub private_key: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -238,12 +345,18 @@ pub enum Rejection {
         "the integration system user is a name without @ and the tenant, and the API client's id as Workday shows it"
     )]
     BadUser,
+    #[error("the company's id at Gusto is a UUID, and the application's id is not empty")]
+    BadCompany,
+    #[error("a payroll pays the employees of 1 to {PAID_CONNECTIONS_MAX} connections: give their ids in employees_of")]
+    PaysNobody,
     #[error("a report has a user, and is fetched every 1 to 744 hours")]
     BadReport,
     #[error("the API key, password or refresh token is empty")]
     NoApiKey,
     #[error("the client secret is empty")]
     NoClientSecret,
+    #[error("a certificate and its private key are needed, both as PEM")]
+    NoCertificate,
     #[error("give between 1 and {WEBHOOK_KEYS_MAX} webhook keys, none of them empty")]
     BadWebhookKeys,
     #[error("an identity provider has 1 to {SCIM_TOKENS_MAX} tokens")]
@@ -275,7 +388,7 @@ pub enum Connection {
     Unknown,
     Live {
         system: System,
-        secrets: Personal<Secrets>,
+        secrets: Box<Personal<Secrets>>,
         freshness_seconds: u32,
         last_cause: Option<String>,
     },
@@ -317,7 +430,7 @@ impl Aggregate for Connection {
                 ..
             } => Self::Live {
                 system: system.clone(),
-                secrets: secrets.clone(),
+                secrets: Box::new(secrets.clone()),
                 freshness_seconds: *freshness_seconds,
                 last_cause: None,
             },
@@ -349,12 +462,13 @@ impl Connection {
         if account.is_empty() || account.len() > 63 || !account.bytes().all(fits) {
             return Err(match system {
                 System::BambooHr(_) => Rejection::BadCompanyDomain,
-                System::Push(_) | System::Scim(_) => Rejection::BadName,
+                System::Push(_) | System::Scim(_) | System::Adp(_) => Rejection::BadName,
                 System::Workday(_) => Rejection::BadTenant,
+                System::Gusto(_) => Rejection::BadCompany,
             });
         }
-        let needs_client_secret =
-            matches!(&system, System::Workday(account) if matches!(account.login, Login::RefreshToken { .. }));
+        let needs_client_secret = matches!(&system, System::Workday(account) if matches!(account.login, Login::RefreshToken { .. }))
+            || matches!(&system, System::Gusto(_) | System::Adp(_));
         // Whoever sends files only needs no keys.
         let (is_asked, keys_min, tokens) = match &system {
             System::BambooHr(_) => (true, 1, 0..=0),
@@ -372,6 +486,17 @@ impl Connection {
             System::Workday(account) => {
                 account.check()?;
                 (true, 0, 0..=0)
+            }
+            System::Gusto(account) => {
+                account.check()?;
+                (true, 0, 0..=0)
+            }
+            System::Adp(account) => {
+                account.pays.check()?;
+                if secrets.open().is_some_and(|secrets| secrets.identity.is_none()) {
+                    return Err(Rejection::NoCertificate);
+                }
+                (false, 0, 0..=0)
             }
         };
         if let Some(secrets) = secrets.open() {
@@ -403,7 +528,7 @@ impl Connection {
                 secrets: s,
                 freshness_seconds: f,
                 ..
-            } if *known == system && *s == secrets && *f == freshness_seconds => Ok(vec![]),
+            } if *known == system && **s == secrets && *f == freshness_seconds => Ok(vec![]),
             Self::Unknown | Self::Live { .. } | Self::Disconnected => Ok(vec![Event::Connected {
                 system,
                 secrets,
@@ -461,8 +586,8 @@ mod tests {
             secrets: Personal::Open(Secrets {
                 api_key: Some(api_key.into()),
                 webhook_keys: keys.iter().map(|&k| k.into()).collect(),
-                client_secret: None,
                 tokens: vec![],
+                ..Secrets::default()
             }),
             freshness_seconds,
             on: on(),

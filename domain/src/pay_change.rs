@@ -67,6 +67,9 @@ pub struct Request {
     pub to: Personal<PayRate>,
     /// The first day with the new rate.
     pub effective_on: Date,
+    /// The rate that the other system has from that day on, and that this one replaces. None: no rate begins on that day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<Personal<PayRate>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Personal<String>>,
     /// Who asks, as actors are named in the log.
@@ -126,11 +129,15 @@ pub struct Refusal {
 pub enum Rejection {
     #[error("a rate of pay must be more than nothing")]
     NoRate,
+    #[error("this is the rate that it is to replace")]
+    NothingNew,
     #[error("{on} is more than {DAYS_AHEAD_MAX} days ahead")]
     TooFarAhead { on: Date },
     #[error("a reason must not be empty or longer than {REASON_CHARS_MAX} characters")]
     BadReason,
-    #[error("another change of this employee's pay is under way for {on}: withdraw it, or wait for it")]
+    #[error(
+        "another change of this employee's pay is under way for {on}: withdraw it, or say that this one is instead of it"
+    )]
     DayTaken { on: Date },
     #[error("{UNDER_WAY_MAX} changes of this employee's pay are under way already")]
     TooMany,
@@ -300,15 +307,22 @@ impl PayChanges {
         if request.to.open().is_none_or(|rate| rate.amount.minor_units <= 0) {
             return Err(Rejection::NoRate);
         }
+        if request.instead_of.as_ref() == Some(&request.to) {
+            return Err(Rejection::NothingNew);
+        }
         if (request.effective_on - today).num_days() > DAYS_AHEAD_MAX {
             return Err(Rejection::TooFarAhead {
                 on: request.effective_on,
             });
         }
         check_reason(request.reason.as_ref())?;
+        // What the other system has by now can be replaced by whoever knows of it: it is overtaken then.
+        let is_replaced = |change: &Change| {
+            change.stage == Stage::Accepted && request.instead_of.as_ref() == Some(&change.request.to)
+        };
         if self
             .under_way()
-            .any(|change| change.request.effective_on == request.effective_on)
+            .any(|change| change.request.effective_on == request.effective_on && !is_replaced(change))
         {
             return Err(Rejection::DayTaken {
                 on: request.effective_on,

@@ -6,6 +6,7 @@ pub mod checkpoint;
 pub mod clock;
 pub mod completion;
 pub mod connection_task;
+pub mod connection_token;
 mod copies;
 pub mod database;
 #[cfg(feature = "embedded")]

@@ -456,6 +456,16 @@ async fn load(tenure: &Tenure) -> Arc<Load> {
         .post(define, "hr_manager", &[("idempotency-key", "program")], body)
         .await;
     assert_eq!(status, 200, "{answer:#}");
+    let somebody = sql(
+        &tenure.data_dir,
+        "select id from employee where status = 'ACTIVE' and remote_id is not null order by remote_id limit 1",
+    );
+    let raise = json!({"to": {"amount": "71000", "currency": "USD", "per": "YEAR"}, "effective_on": today()});
+    let ask = format!("/v1/employees/{somebody}/pay-changes");
+    let (status, answer) = tenure
+        .post(&ask, "hr_manager", &[("idempotency-key", "raise")], raise)
+        .await;
+    assert_eq!(status, 200, "{answer:#}");
     let token = tenure.token("hr_manager");
     let claims = token.split('.').nth(1).expect("claims");
     let claims = base64::prelude::BASE64_URL_SAFE_NO_PAD.decode(claims).expect("base64");

@@ -4,15 +4,18 @@ use std::{os::unix::process::ExitStatusExt, time::Duration};
 
 use chrono::NaiveDate;
 use rand::Rng;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::{Value, json};
 use tenure::demo::{
+    adp::{self, SimulatedAdp},
     company::{CompensationRow, EmployeeId, PayType},
     faults::Write,
+    gusto::{ServerOptions, SimulatedGusto},
 };
 
 use crate::{
     faults::{imported, lasting_address, random, seed, settled, sql},
-    harness::{Connected, DataDir, Tenure, Vendor, eventually, today},
+    harness::{Connected, DataDir, Tenure, Vendor, eventually, today, tool},
     outages::employed,
 };
 
@@ -51,15 +54,16 @@ fn rates(vendor: &Vendor, remote: EmployeeId, on: NaiveDate) -> Vec<i64> {
     begin.map(|row| row.rate_cents).collect()
 }
 
-async fn ask(tenure: &Tenure, role: &str, person: &Person, cents: i64, on: NaiveDate) -> (u16, Value) {
+fn rate(person: &Person, cents: i64) -> Value {
     let per = match person.pay_type {
         PayType::Hourly => "HOUR",
         PayType::Salary => "YEAR",
     };
-    let body = json!({
-        "amount": format!("{}.{:02}", cents / 100, cents % 100), "currency": person.currency, "per": per,
-        "effective_on": on.to_string(), "reason": "Merit",
-    });
+    json!({ "amount": format!("{}.{:02}", cents / 100, cents % 100), "currency": person.currency, "per": per })
+}
+
+async fn ask(tenure: &Tenure, role: &str, person: &Person, cents: i64, on: NaiveDate) -> (u16, Value) {
+    let body = json!({ "to": rate(person, cents), "effective_on": on.to_string(), "reason": "Merit" });
     let (path, key) = (
         format!("/v1/employees/{}/pay-changes", person.id),
         format!("{} {cents} {on}", person.id),
@@ -90,7 +94,7 @@ async fn approved(tenure: &Tenure, person: &Person, cents: i64, on: NaiveDate) -
 
 /// The change, once it stands there.
 async fn at(tenure: &Tenure, change: &str, stage: &str) -> Value {
-    let query = "{ payChanges(first: 100) { nodes { id stage waitingFor cause message decidedBy reason effectiveOn to { amount currency per } \
+    let query = "{ payChanges(first: 100) { nodes { id stage waitingFor cause message decidedBy reference reason effectiveOn to { amount currency per } \
                  employee { displayName } } } }";
     eventually(&format!("{change} is {stage}"), || async {
         let answer = tenure.ask("hr_manager", query, &[]).await;
@@ -201,6 +205,18 @@ async fn a_change_of_pay_is_approved_by_another_made_at_the_source_and_believed_
     assert_eq!(at(&tenure, &taken, "REJECTED").await["cause"], "day-taken");
     assert_eq!(rates(&vendor, eve.remote, later), vec![6_000]);
 
+    // Whoever knows of it may replace it.
+    let path = format!("/v1/employees/{}/pay-changes", eve.id);
+    let body = json!({ "to": rate(eve, 5_150), "effective_on": later.to_string(), "instead_of": rate(eve, 6_000) });
+    let (status, answer) = tenure
+        .post(&path, "hr_manager", &[("idempotency-key", "instead")], body)
+        .await;
+    assert_eq!(status, 200, "{answer:#}");
+    let replacing = answer["id"].as_str().expect("an id");
+    assert_eq!(decide(&tenure, "admin", eve, (replacing, "approve")).await.0, 200);
+    at(&tenure, replacing, "ACCEPTED").await;
+    assert_eq!(rates(&vendor, eve.remote, later), vec![5_150]);
+
     // The source refuses, in its own words.
     vendor
         .server
@@ -257,7 +273,7 @@ async fn a_change_of_pay_is_approved_by_another_made_at_the_source_and_believed_
     at(&tenure, &withdrawn, "WITHDRAWN").await;
     assert_eq!(rates(&vendor, zoe.remote, later), Vec::<i64>::new());
     let tasks = sql(&tenure.data_dir, "select count(*) from pay_change_task");
-    assert_eq!(tasks, "2", "those two that wait for their day");
+    assert_eq!(tasks, "3", "those that wait for their day");
 
     // Whoever is erased is not paid through here any more.
     let path = format!("/v1/employees/{}/erase", ben.id);
@@ -265,9 +281,278 @@ async fn a_change_of_pay_is_approved_by_another_made_at_the_source_and_believed_
     let (status, answer) = tenure.post(&path, "admin", &[("idempotency-key", "erase")], body).await;
     assert_eq!(status, 200, "{answer:#}");
     settled(&tenure).await;
-    assert_eq!(sql(&tenure.data_dir, "select count(*) from pay_change_task"), "1");
+    assert_eq!(sql(&tenure.data_dir, "select count(*) from pay_change_task"), "2");
     let known = at(&tenure, &future, "ACCEPTED").await;
     assert_eq!((&known["to"], &known["reason"]), (&Value::Null, &Value::Null));
+}
+
+/// A payroll of its own pays the people of an HRIS: changes are made there, and nowhere else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payroll_at_gusto_pays_the_people_of_an_hris() {
+    const COMPANY: uuid::Uuid = uuid::Uuid::from_u128(0x6057);
+    let (data, mut tenure, vendor, connected) = opened(33, 20).await;
+    let options = ServerOptions::new(COMPANY, ["an-application", "a-secret"], "a-refresh-token");
+    let company = vendor.server.shared_company();
+    let gusto = SimulatedGusto::start(&company, options).await.expect("a payroll");
+    let connect = |refresh_token: &str| {
+        json!({ "company": COMPANY, "client_id": "an-application", "client_secret": "a-secret", "refresh_token": refresh_token,
+            "employees_of": [connected.id], "tells_profiles": true, "base_url": gusto.base_url() })
+    };
+    let path = "/v1/integrations/gusto";
+    let nobody = json!({ "employees_of": [uuid::Uuid::nil()] });
+    let mut wrong = connect("a-refresh-token");
+    wrong["employees_of"] = nobody["employees_of"].clone();
+    assert_eq!(tenure.post(path, "admin", &[], wrong).await.0, 400);
+    let (status, answer) = tenure.post(path, "admin", &[], connect("a-refresh-token")).await;
+    assert_eq!(status, 201, "{answer:#}");
+    let id = answer["id"].as_str().expect("an id").to_owned();
+    let told_by =
+        tokio::task::block_in_place(|| crate::harness::told(&mut tool(&data.0, &["connection", "test", &id])));
+    let told_by = told_by.expect("it works");
+    assert!(
+        told_by.contains("have a work address") && told_by.contains("rates of pay"),
+        "{told_by}"
+    );
+
+    let people: Vec<Person> = employed(&vendor, 7)
+        .into_iter()
+        .map(|remote| person(&tenure, &vendor, remote))
+        .collect();
+    let (ada, ben, eve, ida, max, zoe, kim) = (
+        &people[0], &people[1], &people[2], &people[3], &people[4], &people[5], &people[6],
+    );
+    let (today, later) = (today(), today() + chrono::Days::new(40));
+    let paid = |person: &Person, on: NaiveDate| -> Vec<i64> {
+        let payee = gusto.payee(person.remote).expect("on the payroll");
+        let begin = payee
+            .compensations
+            .into_iter()
+            .filter(|known| known.effective_date == on);
+        begin.map(|known| known.rate_cents).collect()
+    };
+
+    let raise = approved(&tenure, ada, 4_321, today).await;
+    let known = at(&tenure, &raise, "EFFECTIVE").await;
+    assert_eq!(paid(ada, today), vec![4_321]);
+    assert_eq!(
+        rates(&vendor, ada.remote, today),
+        Vec::<i64>::new(),
+        "the HRIS is only read"
+    );
+    assert!(known["reference"].is_string(), "{known:#}");
+    eventually("the raise in the profile", || async {
+        let told = told(&tenure, ada).await;
+        let changed = told
+            .iter()
+            .any(|entry| entry.starts_with("Pay changed from") && entry.contains("43.21"));
+        if changed { Ok(()) } else { Err(json!(told)) }
+    })
+    .await;
+
+    // Tokens end, and the next one is asked for with the refresh token that came with the last, also by another process.
+    gusto.end_tokens();
+    let future = approved(&tenure, ben, 5_000, later).await;
+    at(&tenure, &future, "ACCEPTED").await;
+    drop(tenure);
+    tenure = tokio::task::block_in_place(|| Tenure::start(&data.0));
+    gusto.end_tokens();
+    gusto.faults().set_writes(Write::Unanswered, 1);
+    let unanswered = approved(&tenure, eve, 5_100, later).await;
+    at(&tenure, &unanswered, "ACCEPTED").await;
+    assert_eq!((paid(ben, later), paid(eve, later)), (vec![5_000], vec![5_100]));
+
+    // What begins on the day is replaced in the version in which it was seen.
+    let path = format!("/v1/employees/{}/pay-changes", eve.id);
+    let body = json!({ "to": rate(eve, 5_150), "effective_on": later.to_string(), "instead_of": rate(eve, 5_100) });
+    let (status, answer) = tenure
+        .post(&path, "hr_manager", &[("idempotency-key", "instead")], body)
+        .await;
+    assert_eq!(status, 200, "{answer:#}");
+    let replacing = answer["id"].as_str().expect("an id");
+    assert_eq!(decide(&tenure, "admin", eve, (replacing, "approve")).await.0, 200);
+    at(&tenure, replacing, "ACCEPTED").await;
+    assert_eq!(paid(eve, later), vec![5_150]);
+    assert_eq!(
+        ask(&tenure, "hr_manager", eve, 5_160, later).await.0,
+        409,
+        "of what begins on the day nothing is said"
+    );
+    let begin = |person: &Person, cents: i64| {
+        gusto.edit(person.remote, |payee| {
+            let mut row = payee.compensations[0].clone();
+            (row.uuid, row.rate_cents, row.effective_date) = (uuid::Uuid::new_v5(&row.uuid, b"by hand"), cents, later);
+            payee.compensations.push(row);
+        });
+    };
+    begin(ida, 6_000);
+    let body = json!({ "to": rate(ida, 6_150), "effective_on": later.to_string(), "instead_of": rate(ida, 6_000) });
+    let path = format!("/v1/employees/{}/pay-changes", ida.id);
+    let (status, answer) = tenure
+        .post(&path, "hr_manager", &[("idempotency-key", "by hand")], body)
+        .await;
+    assert_eq!(status, 200, "{answer:#}");
+    let replacing = answer["id"].as_str().expect("an id");
+    assert_eq!(decide(&tenure, "admin", ida, (replacing, "approve")).await.0, 200);
+    at(&tenure, replacing, "ACCEPTED").await;
+    assert_eq!(paid(ida, later), vec![6_150]);
+    begin(max, 6_200);
+    let taken = approved(&tenure, max, 5_300, later).await;
+    assert_eq!(at(&tenure, &taken, "REJECTED").await["cause"], "day-taken");
+
+    // What keeps it from going on is told; and what cannot be, before it is asked for.
+    gusto.faults().hide_fields(["compensations"]);
+    let hidden = approved(&tenure, zoe, 5_400, later).await;
+    eventually("the missing scope", || async {
+        let known = at(&tenure, &hidden, "SUBMITTING").await;
+        if known["waitingFor"] == "forbidden" {
+            Ok(())
+        } else {
+            Err(known)
+        }
+    })
+    .await;
+    gusto.faults().clear();
+    let path = format!("/v1/employees/{}/pay-changes", kim.id);
+    let euros =
+        json!({ "to": { "amount": "60000", "currency": "EUR", "per": "YEAR" }, "effective_on": later.to_string() });
+    let (status, answer) = tenure
+        .post(&path, "hr_manager", &[("idempotency-key", "euros")], euros)
+        .await;
+    assert_eq!(
+        (status, &answer["detail"]),
+        (409, &json!("Gusto pays in US dollars")),
+        "{answer:#}"
+    );
+    gusto.edit(kim.remote, |payee| payee.work_email.clear());
+    let (status, answer) = ask(&tenure, "hr_manager", kim, 5_500, later).await;
+    assert_eq!(status, 409, "{answer:#}");
+    assert!(
+        answer["detail"]
+            .as_str()
+            .is_some_and(|detail| detail.contains("nobody in the payroll")),
+        "{answer:#}"
+    );
+}
+
+/// An authority, and who it vouches for: a certificate and its key.
+fn certified(authority: &CertifiedIssuer<'_, KeyPair>, name: &str) -> [String; 2] {
+    let key = KeyPair::generate().expect("a key");
+    let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+    let certificate = params.signed_by(&key, authority).expect("a certificate");
+    [certificate.pem(), key.serialize_pem()]
+}
+
+fn authority() -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::new(vec![]).expect("no names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority")
+}
+
+/// ADP is asked over mutual TLS, and need not show what begins on a day to come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payroll_at_adp_is_asked_over_mutual_tls() {
+    let (data, tenure, vendor, connected) = opened(35, 16).await;
+    let authority = authority();
+    let (server, project) = (certified(&authority, "localhost"), certified(&authority, "a project"));
+    let stranger = certified(&self::authority(), "a project");
+    let mut options = adp::ServerOptions::new(["a-project", "a-secret"], server, authority.pem());
+    (options.in_worker, options.shows_days_to_come) = (false, false);
+    let company = vendor.server.shared_company();
+    let adp = SimulatedAdp::start(&company, options).await.expect("a payroll");
+    let connect = |name: &str, [certificate, private_key]: &[String; 2], shape: &str| {
+        json!({ "name": name, "client_id": "a-project", "client_secret": "a-secret", "certificate": certificate, "private_key": private_key,
+            "employees_of": [connected.id], "shape": shape, "base_url": adp.base_url(),
+            "token_url": format!("{}/auth/oauth/v2/token", adp.base_url()), "authority": authority.pem() })
+    };
+    let path = "/v1/integrations/adp";
+    let torn = [project[0].clone(), "no key".to_owned()];
+    let (status, answer) = tenure.post(path, "admin", &[], connect("adp", &torn, "worker")).await;
+    assert_eq!(status, 400, "{answer:#}");
+    let tested = |id: &str| {
+        let mut command = tool(&data.0, &["connection", "test", id]);
+        tokio::task::block_in_place(|| command.output().expect("the binary"))
+    };
+    let (status, answer) = tenure
+        .post(path, "admin", &[], connect("adp", &stranger, "worker"))
+        .await;
+    assert_eq!(status, 201, "{answer:#}");
+    let id = answer["id"].as_str().expect("an id").to_owned();
+    assert!(!tested(&id).status.success(), "nobody vouches for this certificate");
+    assert_eq!(
+        tenure
+            .post(path, "admin", &[], connect("adp", &project, "worker"))
+            .await
+            .0,
+        201
+    );
+    let works = tested(&id);
+    let told_by = String::from_utf8_lossy(&works.stdout).into_owned();
+    assert!(works.status.success() && told_by.contains("rates of pay"), "{told_by}");
+
+    let people: Vec<Person> = employed(&vendor, 4)
+        .into_iter()
+        .map(|remote| person(&tenure, &vendor, remote))
+        .collect();
+    let (ada, ben, eve, ida) = (&people[0], &people[1], &people[2], &people[3]);
+    let (today, later) = (today(), today() + chrono::Days::new(40));
+    let paid = |person: &Person, on: NaiveDate| {
+        let payee = adp.payee(person.remote).expect("on the payroll");
+        (payee.rates.get(&on).map(|rate| rate.cents), payee.changes)
+    };
+
+    // The organisation wants the assignment elsewhere: it says so, and that is told.
+    let refused = approved(&tenure, ada, 4_321, today).await;
+    let known = at(&tenure, &refused, "REJECTED").await;
+    assert_eq!(known["message"], "baseRemuneration is required.", "{known:#}");
+    assert_eq!(
+        tenure
+            .post(path, "admin", &[], connect("adp", &project, "work-assignment"))
+            .await
+            .0,
+        201
+    );
+
+    adp.end_tokens();
+    let raise = approved(&tenure, ben, 4_321, today).await;
+    let known = at(&tenure, &raise, "EFFECTIVE").await;
+    assert!(
+        known["reference"]
+            .as_str()
+            .is_some_and(|told| told.starts_with("request-")),
+        "{known:#}"
+    );
+    assert_eq!(paid(ben, today), (Some(4_321), 1));
+    assert_eq!(
+        rates(&vendor, ben.remote, today),
+        Vec::<i64>::new(),
+        "the HRIS is only read"
+    );
+
+    // An answer that is lost.
+    adp.faults().set_writes(Write::Unanswered, 1);
+    let unanswered = approved(&tenure, eve, 5_100, today).await;
+    at(&tenure, &unanswered, "EFFECTIVE").await;
+    assert_eq!(paid(eve, today), (Some(5_100), 1));
+
+    // What is not shown before its day is neither believed nor missed.
+    let future = approved(&tenure, ida, 5_200, later).await;
+    eventually("it waits for its day", || async {
+        let known = at(&tenure, &future, "SUBMITTED").await;
+        if known["waitingFor"] == "not-shown-yet" {
+            Ok(())
+        } else {
+            Err(known)
+        }
+    })
+    .await;
+    assert_eq!(paid(ida, later), (Some(5_200), 1));
+    let path = format!("/v1/employees/{}/pay-changes", ida.id);
+    let monthly =
+        json!({ "to": { "amount": "6000", "currency": "USD", "per": "MONTH" }, "effective_on": later.to_string() });
+    let (status, answer) = tenure
+        .post(&path, "hr_manager", &[("idempotency-key", "monthly")], monthly)
+        .await;
+    assert_eq!(status, 409, "{answer:#}");
 }
 
 /// Where the process dies.

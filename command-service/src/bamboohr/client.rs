@@ -414,9 +414,29 @@ impl Client {
         const WHAT: &str = "a new row of a table";
         // The version that takes rates with a currency.
         let path = ["..", "v1_1", "employees", checked(remote_id)?, "tables", table.name()];
-        match self.ask(WHAT, Method::POST, (&path, Some(row))).await? {
-            (StatusCode::FORBIDDEN, _) => Err(SourceProblem::Forbidden { what: WHAT }),
-            (StatusCode::NOT_FOUND, _) => Err(SourceProblem::NothingThere { what: WHAT }),
+        self.written(WHAT, (&path, row)).await
+    }
+
+    /// Changes a row of a person's table, as [`Self::add_row`] adds one.
+    ///
+    /// # Errors
+    /// When BambooHR refuses.
+    pub async fn change_row(
+        &self,
+        remote_id: &str,
+        (table, id): (Table, &str),
+        row: &Value,
+    ) -> Result<(), SourceProblem> {
+        const WHAT: &str = "a row of a table";
+        let (remote_id, id) = (checked(remote_id)?, checked(id)?);
+        let path = ["..", "v1_1", "employees", remote_id, "tables", table.name(), id];
+        self.written(WHAT, (&path, row)).await
+    }
+
+    async fn written(&self, what: &'static str, (path, row): (&[&str], &Value)) -> Result<(), SourceProblem> {
+        match self.ask(what, Method::POST, (path, Some(row))).await? {
+            (StatusCode::FORBIDDEN, _) => Err(SourceProblem::Forbidden { what }),
+            (StatusCode::NOT_FOUND, _) => Err(SourceProblem::NothingThere { what }),
             _ => Ok(()),
         }
     }

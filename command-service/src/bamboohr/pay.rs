@@ -6,18 +6,42 @@ use serde_json::{Map, Value, json};
 use super::client::{Client, Row, Table, Whose};
 use crate::{payroll::Order, source::SourceProblem, words};
 
-/// Adds a row. How somebody is paid besides the rate stays as it is in the row before, as far as it fits.
+/// Adds a row, or changes the one that begins on the day. How somebody is paid besides the rate stays as it is in the row before, as far as
+/// it fits.
 ///
 /// # Errors
 /// When BambooHR cannot be asked or refuses: 409 when its payroll forbids it, 412 without an active pay schedule.
 pub async fn submit(client: &Client, remote_id: &str, order: &Order) -> Result<(), SourceProblem> {
     let rows = client.table(Whose::One(remote_id), Table::Compensation).await?;
     let row = row(order, in_force(&rows, order.on));
-    client.add_row(remote_id, Table::Compensation, &row).await
+    let replaced = order.instead_of.and_then(|_| row_id(&rows, order.on));
+    match replaced {
+        Some(id) => client.change_row(remote_id, (Table::Compensation, &id), &row).await,
+        None => client.add_row(remote_id, Table::Compensation, &row).await,
+    }
+}
+
+/// Of two rows for one day the later one counts, as for whoever reads.
+fn row_id(rows: &[Row], on: Date) -> Option<String> {
+    let row = rows
+        .iter()
+        .filter(|row| day(row) == Some(on))
+        .max_by_key(|row| number(row))?;
+    number(row).map(|id| id.to_string())
+}
+
+fn number(row: &Row) -> Option<u64> {
+    match row.get("id")? {
+        Value::String(text) => text.trim().parse().ok(),
+        id => id.as_u64(),
+    }
+}
+
+fn day(row: &Row) -> Option<Date> {
+    row.get("startDate")?.as_str()?.trim().parse().ok()
 }
 
 fn in_force(rows: &[Row], on: Date) -> Option<&Row> {
-    let day = |row: &Row| row.get("startDate")?.as_str()?.trim().parse::<Date>().ok();
     rows.iter()
         .filter(|row| day(row).is_some_and(|day| day <= on))
         .max_by_key(|row| day(row))
@@ -84,6 +108,7 @@ mod tests {
                 per,
             },
             on: Date::from_ymd_opt(2026, 7, 1).expect("a day"),
+            instead_of: None,
             reason: Some("Merit".into()),
         }
     }
@@ -122,6 +147,18 @@ mod tests {
         let row = row(&order, in_force(&known, order.on));
         assert_eq!((&row["type"], &row["paidPer"]), (&json!("Hourly"), &json!("Hour")));
         assert_eq!(row.get("exempt"), None);
+    }
+
+    #[test]
+    fn the_row_to_be_replaced_is_the_last_of_its_day() {
+        let known = rows(&[
+            json!({ "id": "7", "startDate": "2026-07-01" }),
+            json!({ "id": 12, "startDate": "2026-07-01" }),
+            json!({ "id": "40", "startDate": "2026-08-01" }),
+        ]);
+        let on = |day| Date::from_ymd_opt(2026, 7, day).expect("a day");
+        assert_eq!(row_id(&known, on(1)).as_deref(), Some("12"));
+        assert_eq!(row_id(&known, on(2)), None);
     }
 
     #[test]

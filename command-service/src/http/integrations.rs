@@ -1,4 +1,4 @@
-//! `POST /v1/integrations/bamboohr`, `/v1/integrations/workday`: connects a source that is asked.
+//! `POST /v1/integrations/bamboohr`, `/v1/integrations/workday`, `/v1/integrations/gusto`, `/v1/integrations/adp`: connects what is asked.
 
 use axum::{
     Json, Router,
@@ -10,7 +10,9 @@ use axum::{
 };
 use domain::{
     Personal,
-    connection::{self, BambooHr, FRESHNESS_SECONDS_DEFAULT, Login, Secrets, System, Workday},
+    connection::{
+        self, Adp, BambooHr, FRESHNESS_SECONDS_DEFAULT, Gusto, Identity, Login, Pays, Secrets, Shape, System, Workday,
+    },
     id::{CommandId, ConnectionId},
     policy::{Actor, Permission},
 };
@@ -25,21 +27,25 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{COMMAND_BYTES_MAX, WAIT_DEFAULT};
 use crate::{
-    CommandService, actor_name,
+    CommandService, actor_name, adp,
     bamboohr::client::{Client, default_base_url},
+    gusto,
     intake::{self, Content, Submission},
     problem::Problem,
     synchroniser::{
         self,
         webhooks::{self, Registered},
     },
-    workday::{self, login::Token},
+    token::Token,
+    workday,
 };
 
 pub fn router() -> Router<CommandService> {
     Router::new()
         .route("/v1/integrations/bamboohr", post(connect_bamboohr))
         .route("/v1/integrations/workday", post(connect_workday))
+        .route("/v1/integrations/gusto", post(connect_gusto))
+        .route("/v1/integrations/adp", post(connect_adp))
         .route("/v1/connections/{connection}/{task}", post(ask_source))
 }
 
@@ -259,6 +265,179 @@ pub async fn connect_workday(
     };
     connect(&service, (&actor, &headers), (id, command)).await?;
     Ok((StatusCode::CREATED, Json(Asked { id })).into_response())
+}
+
+/// How to reach a company's payroll at Gusto, and whom it pays.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectGusto {
+    /// The company's id there, a UUID.
+    company: String,
+    /// Of your application at Gusto.
+    client_id: String,
+    client_secret: String,
+    /// From the consent of an administrator of the company, with the scopes `employees:read`, `jobs:read`, `compensations:read` and
+    /// `compensations:write`. It changes with every use, and Tenure keeps the new one.
+    refresh_token: String,
+    /// The connections whose employees it pays: changes of their pay are made here from now on.
+    #[schema(value_type = Vec<String>)]
+    employees_of: Vec<ConnectionId>,
+    /// Whether profiles follow what Gusto shows: for people whose own source tells nothing of pay. Otherwise they follow their source.
+    #[serde(default)]
+    tells_profiles: bool,
+    /// Only for another address than `https://api.gusto.com`.
+    base_url: Option<String>,
+}
+
+/// Connects a payroll at Gusto, or changes its secrets or whom it pays.
+#[utoipa::path(
+    post, path = "/v1/integrations/gusto",
+    request_body = ConnectGusto,
+    responses(
+        (status = 201, body = Asked),
+        (status = 400, body = inline(super::ProblemDocument)),
+        (status = 401, body = inline(super::ProblemDocument)),
+        (status = 403, body = inline(super::ProblemDocument)),
+        (status = 503, body = inline(super::ProblemDocument)),
+    ),
+    security(("bearer" = []))
+)]
+pub async fn connect_gusto(
+    State(service): State<CommandService>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let actor = manager(&service, &headers).await?;
+    let request: ConnectGusto = read(body).await?;
+    check_paid(&service, &actor, &request.employees_of).await?;
+    let base_url = request.base_url.unwrap_or_else(|| gusto::client::BASE_URL.to_owned());
+    let base_url = base_url.trim().trim_end_matches('/').to_owned();
+    // Refuses addresses to which the secrets must not be sent.
+    gusto::client::token_address(&base_url).map_err(|problem| Problem::bad_request(problem.to_string()))?;
+    let id = ConnectionId::derive(actor.tenant, "gusto", &request.company);
+    let command = connection::Command::Connect {
+        system: System::Gusto(Box::new(Gusto {
+            company: request.company,
+            base_url,
+            client_id: request.client_id,
+            pays: Pays {
+                employees_of: request.employees_of,
+                tells_profiles: request.tells_profiles,
+            },
+        })),
+        secrets: Personal::Open(Secrets {
+            api_key: Some(request.refresh_token),
+            client_secret: Some(request.client_secret),
+            ..Secrets::default()
+        }),
+        freshness_seconds: FRESHNESS_SECONDS_DEFAULT,
+        on: clock::today(),
+    };
+    connect(&service, (&actor, &headers), (id, command)).await?;
+    Ok((StatusCode::CREATED, Json(Asked { id })).into_response())
+}
+
+/// How to reach an organisation's payroll at ADP Workforce Now, and whom it pays.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectAdp {
+    /// Your word for it.
+    name: String,
+    /// Of your project at ADP.
+    client_id: String,
+    client_secret: String,
+    /// The certificate that ADP signed for the project, and its private key, as PEM.
+    certificate: String,
+    private_key: String,
+    /// The connections whose employees it pays: changes of their pay are made here from now on.
+    #[schema(value_type = Vec<String>)]
+    employees_of: Vec<ConnectionId>,
+    /// Whether profiles follow what ADP shows: for people whose own source tells nothing of pay. Otherwise they follow their source.
+    #[serde(default)]
+    tells_profiles: bool,
+    /// The reason that changes are sent with, one of your organisation's codes: the event's `/meta` lists them.
+    reason: Option<String>,
+    /// Where in an event the assignment lies, as the event's `/meta` says: `worker` (`transform.worker.workAssignment`, unless said
+    /// otherwise) or `work-assignment` (`transform.workAssignment`).
+    #[serde(default)]
+    #[schema(value_type = String)]
+    shape: Shape,
+    /// Only for other addresses than ADP's own.
+    base_url: Option<String>,
+    token_url: Option<String>,
+    /// Who vouches for those addresses, as PEM.
+    authority: Option<String>,
+}
+
+/// Connects a payroll at ADP Workforce Now, or changes its secrets or whom it pays.
+#[utoipa::path(
+    post, path = "/v1/integrations/adp",
+    request_body = ConnectAdp,
+    responses(
+        (status = 201, body = Asked),
+        (status = 400, body = inline(super::ProblemDocument)),
+        (status = 401, body = inline(super::ProblemDocument)),
+        (status = 403, body = inline(super::ProblemDocument)),
+        (status = 503, body = inline(super::ProblemDocument)),
+    ),
+    security(("bearer" = []))
+)]
+pub async fn connect_adp(
+    State(service): State<CommandService>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let actor = manager(&service, &headers).await?;
+    let request: ConnectAdp = read(body).await?;
+    check_paid(&service, &actor, &request.employees_of).await?;
+    let or = |given: Option<String>, usual: &str| {
+        let given = given.unwrap_or_else(|| usual.to_owned());
+        given.trim().trim_end_matches('/').to_owned()
+    };
+    let account = Adp {
+        name: request.name,
+        base_url: or(request.base_url, adp::client::BASE_URL),
+        token_url: or(request.token_url, adp::client::TOKEN_URL),
+        client_id: request.client_id,
+        reason: request.reason,
+        shape: request.shape,
+        authority: request.authority,
+        pays: Pays {
+            employees_of: request.employees_of,
+            tells_profiles: request.tells_profiles,
+        },
+    };
+    let secrets = Secrets {
+        client_secret: Some(request.client_secret),
+        identity: Some(Box::new(Identity {
+            certificate: request.certificate,
+            private_key: request.private_key,
+        })),
+        ..Secrets::default()
+    };
+    // Refuses addresses to which the secret must not be sent, and certificates that do not read.
+    adp::client::Client::new(&account, (&secrets, Token::default()))
+        .map_err(|problem| Problem::bad_request(problem.to_string()))?;
+    let id = ConnectionId::derive(actor.tenant, "adp", &account.name);
+    let command = connection::Command::Connect {
+        system: System::Adp(Box::new(account)),
+        secrets: Personal::Open(secrets),
+        freshness_seconds: FRESHNESS_SECONDS_DEFAULT,
+        on: clock::today(),
+    };
+    connect(&service, (&actor, &headers), (id, command)).await?;
+    Ok((StatusCode::CREATED, Json(Asked { id })).into_response())
+}
+
+/// Whose employees a payroll pays must be connected.
+async fn check_paid(service: &CommandService, actor: &Actor, employees_of: &[ConnectionId]) -> Result<(), Problem> {
+    for paid in employees_of {
+        let known = service.connections.find(*paid).await?;
+        if known.is_none_or(|known| known.tenant != actor.tenant) {
+            return Err(Problem::bad_request(format!("there is no connection {paid}")));
+        }
+    }
+    Ok(())
 }
 
 async fn registered_at(client: &Client, url: &str, keys: &[String]) -> Result<Registered, Problem> {

@@ -11,7 +11,7 @@ use axum::{
 use domain::{
     Date, Kind, Personal, StreamId,
     employee::Source,
-    id::{ConnectionId, EmployeeId, PayChangeId},
+    id::{EmployeeId, PayChangeId},
     money::{Currency, Money, PayPeriod, PayRate},
     pay_change::{Command, Decision, Declining, Request},
     policy::{self, Actor, Permission},
@@ -25,7 +25,11 @@ use super::{
     commands::{self, CommandAnswer},
     integrations,
 };
-use crate::{CommandService, actor_name, payroll::Payroll, problem::Problem};
+use crate::{
+    CommandService, actor_name,
+    payroll::{self, Nowhere},
+    problem::Problem,
+};
 
 pub fn router() -> Router<CommandService> {
     Router::new()
@@ -40,6 +44,20 @@ pub fn router() -> Router<CommandService> {
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RequestPayChange {
+    /// The new rate.
+    to: Rate,
+    /// The first day with the new rate. The day may be past: what is owed since then is the payroll's to work out.
+    #[schema(value_type = String, format = Date)]
+    effective_on: Date,
+    /// The rate that begins on that day already, and that this one replaces. Left out: none does.
+    instead_of: Option<Rate>,
+    reason: Option<String>,
+}
+
+/// So much for a time.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
     /// Such as `60000.00`, or `31.50` for an hour.
     amount: String,
     /// Such as `EUR` (ISO 4217).
@@ -48,10 +66,14 @@ pub struct RequestPayChange {
     /// What it is paid for: `HOUR`, `DAY`, `WEEK`, `EVERY_TWO_WEEKS`, `SEMIMONTHLY`, `MONTH`, `QUARTER`, `EVERY_SIX_MONTHS` or `YEAR`.
     #[schema(value_type = String)]
     per: PayPeriod,
-    /// The first day with the new rate. The day may be past: what is owed since then is the payroll's to work out.
-    #[schema(value_type = String, format = Date)]
-    effective_on: Date,
-    reason: Option<String>,
+}
+
+impl Rate {
+    fn read(&self) -> Result<Personal<PayRate>, Problem> {
+        let amount = Money::parse(&self.amount, self.currency)
+            .map_err(|problem| Problem::bad_request(format!("the amount does not read: {problem}")))?;
+        Ok(Personal::Open(PayRate { amount, per: self.per }))
+    }
 }
 
 /// What is said with a decision.
@@ -91,16 +113,13 @@ pub async fn request_pay_change(
     let request: RequestPayChange = integrations::read(body).await?;
     let employee = someone_else(&actor, &id)?;
     permitted(&service, &actor, employee, Permission::RequestPayChanges).await?;
-    let amount = Money::parse(&request.amount, request.currency)
-        .map_err(|problem| Problem::bad_request(format!("the amount does not read: {problem}")))?;
+    let to = request.to.read()?;
     let command = Command::Request(Request {
         change: PayChangeId::from_uuid(commands::command_id(&actor, &headers)?.uuid()),
-        at: written_at(&service, &actor, employee).await?,
-        to: Personal::Open(PayRate {
-            amount,
-            per: request.per,
-        }),
+        at: written_at(&service, (&actor, employee), &to).await?,
+        to,
         effective_on: request.effective_on,
+        instead_of: request.instead_of.as_ref().map(Rate::read).transpose()?,
         reason: request.reason.map(Personal::Open),
         by: actor_name(&actor),
         on: clock::today(),
@@ -194,7 +213,11 @@ async fn permitted(
 }
 
 /// Where changes of an employee's pay are made, and whom that system knows the employee as.
-async fn written_at(service: &CommandService, actor: &Actor, employee: EmployeeId) -> Result<Source, Problem> {
+async fn written_at(
+    service: &CommandService,
+    (actor, employee): (&Actor, EmployeeId),
+    rate: &Personal<PayRate>,
+) -> Result<Source, Problem> {
     let tenant = actor.tenant;
     let rows = service
         .database
@@ -203,7 +226,7 @@ async fn written_at(service: &CommandService, actor: &Actor, employee: EmployeeI
         })
         .await?;
     let row = rows.into_iter().next().ok_or_else(nobody)?;
-    let nowhere = |why: &str| {
+    let nowhere = |why: String| {
         Problem::new(
             StatusCode::CONFLICT,
             "not-written-to",
@@ -211,27 +234,24 @@ async fn written_at(service: &CommandService, actor: &Actor, employee: EmployeeI
             why,
         )
     };
-    let (Some(connection), Some(remote_id)) = (row.connection, row.remote_id) else {
-        return Err(nowhere("no system is known that this employee comes from"));
-    };
-    let source = Source {
-        connection: ConnectionId::from_uuid(connection),
-        remote_id,
-    };
-    let live = service
-        .connections
-        .find(source.connection)
+    let (payroll, source) = payroll::written_at(service, &row)
         .await
-        .map_err(|error| Problem::internal(&error))?
-        .ok_or_else(|| nowhere("the system that this employee comes from is disconnected"))?;
-    let payroll = Payroll::of(service, &live).map_err(|problem| nowhere(&problem.to_string()))?;
-    if payroll.is_none() {
-        return Err(nowhere(&format!(
-            "this employee comes from a connection of the kind {}, which Tenure only reads: change the rate there, and it arrives here",
-            live.system.kind()
-        )));
+        .map_err(|problem| match problem {
+            Nowhere::Source(problem) if problem.is_retryable() => Problem::unavailable(problem.to_string()),
+            Nowhere::Database(problem) => problem.into(),
+            Nowhere::Connection(problem) => problem.into(),
+            Nowhere::NoSource
+            | Nowhere::Disconnected
+            | Nowhere::OnlyRead(_)
+            | Nowhere::NoAddress
+            | Nowhere::Nobody
+            | Nowhere::Several
+            | Nowhere::Source(_) => nowhere(problem.to_string()),
+        })?;
+    match rate.open().and_then(|rate| payroll.refused(rate)) {
+        Some(why) => Err(nowhere(why.to_owned())),
+        None => Ok(source),
     }
-    Ok(source)
 }
 
 /// Nothing need be said with a decision.

@@ -115,7 +115,7 @@ async fn take_in(
         .map_err(|problem| refusal(&problem)),
         System::Push(_) => super::push::check(live, headers, &body),
         // An identity provider sends no webhooks.
-        System::Scim(_) | System::Workday(_) => Err(not_authentic()),
+        System::Scim(_) | System::Workday(_) | System::Gusto(_) | System::Adp(_) => Err(not_authentic()),
     };
     let mut verdict = check(&live);
     if verdict.is_err()
@@ -128,7 +128,7 @@ async fn take_in(
     verdict?;
     super::log_tenant(live.tenant);
     match live.system {
-        System::BambooHr(_) | System::Scim(_) | System::Workday(_) => {}
+        System::BambooHr(_) | System::Scim(_) | System::Workday(_) | System::Gusto(_) | System::Adp(_) => {}
         System::Push(_) => return super::push::take_in(service, &live, headers, &body).await,
     }
     let trace = super::traceparent(headers);

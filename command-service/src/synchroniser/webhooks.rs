@@ -16,7 +16,7 @@ use crate::{CommandService, bamboohr::client::Client, connections::Live, source:
 pub fn registered(live: &Live) -> Option<&str> {
     match &live.system {
         System::BambooHr(account) => account.webhook.as_deref(),
-        System::Push(_) | System::Scim(_) | System::Workday(_) => None,
+        System::Push(_) | System::Scim(_) | System::Workday(_) | System::Gusto(_) | System::Adp(_) => None,
     }
 }
 

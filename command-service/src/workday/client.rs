@@ -19,7 +19,7 @@ use roxmltree::Document;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    login::{Login, Refresh, Token},
+    login::{Login, Refresh},
     soap::{self, at, children, escape, text},
     worker::{self, Worker},
 };
@@ -27,6 +27,7 @@ use crate::{
     bamboohr::payload::Kind,
     pace::{Outcome, Pace},
     source::{self, Changed, Changes, Roster, SourceProblem, read_bounded},
+    token::Token,
 };
 
 /// Workers on a page of a list; 999 is the most that Workday gives.

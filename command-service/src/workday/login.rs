@@ -4,25 +4,14 @@
 //! (facts/connectors.md A2). A refresh token of an API client for integrations does not change and does not end, but is lost when a
 //! sandbox is refreshed from production.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
-
 use reqwest::{StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use tokio::sync::Mutex;
 
-use crate::source::{self, SourceProblem, read_bounded};
-
-/// How long before its end a token is changed for another.
-const MARGIN: Duration = Duration::from_secs(60);
-/// How long a token is believed in that does not say how long it lasts.
-const LIFETIME: Duration = Duration::from_secs(15 * 60);
-
-/// How long any token is believed in.
-const LIFETIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+use crate::{
+    source::{self, SourceProblem, read_bounded},
+    token::Token,
+};
 
 /// What opens the services.
 #[derive(Clone)]
@@ -44,15 +33,6 @@ pub struct Refresh {
     pub token: Token,
 }
 
-/// The access token of a connection, for whoever asks meanwhile. Cheap to clone.
-#[derive(Clone, Default)]
-pub struct Token(Arc<Mutex<Option<Held>>>);
-
-struct Held {
-    token: SecretString,
-    until: Instant,
-}
-
 /// What the token's address answers. Sometimes the number is text.
 #[derive(Deserialize)]
 struct Granted {
@@ -70,23 +50,10 @@ impl Refresh {
         http: &reqwest::Client,
         refused: Option<&SecretString>,
     ) -> Result<SecretString, SourceProblem> {
-        // Whoever else needs one waits for this one.
-        let mut held = self.token.0.lock().await;
-        if let Some(Held { token, until }) = &*held {
-            let is_refused = refused.is_some_and(|refused| refused.expose_secret() == token.expose_secret());
-            if !is_refused && Instant::now() + MARGIN < *until {
-                return Ok(token.clone());
-            }
-        }
-        let granted = self.ask(http).await?;
-        *held = Some(Held {
-            token: granted.0.clone(),
-            until: Instant::now() + granted.1,
-        });
-        Ok(granted.0)
+        self.token.good(refused, self.ask(http)).await
     }
 
-    async fn ask(&self, http: &reqwest::Client) -> Result<(SecretString, Duration), SourceProblem> {
+    async fn ask(&self, http: &reqwest::Client) -> Result<(SecretString, Option<u64>), SourceProblem> {
         const WHAT: &str = "an access token";
         let form = [
             ("grant_type", "refresh_token"),
@@ -110,7 +77,6 @@ impl Refresh {
             serde_json::Value::String(text) => text.parse().ok(),
             lasts => lasts.as_u64(),
         });
-        let lasts = seconds.map_or(LIFETIME, Duration::from_secs).min(LIFETIME_MAX);
-        Ok((granted.access_token.into(), lasts))
+        Ok((granted.access_token.into(), seconds))
     }
 }

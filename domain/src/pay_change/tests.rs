@@ -32,6 +32,7 @@ fn request(number: u128, effective_on: Date) -> Request {
             per: PayPeriod::Year,
         }),
         effective_on,
+        instead_of: None,
         reason: Some(Personal::Open("Merit".to_owned())),
         by: "user:ada".to_owned(),
         on: day(1),
@@ -208,6 +209,11 @@ fn every_rejection_is_produced() {
         ..request(1, day(20))
     };
     assert_eq!(refused(&nothing, free), Rejection::NoRate);
+    let same = Request {
+        instead_of: Some(request(1, day(20)).to),
+        ..request(1, day(20))
+    };
+    assert_eq!(refused(&nothing, same), Rejection::NothingNew);
     let far = day(1) + chrono::Days::new(DAYS_AHEAD_MAX as u64 + 1);
     assert_eq!(refused(&nothing, request(1, far)), Rejection::TooFarAhead { on: far });
     let silent = Request {
@@ -241,6 +247,31 @@ fn the_same_request_again_changes_nothing_and_a_day_is_free_when_its_change_is_o
 }
 
 #[test]
+fn what_was_accepted_can_be_replaced_by_whoever_knows_of_it() {
+    let another = PayRate {
+        amount: Money {
+            minor_units: 6_100_000,
+            currency: Currency::EUR,
+        },
+        per: PayPeriod::Year,
+    };
+    let replacing = Request {
+        to: Personal::Open(another),
+        instead_of: Some(request(1, day(20)).to),
+        ..request(2, day(20))
+    };
+    for stage in Stage::ALL.into_iter().filter(|stage| stage.is_under_way()) {
+        let judged = at(stage).decide(Command::Request(replacing.clone()), day(1));
+        let expected = if stage == Stage::Accepted {
+            Ok(vec![Event::Requested(replacing.clone())])
+        } else {
+            Err(Rejection::DayTaken { on: day(20) })
+        };
+        assert_eq!(judged, expected, "{stage:?}");
+    }
+}
+
+#[test]
 fn stages_have_stable_names() {
     for stage in Stage::ALL {
         assert_eq!(Stage::from_name(stage.name()), Some(stage));
@@ -249,7 +280,7 @@ fn stages_have_stable_names() {
 }
 
 proptest! {
-    /// Whatever is said in whatever order: at most one change is under way for a day, what is over stays over, nothing is effective that
+    /// Whatever is said in whatever order: at most one change for a day is not made yet, what is over stays over, nothing is effective that
     /// was not approved by somebody else, and the events fold to the same state.
     #[test]
     fn rules_hold_for_any_order(commands in proptest::collection::vec((0_u8..10, 1_u128..4, any::<bool>()), 0..40)) {
@@ -278,7 +309,8 @@ proptest! {
                     prop_assert_eq!(changes.get(*id), Some(known));
                 }
             }
-            let mut days: Vec<Date> = changes.under_way().map(|change| change.request.effective_on).collect();
+            let waiting = changes.under_way().filter(|change| change.stage != Stage::Accepted);
+            let mut days: Vec<Date> = waiting.map(|change| change.request.effective_on).collect();
             let under_way = days.len();
             days.sort_unstable();
             days.dedup();

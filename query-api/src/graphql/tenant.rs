@@ -49,7 +49,7 @@ pub struct Connection {
     #[graphql(skip)]
     key: ConnectionId,
     pub id: ID,
-    /// What is connected: `bamboohr`, or `push` for a system without a connector.
+    /// What is connected: `bamboohr`, `workday`, `scim`, `gusto`, `adp`, or `push` for a system without a connector.
     pub vendor: String,
     /// Which one: the company domain at BambooHR; your word for it otherwise.
     pub company_domain: String,

@@ -291,6 +291,7 @@ fn next_connection(event: Option<&connection::Event>) -> Option<connection::Even
             secrets: Personal::Open(Secrets {
                 api_key: Some("an API key".into()),
                 client_secret: None,
+                identity: None,
                 webhook_keys: vec!["a webhook key".into(), "its successor".into()],
                 tokens: vec![],
             }),
@@ -400,6 +401,13 @@ fn next_pay_change(event: Option<&pay_change::Event>) -> Option<pay_change::Even
                 per: PayPeriod::Hour,
             }),
             effective_on: day(28),
+            instead_of: Some(Personal::Open(PayRate {
+                amount: Money {
+                    minor_units: 3_100,
+                    currency: Currency::USD,
+                },
+                per: PayPeriod::Hour,
+            })),
             reason: Some(words("Merit")),
             by: "user:ada".into(),
             on: day(1),

@@ -142,7 +142,8 @@ impl Call<'_> {
             ["employees", id] if get => self.employee(id),
             ["employees", id] if post => self.update_employee(id),
             ["employees", id, "tables", table] if get => self.table(id, table),
-            ["employees", id, "tables", table] if post => self.create_row(id, table),
+            ["employees", id, "tables", table] if post => self.write_row(id, table, None),
+            ["employees", id, "tables", table, row] if post => self.write_row(id, table, Some(row)),
             ["meta", "fields"] if get => meta_fields(),
             ["webhooks", "monitor_fields"] if get => monitor_fields(),
             ["webhooks"] if get => Reply::Json(self.server.registrations().list()),
@@ -428,7 +429,8 @@ impl Call<'_> {
         Reply::Empty
     }
 
-    fn create_row(&self, id: &str, table: &str) -> Reply {
+    /// Adds a row, or puts it in place of another.
+    fn write_row(&self, id: &str, table: &str, instead_of: Option<&str>) -> Reply {
         let Ok(id) = id.parse::<EmployeeId>() else {
             return refused(404, "employee not found");
         };
@@ -444,7 +446,14 @@ impl Call<'_> {
             Write::Swallowed => return Reply::Empty,
             Write::Done | Write::Unanswered => {}
         }
-        match lock(&self.server.company).add_table_row(id, table, &row, self.now) {
+        let mut company = lock(&self.server.company);
+        if let Some(instead_of) = instead_of {
+            let known = instead_of.parse().is_ok_and(|row| company.remove_pay_row(id, row));
+            if table != Table::Compensation || !known {
+                return refused(404, "no such row");
+            }
+        }
+        match company.add_table_row(id, table, &row, self.now) {
             Ok(_) if write == Write::Unanswered => refused(504, "the gateway gave up"),
             Ok(_) => Reply::Empty,
             Err(error) => refused_edit(&error),

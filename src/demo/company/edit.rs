@@ -261,6 +261,16 @@ impl Company {
         ))
     }
 
+    /// Takes a rate of pay away; whether there was one with that id.
+    pub fn remove_pay_row(&mut self, id: EmployeeId, row: u64) -> bool {
+        let Some(employee) = self.employee_mut(id) else {
+            return false;
+        };
+        let before = employee.compensation.len();
+        employee.compensation.retain(|known| known.id != row);
+        employee.compensation.len() < before
+    }
+
     /// Ends an employment on a day, which may lie ahead.
     pub fn terminate(
         &mut self,

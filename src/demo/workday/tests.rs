@@ -4,8 +4,8 @@ use super::super::company::{Plan, Table};
 use super::*;
 use chrono::{DateTime, TimeDelta, Utc};
 use command_service::source::{SourceProblem, http_client};
+use command_service::token::Token;
 use command_service::workday::client::{Client, Group};
-use command_service::workday::login::Token;
 use domain::connection::{Login, Secrets, Workday};
 use serde_json::json;
 
