@@ -617,6 +617,7 @@ create table pay_change_task (
     due_at timestamp with time zone not null,
     attempts integer not null default 0,
     generation bigint not null default nextval('completion_generation'::regclass),
+    sent_at timestamp with time zone,
     last_problem text,
     constraint pay_change_task_pkey PRIMARY KEY (tenant, employee, change)
 );

@@ -26,7 +26,8 @@ use infra::{
     completion::FoundBy,
     database::{Access, Database, DatabaseError},
     pay_change_task::{self, Claimed},
-    read_model::{employee::EmployeeRow, settings},
+    read_model::employee::{self as employee_table, EmployeeRow},
+    route,
     sealing::Keyring,
 };
 use schemas::codec::AnyCommand;
@@ -47,6 +48,7 @@ use crate::{
     intake::{self, Content, IntakeError, Submission},
     pace::Paces,
     source::{self, Backoff, SourceProblem},
+    synchroniser,
 };
 
 /// Steps that are taken at once in this process.
@@ -60,6 +62,10 @@ const _: () = assert!(STEP_MAX.as_secs() < pay_change_task::LEASE.as_secs());
 const PEOPLE: Duration = Duration::from_secs(15 * 60);
 /// After so many days a request that was taken, and is not shown, counts as rejected.
 const SHOWN_WITHIN_DAYS: i64 = 3;
+/// How long somebody is looked for in a payroll while they wait who ask for a change.
+const FOUND_WITHIN: Duration = Duration::from_secs(20);
+/// How long a request may still be at work of which nobody knows what became: before, it is not sent again.
+const SETTLED_AFTER: Duration = Duration::from_secs(10 * 60);
 /// How long at most until it is looked again for what is not shown before its day.
 const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Why a request counts as rejected that was taken and is not shown.
@@ -114,7 +120,16 @@ struct Reading {
     /// All rates of pay, if it shows them.
     pay: Rows<Personal<PayRate>>,
     /// What the person's profile follows, if it does.
-    profile: Option<Snapshot>,
+    profile: Profile,
+}
+
+/// How a profile learns what is paid.
+enum Profile {
+    /// Not from here.
+    Elsewhere,
+    /// The person is read from the source, as when a webhook tells of them.
+    Reading,
+    Told(Box<Snapshot>),
 }
 
 /// A rate that is to hold from a day on.
@@ -196,38 +211,44 @@ impl Payroll {
         }
     }
 
-    async fn read(&self, live: &Live, (change, rate): (&Change, &PayRate)) -> Result<Reading, SourceProblem> {
-        let (at, today) = (&change.request.at, clock::today());
+    async fn read(&self, (change, rate): (&Change, &PayRate)) -> Result<Reading, SourceProblem> {
+        let at = &change.request.at;
         match self {
-            Self::BambooHr(client) => {
-                let (snapshot, _) = bamboohr::read(client, (live.tenant, at.clone()), today).await?;
-                Ok(Reading {
-                    pay: snapshot.pay.clone(),
-                    profile: Some(snapshot),
-                })
-            }
+            Self::BambooHr(client) => Ok(Reading {
+                pay: bamboohr::pay::rates(client, &at.remote_id).await?,
+                profile: Profile::Reading,
+            }),
             Self::Gusto { client, tells_profiles } => {
                 let pay = gusto::rates(client, &at.remote_id).await?;
-                let profile = tells_profiles.then(|| profile(at, today, &pay));
+                let profile = profile(*tells_profiles, at, &pay);
                 Ok(Reading { pay, profile })
             }
             Self::Adp { client, tells_profiles } => {
                 let on = change.request.effective_on;
                 let pay = adp::rates(client, &at.remote_id, (on, rate)).await?;
-                let profile = tells_profiles.then(|| profile(at, today, &pay));
+                let profile = profile(*tells_profiles, at, &pay);
                 Ok(Reading { pay, profile })
             }
         }
     }
 
     /// Asks for the change, and answers what the system calls the request.
-    async fn submit(&self, remote_id: &str, order: &Order) -> Result<Option<String>, SourceProblem> {
+    async fn submit(&self, remote_id: &str, order: &Order) -> Result<Option<String>, Unsubmitted> {
         match self {
             Self::BambooHr(client) => bamboohr::pay::submit(client, remote_id, order).await.map(|()| None),
             Self::Gusto { client, .. } => gusto::submit(client, remote_id, order).await.map(Some),
             Self::Adp { client, .. } => adp::submit(client, remote_id, order).await,
         }
     }
+}
+
+/// Why a change was not submitted.
+#[derive(Debug)]
+pub enum Unsubmitted {
+    /// Nothing was sent.
+    NotSent(SourceProblem),
+    /// It was sent, and this came back.
+    Sent(SourceProblem),
 }
 
 /// Why somebody's pay cannot be changed where they are paid.
@@ -247,6 +268,8 @@ pub enum Nowhere {
     Nobody,
     #[error("several people in the payroll have this employee's work address")]
     Several,
+    #[error("several employees have this work address: who of them is meant in the payroll is not clear")]
+    Shared,
     #[error("the system that pays could not be asked: {0}")]
     Source(SourceProblem),
     #[error("the employee could not be looked up")]
@@ -266,25 +289,11 @@ pub async fn written_at(
     let (Some(own), Some(remote_id)) = (employee.connection, &employee.remote_id) else {
         return Err(Nowhere::NoSource);
     };
-    let own = ConnectionId::from_uuid(own);
-    for live in payrolls(service, TenantId::from_uuid(employee.tenant)).await? {
-        if !live.system.pays().is_some_and(|pays| pays.employees_of.contains(&own)) {
-            continue;
-        }
-        let Some(payroll) = Payroll::of(&live, &Means::of(service)).map_err(Nowhere::Source)? else {
-            continue;
-        };
-        let address = employee.work_email.as_deref().ok_or(Nowhere::NoAddress)?;
-        let remote_id = match payroll.whom(address).await.map_err(Nowhere::Source)? {
-            Some(Whom::One(id)) => id,
-            Some(Whom::Several) => return Err(Nowhere::Several),
-            Some(Whom::Nobody) | None => return Err(Nowhere::Nobody),
-        };
-        let source = employee::Source {
-            connection: live.id,
-            remote_id,
-        };
-        return Ok((payroll, source));
+    let (own, tenant) = (ConnectionId::from_uuid(own), TenantId::from_uuid(employee.tenant));
+    let mut theirs = payrolls(service, tenant).await?;
+    theirs.retain(|live| live.system.pays().is_some_and(|pays| pays.employees_of.contains(&own)));
+    if !theirs.is_empty() {
+        return found_at(service, &theirs, employee).await;
     }
     let live = service.connections.find(own).await?.ok_or(Nowhere::Disconnected)?;
     let payroll = Payroll::of(&live, &Means::of(service)).map_err(Nowhere::Source)?;
@@ -296,32 +305,68 @@ pub async fn written_at(
     Ok((payroll, source))
 }
 
-/// The payrolls of a tenant that are connected.
-async fn payrolls(service: &CommandService, tenant: TenantId) -> Result<Vec<Live>, Nowhere> {
-    let tenants = [tenant];
-    let rows = service.database.transact(Access::Read, &tenants, move |connection| {
-        Box::pin(settings::list_connections(connection, tenant))
+/// The one payroll in which somebody is found by their work address, which must be theirs alone.
+async fn found_at(
+    service: &CommandService,
+    payrolls: &[Live],
+    employee: &EmployeeRow,
+) -> Result<(Payroll, employee::Source), Nowhere> {
+    let tenant = TenantId::from_uuid(employee.tenant);
+    let address = employee.work_email.clone().ok_or(Nowhere::NoAddress)?;
+    let (tenants, theirs) = ([tenant], address.clone());
+    let sharing = service.database.transact(Access::Read, &tenants, move |connection| {
+        Box::pin(async move { employee_table::with_address(connection, tenant, &theirs).await })
     });
-    let mut live = Vec::new();
-    for row in rows.await? {
-        // Of what the read model knows only which there are; what they are is in the log.
-        if matches!(row.vendor.as_str(), "gusto" | "adp") {
-            live.extend(service.connections.find(ConnectionId::from_uuid(row.id)).await?);
+    if sharing.await? > 1 {
+        return Err(Nowhere::Shared);
+    }
+    let mut found = None;
+    for live in payrolls {
+        let payroll = Payroll::of(live, &Means::of(service)).map_err(Nowhere::Source)?;
+        let Some(payroll) = payroll else { continue };
+        let whom = tokio::time::timeout(FOUND_WITHIN, payroll.whom(&address)).await;
+        match whom.unwrap_or(Err(SourceProblem::Timeout)).map_err(Nowhere::Source)? {
+            Some(Whom::One(remote_id)) if found.is_none() => {
+                let source = employee::Source {
+                    connection: live.id,
+                    remote_id,
+                };
+                found = Some((payroll, source));
+            }
+            Some(Whom::One(_) | Whom::Several) => return Err(Nowhere::Several),
+            Some(Whom::Nobody) | None => {}
         }
+    }
+    found.ok_or(Nowhere::Nobody)
+}
+
+/// The payrolls of a tenant that are connected, as the log knows them.
+async fn payrolls(service: &CommandService, tenant: TenantId) -> Result<Vec<Live>, Nowhere> {
+    let routes = service
+        .database
+        .transact(Access::Read, &[], |connection| Box::pin(route::all(connection)))
+        .await?;
+    let mut live = Vec::new();
+    for (id, _) in routes.into_iter().filter(|(_, of)| *of == tenant) {
+        let known = service.connections.find(id).await?;
+        live.extend(known.filter(|known| known.system.pays().is_some()));
     }
     Ok(live)
 }
 
 /// What a payroll says to a person's profile: rates of pay, of which others may know more.
-fn profile(at: &employee::Source, today: Date, pay: &Rows<Personal<PayRate>>) -> Snapshot {
+fn profile(tells: bool, at: &employee::Source, pay: &Rows<Personal<PayRate>>) -> Profile {
+    if !tells {
+        return Profile::Elsewhere;
+    }
     let known = pay.known.iter().filter(|(_, rate)| rate.open().is_some());
-    Snapshot {
+    Profile::Told(Box::new(Snapshot {
         pay: Rows {
             known: known.cloned().collect(),
             complete: false,
         },
-        ..Snapshot::silent(at.clone(), today)
-    }
+        ..Snapshot::silent(at.clone(), clock::today())
+    }))
 }
 
 /// Takes steps until shut down.
@@ -389,6 +434,10 @@ enum Failure {
     Unreadable,
     #[error("the step could not be sent")]
     Intake(#[from] IntakeError),
+    #[error("the task could not be written")]
+    Database(#[from] DatabaseError),
+    #[error("the person could not be queued to be read")]
+    Reading(#[source] synchroniser::Failure),
     #[error("the step took longer than {} s", STEP_MAX.as_secs())]
     Slow,
 }
@@ -448,10 +497,10 @@ async fn step(service: &CommandService, claimed: &Claimed) -> Result<Taken, Fail
     let change = change(service, stream, claimed).await?;
     let (change, on) = (change.ok_or(Failure::Unreadable)?, clock::today());
     let step = Step { change: of.change, on };
-    let tell = |command, read: Option<Snapshot>| tell(service, (claimed, &change), command, read);
+    let tell = |command, profile| tell(service, (claimed, &change), command, profile);
     if change.stage == Stage::Approved {
         fail::fail_point!("before-submission-begun");
-        tell(Command::BeginSubmission(step), None).await?;
+        tell(Command::BeginSubmission(step), Profile::Elsewhere).await?;
         return Ok(Taken::Told);
     }
     if !change.stage.is_under_way() || change.stage == Stage::Requested {
@@ -480,7 +529,7 @@ async fn step(service: &CommandService, claimed: &Claimed) -> Result<Taken, Fail
             on,
         })
     };
-    let Reading { pay, profile } = payroll.read(&live, (&change, &rate)).await?;
+    let Reading { pay, profile } = payroll.read((&change, &rate)).await?;
     // What cannot be seen before its day is not missed before.
     let is_ahead = !payroll.shows_days_to_come() && effective_on > on;
     let (command, read) = match found(&change, rate, &pay, on) {
@@ -494,6 +543,14 @@ async fn step(service: &CommandService, claimed: &Claimed) -> Result<Taken, Fail
             return Ok(Taken::Waits(delay, Some("not-shown-yet")));
         }
         Found::ToSubmit(instead_of) => {
+            // One that was sent may still be at work there, or not be shown before its day.
+            if let Some(seconds) = claimed.sent_seconds_ago {
+                let left = SETTLED_AFTER.saturating_sub(Duration::from_secs_f64(seconds.max(0.0)));
+                if is_ahead || !left.is_zero() {
+                    let delay = if is_ahead { until(effective_on).min(A_DAY) } else { left };
+                    return Ok(Taken::Waits(delay, Some("unconfirmed")));
+                }
+            }
             let order = Order {
                 rate,
                 on: effective_on,
@@ -501,10 +558,13 @@ async fn step(service: &CommandService, claimed: &Claimed) -> Result<Taken, Fail
                 reason: change.request.reason.as_ref().and_then(Personal::open).cloned(),
             };
             if let Some(why) = payroll.refused(&rate) {
-                tell(reject("refused", Some(why.to_owned())), None).await?;
+                tell(reject("refused", Some(why.to_owned())), Profile::Elsewhere).await?;
                 return Ok(Taken::Told);
             }
             fail::fail_point!("before-submission");
+            if !note_sent(service, claimed, true).await? {
+                return Ok(Taken::Told);
+            }
             let submitted = payroll.submit(&change.request.at.remote_id, &order).await;
             fail::fail_point!("after-submission");
             let command = match submitted {
@@ -513,13 +573,20 @@ async fn step(service: &CommandService, claimed: &Claimed) -> Result<Taken, Fail
                     reference,
                     on,
                 }),
-                Err(problem) => {
-                    // Anything else may have arrived: it is looked for before it is sent again.
-                    let (cause, message) = refusal(&problem).ok_or(problem)?;
-                    reject(cause, message)
+                Err(Unsubmitted::Sent(problem)) if may_have_arrived(&problem) => return Err(problem.into()),
+                Err(Unsubmitted::Sent(problem)) => match refusal(&problem) {
+                    Some(message) => reject("refused", message),
+                    None => {
+                        note_sent(service, claimed, false).await?;
+                        return Err(problem.into());
+                    }
+                },
+                Err(Unsubmitted::NotSent(problem)) => {
+                    note_sent(service, claimed, false).await?;
+                    return Err(problem.into());
                 }
             };
-            (command, None)
+            (command, Profile::Elsewhere)
         }
         Found::Accepted => (Command::ReportAccepted(step), profile),
         Found::Rejected(cause) => (reject(cause, None), profile),
@@ -599,11 +666,11 @@ async fn tell(
     service: &CommandService,
     (claimed, change): (&Claimed, &Change),
     command: Command,
-    read: Option<Snapshot>,
+    profile: Profile,
 ) -> Result<(), Failure> {
     let (of, at) = (claimed.of, &change.request.at);
     let live = service.connections.find(at.connection).await?;
-    let kind = live.map_or("payroll", |live| live.system.kind());
+    let kind = live.as_ref().map_or("payroll", |live| live.system.kind());
     // Each stage is gone through once: what is found out twice about it is one command. Another finding has another name.
     let key = format!("{}|{}|{}", of.change, change.stage.name(), name(&command));
     let submission = |what: &str, stream, command| Submission {
@@ -618,10 +685,21 @@ async fn tell(
     };
     let pay_changes = StreamId::new(of.tenant, PayChanges::KIND, of.employee);
     let mut submissions = vec![submission("step", pay_changes, AnyCommand::PayChange(command))];
-    if let Some(snapshot) = read {
-        let person = StreamId::new(of.tenant, Employee::KIND, of.employee);
-        let command = employee::Command::Synchronise(Box::new(snapshot));
-        submissions.push(submission("reading", person, AnyCommand::Employee(command)));
+    let is_read = match profile {
+        Profile::Elsewhere => false,
+        Profile::Reading => true,
+        Profile::Told(snapshot) => {
+            let person = StreamId::new(of.tenant, Employee::KIND, of.employee);
+            let command = employee::Command::Synchronise(snapshot);
+            submissions.push(submission("reading", person, AnyCommand::Employee(command)));
+            false
+        }
+    };
+    if is_read && let Some(live) = &live {
+        let wanted = (&[at.remote_id.clone()][..], FoundBy::Notification, of.change.uuid());
+        synchroniser::queue(service, live, wanted)
+            .await
+            .map_err(Failure::Reading)?;
     }
     intake::submit(&service.bulk, &service.keyring, submissions).await?;
     metrics::counter!("tenure_pay_change_steps_total", "from" => change.stage.name()).increment(1);
@@ -659,12 +737,47 @@ fn in_force(pay: &Rows<Personal<PayRate>>, on: Date) -> Option<PayRate> {
     rates.at(on).and_then(|rate| rate.open()).copied()
 }
 
-/// A cause and the system's own words, if it refuses this change; none for what is about the connection, or passes.
-fn refusal(problem: &SourceProblem) -> Option<(&'static str, Option<String>)> {
+/// Notes that a request is about to be sent, or that it came to nothing; whether the step is still ours to take.
+async fn note_sent(service: &CommandService, claimed: &Claimed, is_sent: bool) -> Result<bool, Failure> {
+    let (tenants, claimed) = ([claimed.of.tenant], claimed.clone());
+    let noted = service.database.transact(Access::Write, &tenants, move |connection| {
+        Box::pin(async move { pay_change_task::note_sent(connection, &claimed, is_sent).await })
+    });
+    Ok(noted.await?)
+}
+
+/// The system's own words, if it refuses this change for what it is; none for what is about the connection, or passes.
+fn refusal(problem: &SourceProblem) -> Option<Option<String>> {
     match problem {
-        SourceProblem::Unexpected { message, .. } => Some(("refused", message.clone())),
-        SourceProblem::NothingThere { .. } | SourceProblem::BadEmployeeId(_) => Some(("nobody-there", None)),
+        SourceProblem::Unexpected {
+            status: 400 | 406 | 409 | 412 | 422,
+            message,
+            ..
+        } => Some(message.clone()),
         _ => None,
+    }
+}
+
+/// Whether a request may have been carried out although this came back.
+fn may_have_arrived(problem: &SourceProblem) -> bool {
+    match problem {
+        // Not taken: too many at once, not now, not you, not here, not any more as it was.
+        SourceProblem::RateLimited { .. }
+        | SourceProblem::LeftAlone { .. }
+        | SourceProblem::Unavailable { status: 503, .. }
+        | SourceProblem::Unauthorised
+        | SourceProblem::Forbidden { .. }
+        | SourceProblem::NothingThere { .. }
+        | SourceProblem::Outdated { .. }
+        | SourceProblem::BadAddress(_)
+        | SourceProblem::BadEmployeeId(_) => false,
+        SourceProblem::Network(error) => !error.is_connect(),
+        SourceProblem::Unexpected { status, .. } => !(400..500).contains(status),
+        SourceProblem::Unavailable { .. }
+        | SourceProblem::Timeout
+        | SourceProblem::Redirected { .. }
+        | SourceProblem::TooLarge { .. }
+        | SourceProblem::BadAnswer { .. } => true,
     }
 }
 
@@ -684,6 +797,7 @@ const fn name(command: &Command) -> &'static str {
         Command::Approve(_) => "approve",
         Command::Decline(_) => "decline",
         Command::Withdraw(_) => "withdraw",
+        Command::Abandon(_) => "abandon",
         Command::BeginSubmission(_) => "begin",
         Command::ReportSubmitted(_) => "submitted",
         Command::ReportAccepted(_) => "accepted",
@@ -808,26 +922,42 @@ mod tests {
     }
 
     #[test]
-    fn what_a_system_says_of_this_change_is_a_refusal_and_what_it_says_of_the_key_is_none() {
-        let said = SourceProblem::Unexpected {
+    fn only_what_a_system_says_of_the_change_itself_is_a_refusal() {
+        let said = |status| SourceProblem::Unexpected {
             what: "a change of pay",
-            status: 412,
+            status,
             request_id: None,
             message: Some("an active pay schedule is needed".into()),
         };
-        assert_eq!(
-            refusal(&said),
-            Some(("refused", Some("an active pay schedule is needed".into())))
-        );
-        let nobody = SourceProblem::NothingThere { what: "an employee" };
-        assert_eq!(refusal(&nobody), Some(("nobody-there", None)));
-        for passing in [
-            SourceProblem::Unauthorised,
-            SourceProblem::Forbidden { what: "pay" },
-            SourceProblem::Timeout,
-            SourceProblem::RateLimited { retry_after: None },
+        for status in [400, 406, 409, 412, 422] {
+            let words = Some(Some("an active pay schedule is needed".to_owned()));
+            assert_eq!(
+                (refusal(&said(status)), may_have_arrived(&said(status))),
+                (words, false)
+            );
+        }
+        // A gateway that gave up has perhaps passed it on.
+        for status in [501, 507, 520, 524] {
+            assert_eq!((refusal(&said(status)), may_have_arrived(&said(status))), (None, true));
+        }
+        assert_eq!((refusal(&said(423)), may_have_arrived(&said(423))), (None, false));
+        let unavailable = |status| SourceProblem::Unavailable {
+            status,
+            retry_after: None,
+        };
+        for (problem, arrived) in [
+            (SourceProblem::Timeout, true),
+            (unavailable(504), true),
+            (unavailable(503), false),
+            (SourceProblem::RateLimited { retry_after: None }, false),
+            (SourceProblem::Unauthorised, false),
+            (SourceProblem::NothingThere { what: "pay" }, false),
         ] {
-            assert_eq!(refusal(&passing), None);
+            assert_eq!(
+                (refusal(&problem), may_have_arrived(&problem)),
+                (None, arrived),
+                "{problem}"
+            );
         }
     }
 }

@@ -64,8 +64,9 @@ const BACKOFF: Backoff = Backoff {
     longest: Duration::from_secs(300),
 };
 
+/// Why a task was not done.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub(crate) enum Failure {
     #[error("the source could not say who is to be read")]
     Source(#[from] SourceProblem),
     #[error("the source lists nobody: is the address right, and may the key's user see employees?")]
@@ -484,7 +485,8 @@ async fn everybody(service: &CommandService, live: &Live, wanted: (&[String], Fo
     }
 }
 
-async fn queue(
+/// Has people read from their source.
+pub(crate) async fn queue(
     service: &CommandService,
     live: &Live,
     (remote_ids, found_by, correlation): (&[String], FoundBy, Uuid),

@@ -26,8 +26,10 @@ pub enum Command {
     Request(Request),
     Approve(Decision),
     Decline(Declining),
-    /// Takes back what nobody has begun to submit.
+    /// Takes back what one has asked for, and nobody has begun to submit.
     Withdraw(Decision),
+    /// Waits no longer for what was begun to be submitted.
+    Abandon(Decision),
     /// From now on it may be at the other system, whatever becomes of the attempt.
     BeginSubmission(Step),
     ReportSubmitted(Submission),
@@ -44,6 +46,8 @@ pub enum Event {
     Approved(Decision),
     Declined(Declining),
     Withdrawn(Decision),
+    /// Nobody waits for it any more. What the other system has is for people to find out.
+    Abandoned(Decision),
     SubmissionBegun(Step),
     /// The other system took the request. That is not the change.
     Submitted(Submission),
@@ -145,6 +149,10 @@ pub enum Rejection {
     Unknown,
     #[error("whoever asked for a change of pay does not decide about it: somebody else must")]
     OwnRequest,
+    #[error("only whoever asked for a change of pay takes it back; others decline it")]
+    NotYours,
+    #[error("nothing was submitted yet: withdraw it, or decline it")]
+    NotBegun,
     #[error("this change of pay is {} already", .0.words())]
     Already(Stage),
 }
@@ -155,7 +163,7 @@ impl Event {
     pub const fn effective_on(&self) -> Date {
         match self {
             Self::Requested(request) => request.on,
-            Self::Approved(decision) | Self::Withdrawn(decision) => decision.on,
+            Self::Approved(decision) | Self::Withdrawn(decision) | Self::Abandoned(decision) => decision.on,
             Self::Declined(declining) => declining.on,
             Self::SubmissionBegun(step) | Self::Accepted(step) | Self::Effective(step) | Self::Overtaken(step) => {
                 step.on
@@ -170,7 +178,7 @@ impl Event {
     pub const fn change(&self) -> PayChangeId {
         match self {
             Self::Requested(request) => request.change,
-            Self::Approved(decision) | Self::Withdrawn(decision) => decision.change,
+            Self::Approved(decision) | Self::Withdrawn(decision) | Self::Abandoned(decision) => decision.change,
             Self::Declined(declining) => declining.change,
             Self::SubmissionBegun(step) | Self::Accepted(step) | Self::Effective(step) | Self::Overtaken(step) => {
                 step.change
@@ -188,6 +196,7 @@ impl Event {
             Self::Approved(_) => Stage::Approved,
             Self::Declined(_) => Stage::Declined,
             Self::Withdrawn(_) => Stage::Withdrawn,
+            Self::Abandoned(_) => Stage::Abandoned,
             Self::SubmissionBegun(_) => Stage::Submitting,
             Self::Submitted(_) => Stage::Submitted,
             Self::Accepted(_) => Stage::Accepted,
@@ -210,13 +219,14 @@ pub enum Stage {
     Accepted,
     Declined,
     Withdrawn,
+    Abandoned,
     Rejected,
     Effective,
     Overtaken,
 }
 
 impl Stage {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Requested,
         Self::Approved,
         Self::Submitting,
@@ -224,6 +234,7 @@ impl Stage {
         Self::Accepted,
         Self::Declined,
         Self::Withdrawn,
+        Self::Abandoned,
         Self::Rejected,
         Self::Effective,
         Self::Overtaken,
@@ -240,6 +251,7 @@ impl Stage {
             Self::Accepted => "ACCEPTED",
             Self::Declined => "DECLINED",
             Self::Withdrawn => "WITHDRAWN",
+            Self::Abandoned => "ABANDONED",
             Self::Rejected => "REJECTED",
             Self::Effective => "EFFECTIVE",
             Self::Overtaken => "OVERTAKEN",
@@ -256,7 +268,9 @@ impl Stage {
     pub const fn is_under_way(self) -> bool {
         match self {
             Self::Requested | Self::Approved | Self::Submitting | Self::Submitted | Self::Accepted => true,
-            Self::Declined | Self::Withdrawn | Self::Rejected | Self::Effective | Self::Overtaken => false,
+            Self::Declined | Self::Withdrawn | Self::Abandoned | Self::Rejected | Self::Effective | Self::Overtaken => {
+                false
+            }
         }
     }
 
@@ -269,6 +283,7 @@ impl Stage {
             Self::Accepted => "accepted by the other system",
             Self::Declined => "declined",
             Self::Withdrawn => "withdrawn",
+            Self::Abandoned => "abandoned",
             Self::Rejected => "rejected by the other system",
             Self::Effective => "effective",
             Self::Overtaken => "overtaken by the other system",
@@ -335,12 +350,12 @@ impl PayChanges {
     }
 
     /// Who decides about a request is not who made it.
-    fn decide_by_another(&self, change: PayChangeId, by: &str, event: Event) -> Result<Vec<Event>, Rejection> {
-        let known = self.get(change).ok_or(Rejection::Unknown)?;
+    fn decide_by_another(&self, event: Event, by: &str, at: &[Stage]) -> Result<Vec<Event>, Rejection> {
+        let known = self.get(event.change()).ok_or(Rejection::Unknown)?;
         if known.stage == event.stage() {
             return Ok(vec![]);
         }
-        if known.stage != Stage::Requested {
+        if !at.contains(&known.stage) {
             return Err(Rejection::Already(known.stage));
         }
         if known.request.by == by {
@@ -350,17 +365,32 @@ impl PayChanges {
     }
 
     fn withdraw(&self, decision: Decision) -> Result<Vec<Event>, Rejection> {
-        let stage = self.get(decision.change).ok_or(Rejection::Unknown)?.stage;
+        let known = self.get(decision.change).ok_or(Rejection::Unknown)?;
+        let stage = known.stage;
         match stage {
+            Stage::Requested | Stage::Approved if known.request.by != decision.by => Err(Rejection::NotYours),
             Stage::Requested | Stage::Approved => Ok(vec![Event::Withdrawn(decision)]),
             Stage::Withdrawn => Ok(vec![]),
             Stage::Submitting
             | Stage::Submitted
             | Stage::Accepted
             | Stage::Declined
+            | Stage::Abandoned
             | Stage::Rejected
             | Stage::Effective
             | Stage::Overtaken => Err(Rejection::Already(stage)),
+        }
+    }
+
+    fn abandon(&self, decision: Decision) -> Result<Vec<Event>, Rejection> {
+        let stage = self.get(decision.change).ok_or(Rejection::Unknown)?.stage;
+        match stage {
+            Stage::Submitting | Stage::Submitted | Stage::Accepted => Ok(vec![Event::Abandoned(decision)]),
+            Stage::Abandoned => Ok(vec![]),
+            Stage::Requested | Stage::Approved => Err(Rejection::NotBegun),
+            Stage::Declined | Stage::Withdrawn | Stage::Rejected | Stage::Effective | Stage::Overtaken => {
+                Err(Rejection::Already(stage))
+            }
         }
     }
 
@@ -391,15 +421,18 @@ impl Aggregate for PayChanges {
         match command {
             Command::Request(request) => self.request(request, today),
             Command::Approve(decision) => {
-                let (change, by) = (decision.change, decision.by.clone());
-                self.decide_by_another(change, &by, Event::Approved(decision))
+                let by = decision.by.clone();
+                self.decide_by_another(Event::Approved(decision), &by, &[Stage::Requested])
             }
             Command::Decline(declining) => {
                 check_reason(declining.reason.as_ref())?;
-                let (change, by) = (declining.change, declining.by.clone());
-                self.decide_by_another(change, &by, Event::Declined(declining))
+                // Also what was approved, as long as nothing was sent.
+                let by = declining.by.clone();
+                let at = [Stage::Requested, Stage::Approved];
+                self.decide_by_another(Event::Declined(declining), &by, &at)
             }
             Command::Withdraw(decision) => self.withdraw(decision),
+            Command::Abandon(decision) => self.abandon(decision),
             Command::BeginSubmission(step) => self.news(Event::SubmissionBegun(step), &[Stage::Approved]),
             Command::ReportSubmitted(submission) => self.news(Event::Submitted(submission), &[Stage::Submitting]),
             Command::ReportAccepted(step) => self.news(Event::Accepted(step), &[Stage::Submitting, Stage::Submitted]),

@@ -207,7 +207,9 @@ pub const fn for_risk_command(command: &risk::Command) -> Option<Permission> {
 pub const fn for_pay_change_command(command: &pay_change::Command) -> Option<Permission> {
     match command {
         pay_change::Command::Request(_) | pay_change::Command::Withdraw(_) => Some(Permission::RequestPayChanges),
-        pay_change::Command::Approve(_) | pay_change::Command::Decline(_) => Some(Permission::ApprovePayChanges),
+        pay_change::Command::Approve(_) | pay_change::Command::Decline(_) | pay_change::Command::Abandon(_) => {
+            Some(Permission::ApprovePayChanges)
+        }
         pay_change::Command::BeginSubmission(_)
         | pay_change::Command::ReportSubmitted(_)
         | pay_change::Command::ReportAccepted(_)

@@ -38,6 +38,8 @@ pub struct Claimed {
     pub connection: ConnectionId,
     /// How often it was taken since the last event, this time included.
     pub attempts: i32,
+    /// How long ago a request was sent of which nobody knows what became, in seconds.
+    pub sent_seconds_ago: Option<f64>,
     generation: i64,
 }
 
@@ -49,6 +51,7 @@ struct Row {
     connection: Uuid,
     attempts: i32,
     generation: i64,
+    sent_seconds_ago: Option<f64>,
 }
 
 /// Says what is next, when an event has happened.
@@ -61,7 +64,7 @@ pub async fn follow(connection: &mut Connection, of: Of, next: Next) -> Result<(
             "insert into pay_change_task (tenant, employee, change, connection, due_at) values ($1, $2, $3, $4, 'infinity') on conflict do nothing"
         }
         Next::Due => {
-            "update pay_change_task set due_at = now(), attempts = 0, last_problem = null, generation = nextval('completion_generation')
+            "update pay_change_task set due_at = now(), attempts = 0, last_problem = null, sent_at = null, generation = nextval('completion_generation')
               where tenant = $1 and employee = $2 and change = $3"
         }
         Next::Over => "delete from pay_change_task where tenant = $1 and employee = $2 and change = $3",
@@ -74,6 +77,22 @@ pub async fn follow(connection: &mut Connection, of: Of, next: Next) -> Result<(
         query = query.bind(Uuid::from(at));
     }
     query.execute(connection).await.doing("plan a change of pay").map(drop)
+}
+
+/// What waits for a connection is due now, as it was connected anew; not what somebody is at.
+///
+/// # Errors
+/// When the database fails.
+pub async fn hasten(connection: &mut Connection, (tenant, of): (TenantId, ConnectionId)) -> Result<(), DatabaseError> {
+    sqlx::query("update pay_change_task set due_at = now() 
+          where tenant = $1 and connection = $2 and last_problem is not null and due_at > now() + make_interval(secs => $3)")
+        .bind(Uuid::from(tenant))
+        .bind(Uuid::from(of))
+        .bind(LEASE.as_secs_f64())
+        .execute(connection)
+        .await
+        .doing("go on with changes of pay")
+        .map(drop)
 }
 
 /// Nothing is to be done about somebody's pay any more.
@@ -107,7 +126,8 @@ pub async fn claim(
          update pay_change_task t set due_at = now() + make_interval(secs => $2), attempts = t.attempts + 1
            from due
           where (t.tenant, t.employee, t.change) = (due.tenant, due.employee, due.change)
-         returning t.tenant, t.employee, t.change, t.connection, t.attempts, t.generation",
+         returning t.tenant, t.employee, t.change, t.connection, t.attempts, t.generation,
+                   extract(epoch from now() - t.sent_at)::float8 as sent_seconds_ago",
     )
     .bind(limit)
     .bind(LEASE.as_secs_f64())
@@ -123,9 +143,31 @@ pub async fn claim(
         },
         connection: ConnectionId::from_uuid(row.connection),
         attempts: row.attempts,
+        sent_seconds_ago: row.sent_seconds_ago,
         generation: row.generation,
     });
     Ok(claimed.collect())
+}
+
+/// Notes that a request is about to be sent, or that what was noted has come to nothing. Answers whether the task is still the same: if
+/// not, nothing is to be sent.
+///
+/// # Errors
+/// When the database fails.
+pub async fn note_sent(connection: &mut Connection, claimed: &Claimed, is_sent: bool) -> Result<bool, DatabaseError> {
+    let noted = sqlx::query(
+        "update pay_change_task set sent_at = case when $5 then now() end
+          where tenant = $1 and employee = $2 and change = $3 and generation = $4",
+    )
+    .bind(Uuid::from(claimed.of.tenant))
+    .bind(Uuid::from(claimed.of.employee))
+    .bind(Uuid::from(claimed.of.change))
+    .bind(claimed.generation)
+    .bind(is_sent)
+    .execute(connection)
+    .await
+    .doing("note that a change of pay is sent")?;
+    Ok(noted.rows_affected() > 0)
 }
 
 /// It is due again after `delay`, unless something has happened since it was claimed.

@@ -654,6 +654,7 @@ async fn pay_change_row(
         pay_change::Event::Approved(_)
         | pay_change::Event::Declined(_)
         | pay_change::Event::Withdrawn(_)
+        | pay_change::Event::Abandoned(_)
         | pay_change::Event::SubmissionBegun(_)
         | pay_change::Event::Submitted(_)
         | pay_change::Event::Accepted(_)
@@ -671,7 +672,9 @@ async fn pay_change_row(
         return Ok(()); // applied, when a batch was taken one by one or read models were made again
     }
     match event {
-        pay_change::Event::Approved(decision) | pay_change::Event::Withdrawn(decision) => {
+        pay_change::Event::Approved(decision)
+        | pay_change::Event::Withdrawn(decision)
+        | pay_change::Event::Abandoned(decision) => {
             row.decided_by = Some(decision.by.clone());
         }
         pay_change::Event::Declined(declining) => row.decided_by = Some(declining.by.clone()),

@@ -4,7 +4,7 @@ create table pay_change (
     employee       uuid        not null,
     id             uuid        not null,
     connection     uuid        not null,
-    -- REQUESTED, APPROVED, SUBMITTING, SUBMITTED, ACCEPTED; DECLINED, WITHDRAWN, REJECTED, EFFECTIVE, OVERTAKEN.
+    -- REQUESTED, APPROVED, SUBMITTING, SUBMITTED, ACCEPTED; DECLINED, WITHDRAWN, ABANDONED, REJECTED, EFFECTIVE, OVERTAKEN.
     stage          text        not null,
     -- The first day with the new rate.
     effective_on   date        not null,
@@ -43,6 +43,8 @@ create table pay_change_task (
     attempts     integer     not null default 0,
     -- Another with every event: what was found out about an earlier stage does not put off the next.
     generation   bigint      not null default nextval('completion_generation'),
+    -- When a request was sent of which nobody knows what became.
+    sent_at      timestamptz,
     last_problem text,
     primary key (tenant, employee, change)
 );

@@ -249,6 +249,16 @@ async fn a_change_of_pay_is_approved_by_another_made_at_the_source_and_believed_
     // Withdrawn while it is nobody's yet; declined; and of no interest to who may not see it.
     let withdrawn = requested(&tenure, zoe, 5_400, later).await;
     assert_eq!(
+        requested(&tenure, zoe, 5_400, later).await,
+        withdrawn,
+        "the same again is the same"
+    );
+    assert_eq!(
+        decide(&tenure, "admin", zoe, (&withdrawn, "withdraw")).await.0,
+        409,
+        "who did not ask declines"
+    );
+    assert_eq!(
         ask(&tenure, "hr_manager", zoe, 5_401, later).await.0,
         409,
         "the day is taken"
@@ -284,6 +294,11 @@ async fn a_change_of_pay_is_approved_by_another_made_at_the_source_and_believed_
     assert_eq!(sql(&tenure.data_dir, "select count(*) from pay_change_task"), "2");
     let known = at(&tenure, &future, "ACCEPTED").await;
     assert_eq!((&known["to"], &known["reason"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        decide(&tenure, "admin", ben, (&future, "abandon")).await.0,
+        409,
+        "of whoever was erased nothing is kept"
+    );
 }
 
 /// A payroll of its own pays the people of an HRIS: changes are made there, and nowhere else.
@@ -423,6 +438,14 @@ async fn a_payroll_at_gusto_pays_the_people_of_an_hris() {
         (409, &json!("Gusto pays in US dollars")),
         "{answer:#}"
     );
+    let early = json!({ "to": rate(kim, 5_500), "effective_on": "1999-01-01" });
+    assert_eq!(
+        tenure
+            .post(&path, "hr_manager", &[("idempotency-key", "early")], early)
+            .await
+            .0,
+        400
+    );
     gusto.edit(kim.remote, |payee| payee.work_email.clear());
     let (status, answer) = ask(&tenure, "hr_manager", kim, 5_500, later).await;
     assert_eq!(status, 409, "{answer:#}");
@@ -535,6 +558,20 @@ async fn a_payroll_at_adp_is_asked_over_mutual_tls() {
     assert_eq!(paid(eve, today), (Some(5_100), 1));
 
     // What is not shown before its day is neither believed nor missed.
+    adp.faults().set_writes(Write::Unanswered, 1);
+    let unknown = approved(&tenure, ada, 5_150, later).await;
+    eventually("nobody knows what became of it", || async {
+        let known = at(&tenure, &unknown, "SUBMITTING").await;
+        if known["waitingFor"] == "unconfirmed" {
+            Ok(())
+        } else {
+            Err(known)
+        }
+    })
+    .await;
+    assert_eq!(paid(ada, later), (Some(5_150), 1));
+    assert_eq!(decide(&tenure, "admin", ada, (&unknown, "abandon")).await.0, 200);
+    at(&tenure, &unknown, "ABANDONED").await;
     let future = approved(&tenure, ida, 5_200, later).await;
     eventually("it waits for its day", || async {
         let known = at(&tenure, &future, "SUBMITTED").await;
@@ -581,10 +618,14 @@ async fn whatever_goes_wrong_a_change_is_made_once() {
     for (round, fail_point) in FAIL_POINTS.into_iter().enumerate() {
         let asked = changes.len();
         for person in &people[4 * round..4 * round + 4] {
-            let (cents, on) = (
-                random.random_range(2_000..9_000),
-                today() + chrono::Days::new(random.random_range(0..90)),
-            );
+            // Today or far ahead: what the company plans for itself lies in between.
+            let ahead = if random.random_bool(0.5) {
+                0
+            } else {
+                random.random_range(300..400)
+            };
+            let on = today() + chrono::Days::new(ahead);
+            let cents = free_rate(&vendor, person, &mut random);
             let change = requested(&tenure, person, cents, on).await;
             changes.push((person, cents, on, change));
         }
@@ -617,6 +658,14 @@ async fn whatever_goes_wrong_a_change_is_made_once() {
     }
     vendor.server.faults().clear();
     for (person, cents, on, change) in &changes {
+        // Of what was cut off on its way nobody knows what became: the ten minutes are over sooner here.
+        eventually("what was cut off is settled", || async {
+            let over = "update pay_change_task set sent_at = sent_at - interval '1 hour', due_at = now() where last_problem = 'unconfirmed'";
+            sql(&data.0, over);
+            let stage = sql(&data.0, &format!("select stage from pay_change where id = '{change}'"));
+            if stage == "ACCEPTED" || stage == "EFFECTIVE" { Ok(()) } else { Err(json!(stage)) }
+        })
+        .await;
         let stage = if *on > today() { "ACCEPTED" } else { "EFFECTIVE" };
         at(&tenure, change, stage).await;
         assert_eq!(rates(&vendor, person.remote, *on), vec![*cents], "{change}");
@@ -628,6 +677,17 @@ async fn whatever_goes_wrong_a_change_is_made_once() {
     let unknown = "select count(*) from pay_change p where not exists
                    (select from timeline_entry t where t.employee = p.employee and t.event_type = 'employee.pay-changed' and t.effective_on = p.effective_on)";
     assert_eq!(sql(&data.0, unknown), "0", "what the source shows is in the profile");
+}
+
+/// A rate that the person never had.
+fn free_rate(vendor: &Vendor, person: &Person, random: &mut impl Rng) -> i64 {
+    let had: Vec<i64> = rows(vendor, person.remote).iter().map(|row| row.rate_cents).collect();
+    loop {
+        let cents = random.random_range(2_000..9_000);
+        if !had.contains(&cents) {
+            return cents;
+        }
+    }
 }
 
 /// The process may die before it answers.

@@ -159,20 +159,7 @@ impl Client {
         let on = on.format("%m/%d/%Y").to_string();
         let path = ["hr", "v2", "workers", worker];
         let answer = self.ask(WHAT, Method::GET, (&path, &[("asOfDate", &on)]), None).await?;
-        let workers = answer.get("workers").and_then(Value::as_array);
-        let theirs = workers
-            .into_iter()
-            .flatten()
-            .find(|found| found.get("associateOID").and_then(Value::as_str) == Some(worker));
-        let theirs = theirs.ok_or(SourceProblem::NothingThere { what: WHAT })?;
-        let assignments = theirs.get("workAssignments").and_then(Value::as_array);
-        let mut assignments: Vec<Assignment> = assignments.into_iter().flatten().filter_map(assignment).collect();
-        // Never simply the first: people have several.
-        assignments.sort_by_key(|assignment| !assignment.is_primary);
-        assignments
-            .into_iter()
-            .next()
-            .ok_or(SourceProblem::NothingThere { what: WHAT })
+        first_assignment(&answer, worker).ok_or(SourceProblem::NothingThere { what: WHAT })
     }
 
     /// Sends the event that changes what is paid.
@@ -288,7 +275,22 @@ impl Client {
     }
 }
 
-fn worker(worker: &Value) -> Option<Worker> {
+/// Of an answer about a worker, the assignment that counts. Never simply the first: people have several.
+#[must_use]
+pub fn first_assignment(answer: &Value, worker: &str) -> Option<Assignment> {
+    let workers = answer.get("workers").and_then(Value::as_array);
+    let theirs = workers
+        .into_iter()
+        .flatten()
+        .find(|found| found.get("associateOID").and_then(Value::as_str) == Some(worker))?;
+    let assignments = theirs.get("workAssignments").and_then(Value::as_array);
+    let assignments = assignments.into_iter().flatten().filter_map(assignment);
+    assignments.min_by_key(|assignment| !assignment.is_primary)
+}
+
+/// Who a worker is; none without an id.
+#[must_use]
+pub fn worker(worker: &Value) -> Option<Worker> {
     let emails = worker
         .pointer("/businessCommunication/emails")
         .and_then(Value::as_array);
@@ -311,16 +313,20 @@ fn assignment(assignment: &Value) -> Option<Assignment> {
     })
 }
 
+/// The longest name of an event that is kept, in characters.
+const REFERENCE_CHARS_MAX: usize = 100;
+
 /// What ADP calls an event that it took. Its answers differ: none is relied on.
-fn reference(answer: &Value) -> Option<String> {
+#[must_use]
+pub fn reference(answer: &Value) -> Option<String> {
     let places = [
         "/confirmMessage/requestID",
         "/confirmMessage/confirmMessageID/idValue",
         "/events/0/eventID",
     ];
-    places
-        .iter()
-        .find_map(|place| answer.pointer(place)?.as_str().map(str::to_owned))
+    let told = places.iter().find_map(|place| answer.pointer(place)?.as_str())?;
+    let told = told.chars().filter(|c| !c.is_control());
+    Some(told.take(REFERENCE_CHARS_MAX).collect())
 }
 
 /// How deep messages lie, and how many are repeated.
@@ -328,7 +334,8 @@ const DEPTH_MAX: usize = 8;
 const MESSAGES_MAX: usize = 5;
 
 /// What an error says to people, in whichever of its four shapes.
-fn messages(body: &Value) -> String {
+#[must_use]
+pub fn messages(body: &Value) -> String {
     fn collect<'v>(value: &'v Value, found: &mut Vec<&'v str>, depth: usize) {
         if depth > DEPTH_MAX || found.len() >= MESSAGES_MAX {
             return;

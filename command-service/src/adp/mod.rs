@@ -19,7 +19,10 @@ use domain::{
 use serde_json::Value;
 
 use self::client::{Assignment, Client};
-use crate::{payroll::Order, source::SourceProblem};
+use crate::{
+    payroll::{Order, Unsubmitted},
+    source::SourceProblem,
+};
 
 /// The rate that somebody has on a day, from the day on since when they have it.
 ///
@@ -35,8 +38,9 @@ pub async fn rates(
     Ok(Rows::all(vec![(since, rate)]))
 }
 
-/// What is paid for a period. ADP has a rate for each way of telling it, of which one is what was set, and the others follow.
-fn rate(assignment: &Assignment, per: PayPeriod) -> Option<(Date, Personal<PayRate>)> {
+/// What is paid for a period, and since when. ADP has a rate for each way of telling it, of which one is what was set, and the others follow.
+#[must_use]
+pub fn rate(assignment: &Assignment, per: PayPeriod) -> Option<(Date, Personal<PayRate>)> {
     let paid = &assignment.base_remuneration;
     let since = paid.get("effectiveDate")?.as_str()?.parse().ok()?;
     let told = member(per).and_then(|(member, _)| {
@@ -83,18 +87,25 @@ const fn member(per: PayPeriod) -> Option<(&'static str, &'static str)> {
 ///
 /// # Errors
 /// When ADP cannot be asked or refuses.
-pub async fn submit(client: &Client, worker: &str, order: &Order) -> Result<Option<String>, SourceProblem> {
-    let (member, name) = member(order.rate.per).ok_or(SourceProblem::BadAnswer { what: "a rate of pay" })?;
-    let assignment = client.assignment(worker, order.on).await?;
+pub async fn submit(client: &Client, worker: &str, order: &Order) -> Result<Option<String>, Unsubmitted> {
+    const WHAT: &str = "a rate of pay";
+    let named = member(order.rate.per).ok_or(Unsubmitted::NotSent(SourceProblem::BadAnswer { what: WHAT }));
+    let (member, name) = named?;
+    let assignment = client.assignment(worker, order.on).await;
+    let assignment = assignment.map_err(Unsubmitted::NotSent)?;
+    let begins = rate(&assignment, order.rate.per).filter(|(since, _)| *since == order.on);
+    let seen = begins.map(|(_, rate)| rate.open().copied());
+    if seen != order.instead_of.map(Some) {
+        return Err(Unsubmitted::NotSent(SourceProblem::Outdated { what: WHAT }));
+    }
     let amount = order.rate.amount;
     // A number in text that reads as one: no rounding on the way.
     let value: Value = serde_json::from_str(&amount.decimal()).unwrap_or_default();
     let remuneration = serde_json::json!({
         member: { "nameCode": { "codeValue": name }, "amountValue": value, "currencyCode": amount.currency.code() },
     });
-    client
-        .change((worker, &assignment.item_id), order.on, &remuneration)
-        .await
+    let sent = client.change((worker, &assignment.item_id), order.on, &remuneration);
+    sent.await.map_err(Unsubmitted::Sent)
 }
 
 #[cfg(test)]

@@ -372,6 +372,12 @@ impl Appender {
             None => return Err(DatabaseError::Corrupt("stream cache").into()),
         };
         let tenant = header.stream.tenant;
+        // Whoever has no key was erased, or was never there: nothing of theirs is kept under a new one.
+        if header.stream.kind == Kind::PayChange && !keys.contains_key(&(tenant, header.stream.id)) {
+            let rule = "this person is not on file, or was erased".to_owned();
+            writes.outcomes.push(outcome_of(&header, Verdict::Rejected { rule }));
+            return Ok(());
+        }
         let source = match &command {
             AnyCommand::Employee(employee::Command::Synchronise(snapshot)) => Some(snapshot.source.connection),
             _ => None,
@@ -615,6 +621,7 @@ const fn next(event: &pay_change::Event) -> Next {
         | pay_change::Event::Accepted(_) => Next::Due,
         pay_change::Event::Declined(_)
         | pay_change::Event::Withdrawn(_)
+        | pay_change::Event::Abandoned(_)
         | pay_change::Event::Rejected(_)
         | pay_change::Event::Effective(_)
         | pay_change::Event::Overtaken(_) => Next::Over,

@@ -437,7 +437,10 @@ impl Client {
         match self.ask(what, Method::POST, (path, Some(row))).await? {
             (StatusCode::FORBIDDEN, _) => Err(SourceProblem::Forbidden { what }),
             (StatusCode::NOT_FOUND, _) => Err(SourceProblem::NothingThere { what }),
-            _ => Ok(()),
+            (_, body) => {
+                let answer = serde_json::from_slice(&body).unwrap_or_default();
+                limited_in_disguise(&answer).map_or(Ok(()), Err)
+            }
         }
     }
 

@@ -1,33 +1,70 @@
 //! Changes of pay: rows of the table `compensation` (facts/connectors.md A6).
 
-use domain::{Date, money::PayPeriod};
+use domain::{
+    Date, Personal,
+    employee::Rows,
+    money::{PayPeriod, PayRate},
+};
 use serde_json::{Map, Value, json};
 
-use super::client::{Client, Row, Table, Whose};
-use crate::{payroll::Order, source::SourceProblem, words};
+use super::{
+    client::{Client, Row, Table, Whose},
+    translate::{day_of_rate, exact_rate},
+};
+use crate::{
+    payroll::{Order, Unsubmitted},
+    source::SourceProblem,
+    words,
+};
 
-/// Adds a row, or changes the one that begins on the day. How somebody is paid besides the rate stays as it is in the row before, as far as
-/// it fits.
+/// All rates of a person, the later of a day last. One that does not read exactly is there without its value.
 ///
 /// # Errors
-/// When BambooHR cannot be asked or refuses: 409 when its payroll forbids it, 412 without an active pay schedule.
-pub async fn submit(client: &Client, remote_id: &str, order: &Order) -> Result<(), SourceProblem> {
-    let rows = client.table(Whose::One(remote_id), Table::Compensation).await?;
-    let row = row(order, in_force(&rows, order.on));
-    let replaced = order.instead_of.and_then(|_| row_id(&rows, order.on));
-    match replaced {
-        Some(id) => client.change_row(remote_id, (Table::Compensation, &id), &row).await,
-        None => client.add_row(remote_id, Table::Compensation, &row).await,
+/// When BambooHR cannot be asked.
+pub async fn rates(client: &Client, remote_id: &str) -> Result<Rows<Personal<PayRate>>, SourceProblem> {
+    Ok(rates_of(
+        client.table(Whose::One(remote_id), Table::Compensation).await?,
+    ))
+}
+
+fn rates_of(mut rows: Vec<Row>) -> Rows<Personal<PayRate>> {
+    rows.sort_by_key(|row| (day_of_rate(row), number(row)));
+    // A row without a day could begin on any.
+    let complete = rows.iter().all(|row| day_of_rate(row).is_some());
+    let known = rows.iter().filter_map(|row| {
+        let rate = exact_rate(row).map_or(Personal::Unreadable, Personal::Open);
+        Some((day_of_rate(row)?, rate))
+    });
+    Rows {
+        known: known.collect(),
+        complete,
     }
 }
 
-/// Of two rows for one day the later one counts, as for whoever reads.
-fn row_id(rows: &[Row], on: Date) -> Option<String> {
-    let row = rows
+/// Adds a row, or changes the one that begins on the day, if that is the one that was seen. How somebody is paid besides the rate stays as
+/// it is in the row before, as far as it fits.
+///
+/// # Errors
+/// When BambooHR cannot be asked or refuses: 409 when its payroll forbids it, 412 without an active pay schedule.
+pub async fn submit(client: &Client, remote_id: &str, order: &Order) -> Result<(), Unsubmitted> {
+    let rows = client.table(Whose::One(remote_id), Table::Compensation).await;
+    let rows = rows.map_err(Unsubmitted::NotSent)?;
+    let row = row(order, in_force(&rows, order.on));
+    let begins = rows
         .iter()
-        .filter(|row| day(row) == Some(on))
-        .max_by_key(|row| number(row))?;
-    number(row).map(|id| id.to_string())
+        .filter(|row| day_of_rate(row) == Some(order.on))
+        .max_by_key(|row| number(row));
+    if begins.and_then(exact_rate) != order.instead_of || begins.is_some() != order.instead_of.is_some() {
+        return Err(Unsubmitted::NotSent(SourceProblem::Outdated { what: "a rate of pay" }));
+    }
+    let sent = match begins.and_then(number) {
+        Some(id) => {
+            let id = id.to_string();
+            client.change_row(remote_id, (Table::Compensation, &id), &row).await
+        }
+        None => client.add_row(remote_id, Table::Compensation, &row).await,
+    };
+    sent.map_err(Unsubmitted::Sent)
 }
 
 fn number(row: &Row) -> Option<u64> {
@@ -37,14 +74,10 @@ fn number(row: &Row) -> Option<u64> {
     }
 }
 
-fn day(row: &Row) -> Option<Date> {
-    row.get("startDate")?.as_str()?.trim().parse().ok()
-}
-
 fn in_force(rows: &[Row], on: Date) -> Option<&Row> {
     rows.iter()
-        .filter(|row| day(row).is_some_and(|day| day <= on))
-        .max_by_key(|row| day(row))
+        .filter(|row| day_of_rate(row).is_some_and(|day| day <= on))
+        .max_by_key(|row| (day_of_rate(row), number(row)))
 }
 
 fn row(order: &Order, before: Option<&Row>) -> Value {
@@ -150,15 +183,27 @@ mod tests {
     }
 
     #[test]
-    fn the_row_to_be_replaced_is_the_last_of_its_day() {
+    fn rates_are_read_as_they_are_and_the_later_row_of_a_day_is_the_last() {
         let known = rows(&[
-            json!({ "id": "7", "startDate": "2026-07-01" }),
-            json!({ "id": 12, "startDate": "2026-07-01" }),
-            json!({ "id": "40", "startDate": "2026-08-01" }),
+            json!({ "id": "12", "startDate": "2026-07-01", "rate": { "value": "31.50", "currency": "USD" }, "paidPer": "Hour" }),
+            json!({ "id": 7, "startDate": "2026-07-01", "rate": "30.00 USD", "paidPer": "Hour" }),
+            json!({ "id": "40", "startDate": "2026-08-01", "rate": "31.2575 USD", "paidPer": "Hour" }),
+            json!({ "id": "41", "startDate": "2025-08-01", "rate": "1 USD", "paidPer": "Fortnight and a half" }),
         ]);
-        let on = |day| Date::from_ymd_opt(2026, 7, day).expect("a day");
-        assert_eq!(row_id(&known, on(1)).as_deref(), Some("12"));
-        assert_eq!(row_id(&known, on(2)), None);
+        let on = |month, day| Date::from_ymd_opt(2026, month, day).expect("a day");
+        let hourly = |minor_units| Personal::Open(order(minor_units, PayPeriod::Hour).rate);
+        let read = rates_of(known);
+        assert_eq!(
+            read.known[1..],
+            [
+                (on(7, 1), hourly(3_000)),
+                (on(7, 1), hourly(3_150)),
+                (on(8, 1), Personal::Unreadable)
+            ]
+        );
+        assert!(read.complete && read.known[0].1 == Personal::Unreadable, "{read:?}");
+        let without_day = rows(&[json!({ "id": "1", "rate": "30.00 USD", "paidPer": "Hour" })]);
+        assert!(!rates_of(without_day).complete);
     }
 
     #[test]

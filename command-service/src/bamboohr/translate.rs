@@ -935,5 +935,20 @@ impl Translation<'_> {
     }
 }
 
+/// Since when a row of the table compensation holds; none if its day does not read.
+#[must_use]
+pub fn day_of_rate(row: &Row) -> Option<Date> {
+    words::date(&words::text(row.get("startDate")?)?).ok().flatten()
+}
+
+/// The rate of a row of the table compensation, if it reads exactly as it is.
+#[must_use]
+pub fn exact_rate(row: &Row) -> Option<PayRate> {
+    let text = |name: &str| row.get(name).and_then(words::text).unwrap_or_default();
+    let (amount, is_rounded) = words::rate(&text("rate")).ok()??;
+    let per = words::period(&text("paidPer"), &text("type"))?;
+    (!is_rounded).then_some(PayRate { amount, per })
+}
+
 #[cfg(test)]
 mod tests;

@@ -154,7 +154,8 @@ impl Client {
         let jobs = found.ok_or(SourceProblem::NothingThere { what: WHO })?.jobs;
         let job = match jobs.iter().find(|job| job.primary).or(jobs.first()) {
             Some(job) => job.uuid.clone(),
-            None => return Err(SourceProblem::NothingThere { what: WHO }),
+            // Without the scope nobody has one.
+            None => return Err(SourceProblem::Forbidden { what: "jobs" }),
         };
         let path = ["v1", "jobs", &job, "compensations"];
         let known = self.list(WHAT, &path, &[("include", "all_compensations")]).await?;
@@ -291,7 +292,8 @@ fn number(headers: &HeaderMap, name: &str) -> Option<usize> {
 }
 
 /// What `{"errors":[{"error_key","category","message"}]}` means. Errors may lie in `errors` of an error.
-fn refusal(what: &'static str, (status, headers): (StatusCode, &HeaderMap), body: &[u8]) -> SourceProblem {
+#[must_use]
+pub fn refusal(what: &'static str, (status, headers): (StatusCode, &HeaderMap), body: &[u8]) -> SourceProblem {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let (mut categories, mut messages) = (Vec::new(), Vec::new());
     collect(&body, (&mut categories, &mut messages), 0);

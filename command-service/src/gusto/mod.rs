@@ -14,7 +14,10 @@ use domain::{
 };
 
 use self::client::{Client, Compensation, Terms};
-use crate::{payroll::Order, source::SourceProblem};
+use crate::{
+    payroll::{Order, Unsubmitted},
+    source::SourceProblem,
+};
 
 /// All rates of pay of somebody's first job. One that Tenure has no words for (so much for each paycheck) is there without its value.
 ///
@@ -22,8 +25,14 @@ use crate::{payroll::Order, source::SourceProblem};
 /// When Gusto cannot be asked, or does not show rates.
 pub async fn rates(client: &Client, employee: &str) -> Result<Rows<Personal<PayRate>>, SourceProblem> {
     let (_, known) = client.compensations(employee).await?;
+    Ok(rows(&known))
+}
+
+/// What Gusto says is paid, from which days on.
+#[must_use]
+pub fn rows(known: &[Compensation]) -> Rows<Personal<PayRate>> {
     let rows = known.iter().map(|known| (known.effective_date, rate(known)));
-    Ok(Rows::all(rows.collect()))
+    Rows::all(rows.collect())
 }
 
 fn rate(known: &Compensation) -> Personal<PayRate> {
@@ -51,28 +60,31 @@ pub fn refused(rate: &PayRate) -> Option<&'static str> {
 ///
 /// # Errors
 /// When Gusto cannot be asked or refuses.
-pub async fn submit(client: &Client, employee: &str, order: &Order) -> Result<String, SourceProblem> {
+pub async fn submit(client: &Client, employee: &str, order: &Order) -> Result<String, Unsubmitted> {
     const WHAT: &str = "a rate of pay";
-    let (job, known) = client.compensations(employee).await?;
+    let (job, known) = client.compensations(employee).await.map_err(Unsubmitted::NotSent)?;
     let in_force = known
         .iter()
         .filter(|known| known.effective_date <= order.on)
         .max_by_key(|known| known.effective_date)
         .or_else(|| known.iter().min_by_key(|known| known.effective_date))
-        .ok_or(SourceProblem::NothingThere { what: WHAT })?;
+        .ok_or(Unsubmitted::NotSent(SourceProblem::Forbidden { what: WHAT }))?;
     let terms = Terms {
         rate: order.rate.amount.decimal(),
-        payment_unit: unit(order.rate.per).ok_or(SourceProblem::BadAnswer { what: WHAT })?,
+        payment_unit: unit(order.rate.per).ok_or(Unsubmitted::NotSent(SourceProblem::BadAnswer { what: WHAT }))?,
         flsa_status: in_force.flsa_status.clone(),
         effective_date: order.on,
     };
-    let replaced = known
-        .iter()
-        .find(|known| order.instead_of.is_some() && known.effective_date == order.on);
-    match replaced {
+    let begins = known.iter().rfind(|known| known.effective_date == order.on);
+    let seen = begins.map(|known| rate(known).open().copied());
+    if seen != order.instead_of.map(Some) {
+        return Err(Unsubmitted::NotSent(SourceProblem::Outdated { what: WHAT }));
+    }
+    let sent = match begins {
         Some(replaced) => client.change(replaced, &terms).await,
         None => client.add(&job, &terms).await,
-    }
+    };
+    sent.map_err(Unsubmitted::Sent)
 }
 
 fn period(unit: &str) -> Option<PayPeriod> {

@@ -12,7 +12,8 @@ use domain::{
     id::{ConnectionId, TenantId},
 };
 use infra::{
-    clock, connection_token,
+    clock,
+    connection_token::{self, Claim},
     database::{Access, Database},
     sealing::Keyring,
 };
@@ -31,8 +32,11 @@ const MARGIN: TimeDelta = TimeDelta::seconds(60);
 /// How long a token is believed in that does not say how long it lasts, and any token at most, in seconds.
 const LIFETIME_SECONDS: i64 = 15 * 60;
 const LIFETIME_SECONDS_MAX: i64 = 24 * 60 * 60;
+/// How long an exchange may take: much less than the claim to it lasts.
+const WITHIN: Duration = Duration::from_secs(30);
+const _: () = assert!(WITHIN.as_secs() * 2 <= connection_token::LEASE.as_secs());
 /// How often, and after how long, it is looked whether another process has exchanged the token.
-const LOOKS_MAX: u32 = 40;
+const LOOKS_MAX: u32 = 160;
 const LOOK: Duration = Duration::from_millis(250);
 
 /// What opens a company's payroll. Cheap to clone.
@@ -94,20 +98,30 @@ impl Tokens {
         http: &reqwest::Client,
         refused: Option<&SecretString>,
     ) -> Result<SecretString, TokenProblem> {
+        let good = |kept: &Option<Kept>| {
+            let kept = kept.as_ref()?;
+            let is_refused = refused.is_some_and(|refused| refused.expose_secret() == kept.access_token);
+            let is_good = !is_refused && clock::now() + MARGIN < kept.until;
+            is_good.then(|| SecretString::from(kept.access_token.clone()))
+        };
         for _ in 0..LOOKS_MAX {
-            let kept = self.kept().await?;
-            let good = kept.as_ref().filter(|kept| {
-                let is_refused = refused.is_some_and(|refused| refused.expose_secret() == kept.access_token);
-                !is_refused && clock::now() + MARGIN < kept.until
-            });
-            if let Some(kept) = good {
-                return Ok(kept.access_token.clone().into());
+            if let Some(token) = good(&self.kept().await?) {
+                return Ok(token);
             }
-            if self.claim().await? {
+            if let Some(claim) = self.claim().await? {
+                // As it is now: another may have exchanged it since it was looked at.
+                let kept = self.opened(claim.content.as_deref()).await?;
+                if let Some(token) = good(&kept) {
+                    self.keep(&claim, None).await?;
+                    return Ok(token);
+                }
                 let exchanged = self.exchange(http, kept.as_ref()).await;
                 // Kept before it is used: only its first use ends the refresh token before.
-                self.keep(exchanged.as_ref().ok()).await?;
-                return Ok(exchanged?.access_token.into());
+                let is_ours = self.keep(&claim, exchanged.as_ref().ok()).await?;
+                let exchanged = exchanged?;
+                if is_ours {
+                    return Ok(exchanged.access_token.into());
+                }
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -126,17 +140,19 @@ impl Tokens {
                 Box::pin(connection_token::load(connection, of))
             })
             .await?;
+        self.opened(sealed.as_deref()).await
+    }
+
+    /// What is sealed, unless an administrator has given another refresh token since.
+    async fn opened(&self, sealed: Option<&[u8]>) -> Result<Option<Kept>, TokenProblem> {
         let Some(sealed) = sealed else { return Ok(None) };
-        let plain = self
-            .keyring
-            .tenant(of.0)
-            .await?
-            .open(&connection_token::place(of.1), &sealed)?;
+        let keys = self.keyring.tenant(self.of.0).await?;
+        let plain = keys.open(&connection_token::place(self.of.1), sealed)?;
         let kept: Option<Kept> = serde_json::from_slice(&plain).ok();
         Ok(kept.filter(|kept| kept.given == self.digest()))
     }
 
-    async fn claim(&self) -> Result<bool, TokenProblem> {
+    async fn claim(&self) -> Result<Option<Claim>, TokenProblem> {
         let (of, tenants) = (self.of, [self.of.0]);
         let claimed = self.database.transact(Access::Write, &tenants, move |connection| {
             Box::pin(connection_token::claim(connection, of))
@@ -144,7 +160,9 @@ impl Tokens {
         Ok(claimed.await?)
     }
 
-    async fn keep(&self, exchanged: Option<&Kept>) -> Result<(), TokenProblem> {
+    /// Whether the claim was still ours.
+    async fn keep(&self, claim: &Claim, exchanged: Option<&Kept>) -> Result<bool, TokenProblem> {
+        let claim = claim.clone();
         let (of, tenants) = (self.of, [self.of.0]);
         let sealed = match exchanged {
             Some(kept) => {
@@ -155,7 +173,7 @@ impl Tokens {
             None => None,
         };
         let kept = self.database.transact(Access::Write, &tenants, move |connection| {
-            Box::pin(async move { connection_token::keep(connection, of, sealed.as_deref()).await })
+            Box::pin(async move { connection_token::keep(connection, of, (&claim, sealed.as_deref())).await })
         });
         Ok(kept.await?)
     }
@@ -167,7 +185,7 @@ impl Tokens {
             refresh_token: kept.map_or(self.given.expose_secret(), |kept| &kept.refresh_token),
             grant_type: "refresh_token",
         };
-        let request = http.post(self.address.clone()).json(&exchange);
+        let request = http.post(self.address.clone()).json(&exchange).timeout(WITHIN);
         let response = request.send().await.map_err(SourceProblem::network)?;
         let response = match response.status() {
             // RFC 6749: invalid_grant and invalid_client.

@@ -309,12 +309,38 @@ pub(super) async fn send(
     stream: StreamId,
     command: AnyCommand,
 ) -> Result<Response, Problem> {
+    let asked = serde_json::to_vec(&command).map_err(|error| Problem::internal(&error))?;
+    send_asked(service, (actor, headers), (stream, command), &asked).await
+}
+
+/// The first answer again, if the same was asked for before under its key. `asked` is what the client sent, and nothing that was found out.
+pub(super) async fn answered(
+    service: &CommandService,
+    (actor, headers): (&Actor, &HeaderMap),
+    (stream, asked): (&StreamId, &[u8]),
+) -> Result<Option<Response>, Problem> {
+    let id = command_id(actor, headers)?;
+    match find(service, actor, id).await? {
+        Some(outcome) => replay(service, &outcome, &fingerprint(stream, asked, false))
+            .await
+            .map(Some),
+        None => Ok(None),
+    }
+}
+
+/// As [`send`], for a command that has more in it than what the client `asked` for.
+pub(super) async fn send_asked(
+    service: &CommandService,
+    (actor, headers): (&Actor, &HeaderMap),
+    (stream, command): (StreamId, AnyCommand),
+    asked: &[u8],
+) -> Result<Response, Problem> {
     let id = command_id(actor, headers)?;
     let backfill = headers.get(BACKFILL).is_some_and(|value| value == "true");
     if backfill {
         require(actor, Permission::Backfill)?;
     }
-    let fingerprint = fingerprint(&stream, &command, backfill)?;
+    let fingerprint = fingerprint(&stream, asked, backfill);
     if let Some(outcome) = find(service, actor, id).await? {
         return replay(service, &outcome, &fingerprint).await;
     }
@@ -515,14 +541,13 @@ fn idempotency_key(headers: &HeaderMap) -> Result<String, Problem> {
     Ok(key.to_owned())
 }
 
-fn fingerprint(stream: &StreamId, command: &AnyCommand, backfill: bool) -> Result<String, Problem> {
-    let content = serde_json::to_vec(command).map_err(|error| Problem::internal(&error))?;
+fn fingerprint(stream: &StreamId, content: &[u8], backfill: bool) -> String {
     let digest = Sha256::new()
         .chain_update(stream.to_string())
         .chain_update([u8::from(backfill)])
         .chain_update(content)
         .finalize();
-    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    intake::hex(&digest)
 }
 
 /// RFC 7240: `respond-async` does not wait, `wait=n` waits n seconds, within bounds.

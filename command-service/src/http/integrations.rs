@@ -21,6 +21,7 @@ use infra::{
     connection_task::{self, Task},
     database::Access,
     outcome::{self, Verdict},
+    pay_change_task,
 };
 use schemas::codec::AnyCommand;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -520,6 +521,12 @@ pub(super) async fn connect(
     if let Some(live) = service.connections.refresh(id).await? {
         synchroniser::plan(service, &live).await?;
     }
+    let tenants = [tenant];
+    let hastened = service.database.transact(Access::Write, &tenants, move |c| {
+        Box::pin(async move { pay_change_task::hasten(c, (tenant, id)).await })
+    });
+    hastened.await?;
+    service.pay_changes_wanted.notify_one();
     Ok(())
 }
 

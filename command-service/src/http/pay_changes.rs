@@ -18,12 +18,12 @@ use domain::{
 };
 use infra::{clock, database::Access, read_model::employee as employee_table};
 use schemas::codec::AnyCommand;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use super::{
     COMMAND_BYTES_MAX,
     commands::{self, CommandAnswer},
-    integrations,
 };
 use crate::{
     CommandService, actor_name,
@@ -84,7 +84,7 @@ pub struct DecidePayChange {
     reason: Option<String>,
 }
 
-/// Asks for a change of pay. When somebody else has approved it, it is made in the HRIS that the employee comes from, and counts when that
+/// Asks for a change of pay. When somebody else has approved it, it is made in the system that pays the employee, and counts when that
 /// shows it: GraphQL `payChanges` tells where it stands. The answer's `id` is the change's.
 #[utoipa::path(
     post, path = "/v1/employees/{id}/pay-changes",
@@ -110,13 +110,20 @@ pub async fn request_pay_change(
     body: Body,
 ) -> Result<Response, Problem> {
     let actor = super::actor(&service.verifier, &headers).await?;
-    let request: RequestPayChange = integrations::read(body).await?;
+    let (asked, request) = read::<RequestPayChange>(body).await?;
+    let request =
+        request.ok_or_else(|| Problem::bad_request("Say in the body which rate is to hold from which day on"))?;
     let employee = someone_else(&actor, &id)?;
     permitted(&service, &actor, employee, Permission::RequestPayChanges).await?;
+    let stream = StreamId::new(actor.tenant, Kind::PayChange, employee);
+    // What is found out below may be something else by now, or not to be had.
+    if let Some(answer) = commands::answered(&service, (&actor, &headers), (&stream, &asked)).await? {
+        return Ok(answer);
+    }
     let to = request.to.read()?;
     let command = Command::Request(Request {
         change: PayChangeId::from_uuid(commands::command_id(&actor, &headers)?.uuid()),
-        at: written_at(&service, (&actor, employee), &to).await?,
+        at: written_at(&service, (&actor, employee), (&to, request.effective_on)).await?,
         to,
         effective_on: request.effective_on,
         instead_of: request.instead_of.as_ref().map(Rate::read).transpose()?,
@@ -124,18 +131,18 @@ pub async fn request_pay_change(
         by: actor_name(&actor),
         on: clock::today(),
     });
-    let stream = StreamId::new(actor.tenant, Kind::PayChange, employee);
-    commands::send(&service, &actor, &headers, stream, AnyCommand::PayChange(command)).await
+    let command = (stream, AnyCommand::PayChange(command));
+    commands::send_asked(&service, (&actor, &headers), command, &asked).await
 }
 
-/// Decides about a change of pay that somebody else asked for (`approve`, `decline`), or takes back what nobody has begun to submit
-/// (`withdraw`).
+/// Decides about a change of pay that somebody else asked for (`approve`, `decline`), or takes back what one has asked for (`withdraw`), as
+/// long as nobody has begun to submit it. `abandon` waits no longer for one that was begun: whether it is at the other system is then for people to find out.
 #[utoipa::path(
     post, path = "/v1/employees/{id}/pay-changes/{change}/{decision}",
     params(
         ("id" = String, Path, description = "The employee"),
         ("change" = String, Path, description = "As answered when it was asked for"),
-        ("decision" = String, Path, description = "`approve`, `decline` or `withdraw`"),
+        ("decision" = String, Path, description = "`approve`, `decline`, `withdraw` or `abandon`"),
         ("Idempotency-Key" = String, Header),
     ),
     request_body = DecidePayChange,
@@ -156,7 +163,8 @@ pub async fn decide_pay_change(
     body: Body,
 ) -> Result<Response, Problem> {
     let actor = super::actor(&service.verifier, &headers).await?;
-    let said = said(body).await?;
+    let (body, said) = read::<DecidePayChange>(body).await?;
+    let said = said.unwrap_or_default();
     let employee = someone_else(&actor, &id)?;
     let change = change
         .parse()
@@ -170,13 +178,14 @@ pub async fn decide_pay_change(
     let command = match (decision.as_str(), said.reason) {
         ("approve", None) => Command::Approve(decided),
         ("withdraw", None) => Command::Withdraw(decided),
+        ("abandon", None) => Command::Abandon(decided),
         ("decline", reason) => Command::Decline(Declining {
             change,
             by,
             reason: reason.map(Personal::Open),
             on,
         }),
-        ("approve" | "withdraw", Some(_)) => {
+        ("approve" | "withdraw" | "abandon", Some(_)) => {
             return Err(Problem::bad_request("only `decline` takes a reason"));
         }
         (other, _) => return Err(unknown(other)),
@@ -184,7 +193,9 @@ pub async fn decide_pay_change(
     let permission = policy::for_pay_change_command(&command).ok_or_else(|| unknown(&decision))?;
     permitted(&service, &actor, employee, permission).await?;
     let stream = StreamId::new(actor.tenant, Kind::PayChange, employee);
-    commands::send(&service, &actor, &headers, stream, AnyCommand::PayChange(command)).await
+    let asked = [format!("{decision} {change} ").as_bytes(), &body].concat();
+    let command = (stream, AnyCommand::PayChange(command));
+    commands::send_asked(&service, (&actor, &headers), command, &asked).await
 }
 
 /// Nobody has a hand in their own pay.
@@ -216,7 +227,7 @@ async fn permitted(
 async fn written_at(
     service: &CommandService,
     (actor, employee): (&Actor, EmployeeId),
-    rate: &Personal<PayRate>,
+    (rate, effective_on): (&Personal<PayRate>, Date),
 ) -> Result<Source, Problem> {
     let tenant = actor.tenant;
     let rows = service
@@ -234,6 +245,12 @@ async fn written_at(
             why,
         )
     };
+    if effective_on < row.hired_on {
+        let hired_on = row.hired_on;
+        return Err(Problem::bad_request(format!(
+            "{effective_on} is before the first day of work, {hired_on}"
+        )));
+    }
     let (payroll, source) = payroll::written_at(service, &row)
         .await
         .map_err(|problem| match problem {
@@ -246,6 +263,7 @@ async fn written_at(
             | Nowhere::NoAddress
             | Nowhere::Nobody
             | Nowhere::Several
+            | Nowhere::Shared
             | Nowhere::Source(_) => nowhere(problem.to_string()),
         })?;
     match rate.open().and_then(|rate| payroll.refused(rate)) {
@@ -254,17 +272,25 @@ async fn written_at(
     }
 }
 
-/// Nothing need be said with a decision.
-async fn said(body: Body) -> Result<DecidePayChange, Problem> {
+/// What a body says, however it is written, and as it reads; none if nothing is said.
+async fn read<T: DeserializeOwned>(body: Body) -> Result<(Vec<u8>, Option<T>), Problem> {
     let bytes = axum::body::to_bytes(body, COMMAND_BYTES_MAX)
         .await
         .map_err(|_| Problem::bad_request("The request is too large"))?;
-    if bytes.trim_ascii().is_empty() {
-        return Ok(DecidePayChange::default());
-    }
-    let said: Option<DecidePayChange> = serde_json::from_slice(&bytes)
-        .map_err(|error| Problem::bad_request(format!("The request does not read: {error}")))?;
-    Ok(said.unwrap_or_default())
+    let unreadable = |error: serde_json::Error| Problem::bad_request(format!("The request does not read: {error}"));
+    let bytes = bytes.trim_ascii();
+    let said: Option<Value> = if bytes.is_empty() {
+        None
+    } else {
+        serde_json::from_slice(bytes).map_err(unreadable)?
+    };
+    let Some(said) = said else {
+        return Ok((Vec::new(), None));
+    };
+    let asked = serde_json::to_vec(&said).map_err(unreadable)?;
+    // From the text, so that a problem is told with its place.
+    let read = serde_json::from_slice(bytes).map_err(unreadable)?;
+    Ok((asked, Some(read)))
 }
 
 fn nobody() -> Problem {
@@ -274,6 +300,6 @@ fn nobody() -> Problem {
 fn unknown(decision: &str) -> Problem {
     let decision: String = decision.chars().take(50).collect();
     Problem::not_found(format!(
-        "{decision:?} is not what can be done with a change of pay: `approve`, `decline` and `withdraw` are"
+        "{decision:?} is not what can be done with a change of pay: `approve`, `decline`, `withdraw` and `abandon` are"
     ))
 }

@@ -97,6 +97,7 @@ fn way_to(stage: Stage) -> Vec<Command> {
         Stage::Accepted => accepted,
         Stage::Declined => [&approved[..1], &[Command::Decline(declining(1, "user:ben"))]].concat(),
         Stage::Withdrawn => [&approved[..1], &[Command::Withdraw(decision(1, "user:ada"))]].concat(),
+        Stage::Abandoned => [&begun[..], &[Command::Abandon(decision(1, "user:ben"))]].concat(),
         Stage::Rejected => [&begun[..], &[Command::ReportRejected(refusal(1))]].concat(),
         Stage::Effective => [&accepted[..], &[Command::ReportEffective(step(1))]].concat(),
         Stage::Overtaken => [&accepted[..], &[Command::ReportOvertaken(step(1))]].concat(),
@@ -133,6 +134,10 @@ fn who_asked_does_not_approve_or_decline() {
         assert_eq!(asked.decide(command, day(1)), Err(Rejection::OwnRequest));
     }
     assert_eq!(
+        asked.decide(Command::Withdraw(decision(1, "user:ben")), day(1)),
+        Err(Rejection::NotYours)
+    );
+    assert_eq!(
         asked.decide(Command::Withdraw(decision(1, "user:ada")), day(1)),
         Ok(vec![Event::Withdrawn(decision(1, "user:ada"))])
     );
@@ -156,14 +161,21 @@ fn people_decide_before_it_is_submitted_and_not_after() {
         );
         assert_eq!(
             judged(Command::Decline(declining(1, "user:ben"))),
-            expected(Stage::Declined, &[Stage::Requested]),
+            expected(Stage::Declined, &[Stage::Requested, Stage::Approved]),
             "{stage:?}"
         );
         assert_eq!(
-            judged(Command::Withdraw(decision(1, "user:ben"))),
+            judged(Command::Withdraw(decision(1, "user:ada"))),
             expected(Stage::Withdrawn, &[Stage::Requested, Stage::Approved]),
             "{stage:?}"
         );
+        let abandoned = judged(Command::Abandon(decision(1, "user:ben")));
+        if matches!(stage, Stage::Requested | Stage::Approved) {
+            assert_eq!(abandoned, Err(Rejection::NotBegun));
+        } else {
+            let begun = [Stage::Submitting, Stage::Submitted, Stage::Accepted];
+            assert_eq!(abandoned, expected(Stage::Abandoned, &begun), "{stage:?}");
+        }
     }
 }
 
@@ -283,7 +295,7 @@ proptest! {
     /// Whatever is said in whatever order: at most one change for a day is not made yet, what is over stays over, nothing is effective that
     /// was not approved by somebody else, and the events fold to the same state.
     #[test]
-    fn rules_hold_for_any_order(commands in proptest::collection::vec((0_u8..10, 1_u128..4, any::<bool>()), 0..40)) {
+    fn rules_hold_for_any_order(commands in proptest::collection::vec((0_u8..11, 1_u128..4, any::<bool>()), 0..40)) {
         let mut changes = PayChanges::default();
         let mut history: Vec<Event> = Vec::new();
         for (which, number, by_ada) in commands {
@@ -298,6 +310,7 @@ proptest! {
                 6 => Command::ReportAccepted(step(number)),
                 7 => Command::ReportRejected(refusal(number)),
                 8 => Command::ReportEffective(step(number)),
+                9 => Command::Abandon(decision(number, by)),
                 _ => Command::ReportOvertaken(step(number)),
             };
             let before = changes.clone();

@@ -193,3 +193,22 @@ pub async fn upsert(connection: &mut Connection, rows: &[EmployeeRow]) -> Result
     .doing("write employees")
     .map(drop)
 }
+
+/// How many of a tenant's people have a work address, without regard to case; not those whose record is gone.
+///
+/// # Errors
+/// When the database fails.
+pub async fn with_address(
+    connection: &mut Connection,
+    tenant: TenantId,
+    work_email: &str,
+) -> Result<i64, DatabaseError> {
+    sqlx::query_scalar(
+        "select count(*) from employee where tenant = $1 and lower(work_email) = lower($2) and status not in ('DELETED', 'ERASED')",
+    )
+    .bind(Uuid::from(tenant))
+    .bind(work_email.trim())
+    .fetch_one(connection)
+    .await
+    .doing("count who has an address")
+}

@@ -43,6 +43,8 @@ pub enum PayChangeStage {
     Declined,
     /// Taken back before it was submitted.
     Withdrawn,
+    /// Begun to be submitted, and nobody waits for it any more: it may be at the other system, or not.
+    Abandoned,
     /// Refused by the other system: `cause` and `message` say why.
     Rejected,
     /// The day has come, and the other system still shows the rate.
@@ -70,7 +72,7 @@ pub struct PayChange {
     pub connection: ID,
     pub requested_by: String,
     pub requested_at: Timestamp,
-    /// Who approved, declined or withdrew it.
+    /// Who approved, declined, withdrew or abandoned it: the last of them.
     pub decided_by: Option<String>,
     pub changed_at: Timestamp,
     /// What the other system calls it.

@@ -411,6 +411,9 @@ fn pay_change_summary(event: &pay_change::Event) -> String {
             None => "The change of pay was declined.".to_owned(),
         },
         Event::Withdrawn(_) => "The change of pay was withdrawn.".to_owned(),
+        Event::Abandoned(_) => {
+            "Nobody waits for the change of pay any more; it may be at the system that pays, or not.".to_owned()
+        }
         Event::SubmissionBegun(_) => "The change of pay is on its way to the system that pays.".to_owned(),
         Event::Submitted(_) => "The change of pay was submitted.".to_owned(),
         Event::Accepted(_) => "The system that pays shows the new rate.".to_owned(),

@@ -420,7 +420,8 @@ fn next_pay_change(event: Option<&pay_change::Event>) -> Option<pay_change::Even
             on: day(2),
         })),
         Some(Declined(_)) => Some(Withdrawn(decision(day(3)))),
-        Some(Withdrawn(_)) => Some(SubmissionBegun(step(day(4)))),
+        Some(Withdrawn(_)) => Some(Abandoned(decision(day(6)))),
+        Some(Abandoned(_)) => Some(SubmissionBegun(step(day(4)))),
         Some(SubmissionBegun(_)) => Some(Submitted(Submission {
             change,
             reference: Some("request-7".into()),
