@@ -43,6 +43,23 @@ fn person(tenure: &Tenure, vendor: &Vendor, remote: EmployeeId) -> Person {
     }
 }
 
+/// A day to come.
+fn later() -> NaiveDate {
+    today() + chrono::Days::new(40)
+}
+
+/// People who work there, and whose pay the company does not change on the days of these tests by itself.
+fn people(tenure: &Tenure, vendor: &Vendor, count: usize) -> Vec<Person> {
+    let is_free = |remote: &EmployeeId| {
+        let mut days = rows(vendor, *remote).into_iter().map(|row| row.start_date);
+        !days.any(|day| day == today() || day == later())
+    };
+    let free = employed(vendor, usize::MAX).into_iter().filter(is_free);
+    let people: Vec<Person> = free.take(count).map(|remote| person(tenure, vendor, remote)).collect();
+    assert_eq!(people.len(), count, "too few people for this test");
+    people
+}
+
 fn rows(vendor: &Vendor, remote: EmployeeId) -> Vec<CompensationRow> {
     let company = vendor.server.company();
     company.employee(remote).expect("an employee").compensation.clone()
@@ -134,12 +151,9 @@ async fn opened(seed: u64, employees: usize) -> (DataDir, Tenure, Vendor, Connec
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_of_pay_is_approved_by_another_made_at_the_source_and_believed_when_it_shows() {
     let (_data, tenure, vendor, _) = opened(31, 20).await;
-    let people: Vec<Person> = employed(&vendor, 6)
-        .into_iter()
-        .map(|remote| person(&tenure, &vendor, remote))
-        .collect();
+    let people = people(&tenure, &vendor, 6);
     let (ada, ben, eve, ida, max, zoe) = (&people[0], &people[1], &people[2], &people[3], &people[4], &people[5]);
-    let (today, later) = (today(), today() + chrono::Days::new(40));
+    let (today, later) = (today(), later());
 
     // Asked for by one, approved by another, and in force today.
     let raise = requested(&tenure, ada, 4_321, today).await;
@@ -329,14 +343,11 @@ async fn a_payroll_at_gusto_pays_the_people_of_an_hris() {
         "{told_by}"
     );
 
-    let people: Vec<Person> = employed(&vendor, 7)
-        .into_iter()
-        .map(|remote| person(&tenure, &vendor, remote))
-        .collect();
+    let people = people(&tenure, &vendor, 7);
     let (ada, ben, eve, ida, max, zoe, kim) = (
         &people[0], &people[1], &people[2], &people[3], &people[4], &people[5], &people[6],
     );
-    let (today, later) = (today(), today() + chrono::Days::new(40));
+    let (today, later) = (today(), later());
     let paid = |person: &Person, on: NaiveDate| -> Vec<i64> {
         let payee = gusto.payee(person.remote).expect("on the payroll");
         let begin = payee
@@ -512,12 +523,9 @@ async fn a_payroll_at_adp_is_asked_over_mutual_tls() {
     let told_by = String::from_utf8_lossy(&works.stdout).into_owned();
     assert!(works.status.success() && told_by.contains("rates of pay"), "{told_by}");
 
-    let people: Vec<Person> = employed(&vendor, 4)
-        .into_iter()
-        .map(|remote| person(&tenure, &vendor, remote))
-        .collect();
+    let people = people(&tenure, &vendor, 4);
     let (ada, ben, eve, ida) = (&people[0], &people[1], &people[2], &people[3]);
-    let (today, later) = (today(), today() + chrono::Days::new(40));
+    let (today, later) = (today(), later());
     let paid = |person: &Person, on: NaiveDate| {
         let payee = adp.payee(person.remote).expect("on the payroll");
         (payee.rates.get(&on).map(|rate| rate.cents), payee.changes)
@@ -610,10 +618,7 @@ async fn whatever_goes_wrong_a_change_is_made_once() {
     let vendor = Vendor::start(seed, 24).await;
     let connected = tenure.connect(&vendor).await;
     imported(&tenure, &connected).await;
-    let people: Vec<Person> = employed(&vendor, 12)
-        .into_iter()
-        .map(|remote| person(&tenure, &vendor, remote))
-        .collect();
+    let people = people(&tenure, &vendor, 12);
     let mut changes = Vec::new();
     for (round, fail_point) in FAIL_POINTS.into_iter().enumerate() {
         let asked = changes.len();

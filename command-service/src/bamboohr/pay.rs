@@ -29,9 +29,10 @@ pub async fn rates(client: &Client, remote_id: &str) -> Result<Rows<Personal<Pay
 
 fn rates_of(mut rows: Vec<Row>) -> Rows<Personal<PayRate>> {
     rows.sort_by_key(|row| (day_of_rate(row), number(row)));
-    // A row without a day could begin on any.
-    let complete = rows.iter().all(|row| day_of_rate(row).is_some());
-    let known = rows.iter().filter_map(|row| {
+    // A row without a day could begin on any. And a rate that the key may not see is left out, also when it is the one that was sent.
+    let is_shown = |row: &&Row| day_of_rate(row).is_some() && row.contains_key("rate");
+    let complete = rows.iter().all(|row| is_shown(&row));
+    let known = rows.iter().filter(is_shown).filter_map(|row| {
         let rate = exact_rate(row).map_or(Personal::Unreadable, Personal::Open);
         Some((day_of_rate(row)?, rate))
     });
@@ -204,6 +205,10 @@ mod tests {
         assert!(read.complete && read.known[0].1 == Personal::Unreadable, "{read:?}");
         let without_day = rows(&[json!({ "id": "1", "rate": "30.00 USD", "paidPer": "Hour" })]);
         assert!(!rates_of(without_day).complete);
+        let hidden = rates_of(rows(&[
+            json!({ "id": "1", "startDate": "2026-07-01", "paidPer": "Hour" }),
+        ]));
+        assert!(!hidden.complete && hidden.known.is_empty(), "{hidden:?}");
     }
 
     #[test]
