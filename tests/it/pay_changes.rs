@@ -635,7 +635,6 @@ async fn whatever_goes_wrong_a_change_is_made_once() {
             changes.push((person, cents, on, change));
         }
         drop(tenure);
-        tenure = start(&format!("{fail_point}=panic")).unwrap_or_else(|log| panic!("did not become ready: {log}"));
         let faults = vendor.server.faults();
         match random.random_range(0..4) {
             0 => faults.set_writes(Write::Unanswered, random.random_range(1..3)),
@@ -643,15 +642,21 @@ async fn whatever_goes_wrong_a_change_is_made_once() {
             2 => faults.unavailable(random.random_range(1..6), 0),
             _ => faults.set_slow(Duration::from_millis(random.random_range(1..60))),
         }
-        for (person, .., change) in &changes[asked..] {
-            approve_somehow(&tenure, person, change).await;
+        match start(&format!("{fail_point}=panic")) {
+            Ok(mut running) => {
+                for (person, .., change) in &changes[asked..] {
+                    approve_somehow(&running, person, change).await;
+                }
+                let died = eventually("the process dies", || {
+                    let ended = running.process.try_wait().expect("a child");
+                    async move { ended.ok_or(json!("it lives")) }
+                })
+                .await;
+                assert_eq!(died.signal(), Some(6), "{fail_point}: {died}, not an abort");
+            }
+            // What was left from before had it die before it was ready.
+            Err(log) => assert!(log.contains(&format!("failpoint {fail_point} panic")), "{log}"),
         }
-        let died = eventually("the process dies", || {
-            let ended = tenure.process.try_wait().expect("a child");
-            async move { ended.ok_or(json!("it lives")) }
-        })
-        .await;
-        assert_eq!(died.signal(), Some(6), "{fail_point}: {died}, not an abort");
         tenure = healthy();
         if random.random_bool(0.5) {
             vendor.server.faults().clear();
