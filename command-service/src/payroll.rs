@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Each step is one event, and each event makes the next step due ([`infra::pay_change_task`]). No step believes an answer: before anything
-//! is sent, and after, the system is read, as for any other employee, and what it shows decides. So a step may be done twice, a process
-//! may die anywhere, and an answer may get lost. What is read on the way is told to the employee's own stream too: the profile follows.
+//! is sent, and after, the rates that the system shows are read, and they decide. So a step may be done twice, a process may die anywhere, and
+//! an answer may get lost. When something is settled, the person is read from the source, so that the profile follows.
 
 use std::{iter, sync::Arc, time::Duration};
 

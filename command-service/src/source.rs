@@ -19,7 +19,7 @@ use reqwest::{
 
 use crate::{
     bamboohr::{self, payload::Kind},
-    pace::Outcome,
+    pace::{Outcome, Pace},
     workday,
 };
 
@@ -342,6 +342,21 @@ pub(crate) fn below(base: &Url, path: &[&str]) -> Result<Url, SourceProblem> {
         .pop_if_empty()
         .extend(path);
     Ok(url)
+}
+
+/// Asks when it is the source's turn, and tells its pace what came of it.
+pub(crate) async fn at_pace<T>(
+    pace: &Pace,
+    ask: impl Future<Output = Result<T, SourceProblem>>,
+) -> Result<T, SourceProblem> {
+    let turn = (pace.turn().await).map_err(|left| SourceProblem::LeftAlone { left })?;
+    let answered = ask.await;
+    turn.tell(
+        answered
+            .as_ref()
+            .map_or_else(SourceProblem::outcome, |_| Outcome::Answered),
+    );
+    answered
 }
 
 pub(crate) async fn read_bounded(mut response: Response, what: &'static str) -> Result<Vec<u8>, SourceProblem> {

@@ -84,15 +84,17 @@ pub async fn follow(connection: &mut Connection, of: Of, next: Next) -> Result<(
 /// # Errors
 /// When the database fails.
 pub async fn hasten(connection: &mut Connection, (tenant, of): (TenantId, ConnectionId)) -> Result<(), DatabaseError> {
-    sqlx::query("update pay_change_task set due_at = now() 
-          where tenant = $1 and connection = $2 and last_problem is not null and due_at > now() + make_interval(secs => $3)")
-        .bind(Uuid::from(tenant))
-        .bind(Uuid::from(of))
-        .bind(LEASE.as_secs_f64())
-        .execute(connection)
-        .await
-        .doing("go on with changes of pay")
-        .map(drop)
+    sqlx::query(
+        "update pay_change_task set due_at = now()
+          where tenant = $1 and connection = $2 and last_problem is not null and due_at > now() + make_interval(secs => $3)",
+    )
+    .bind(Uuid::from(tenant))
+    .bind(Uuid::from(of))
+    .bind(LEASE.as_secs_f64())
+    .execute(connection)
+    .await
+    .doing("go on with changes of pay")
+    .map(drop)
 }
 
 /// Nothing is to be done about somebody's pay any more.

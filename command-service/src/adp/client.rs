@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    pace::{Outcome, Pace},
+    pace::Pace,
     payroll::Whom,
     source::{self, SourceProblem, read_bounded},
     token::Token,
@@ -196,7 +196,6 @@ impl Client {
         (path, query): (&[&str], &[(&str, &str)]),
         body: Option<&Value>,
     ) -> Result<Value, SourceProblem> {
-        let turn = (self.pace.turn().await).map_err(|left| SourceProblem::LeftAlone { left })?;
         let answered = async {
             let mut refused = None;
             loop {
@@ -207,13 +206,7 @@ impl Client {
                 }
             }
         };
-        let answered = answered.await;
-        turn.tell(
-            answered
-                .as_ref()
-                .map_or_else(SourceProblem::outcome, |_| Outcome::Answered),
-        );
-        answered
+        source::at_pace(&self.pace, answered).await
     }
 
     async fn ask_with(

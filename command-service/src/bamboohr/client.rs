@@ -20,7 +20,7 @@ use super::{
     translate::{ESSENTIAL_FIELDS, FIELDS},
 };
 use crate::{
-    pace::{Outcome, Pace},
+    pace::Pace,
     source::{self, Changed, Changes, Roster, SourceProblem, bounded_seconds, read_bounded},
 };
 
@@ -437,10 +437,7 @@ impl Client {
         match self.ask(what, Method::POST, (path, Some(row))).await? {
             (StatusCode::FORBIDDEN, _) => Err(SourceProblem::Forbidden { what }),
             (StatusCode::NOT_FOUND, _) => Err(SourceProblem::NothingThere { what }),
-            (_, body) => {
-                let answer = serde_json::from_slice(&body).unwrap_or_default();
-                limited_in_disguise(&answer).map_or(Ok(()), Err)
-            }
+            _ => Ok(()),
         }
     }
 
@@ -461,14 +458,7 @@ impl Client {
         path: &[&str],
         query: &[(&str, String)],
     ) -> Result<Option<Value>, SourceProblem> {
-        let turn = (self.pace.turn().await).map_err(|left| SourceProblem::LeftAlone { left })?;
-        let answer = self.get_now(what, path, query).await;
-        turn.tell(
-            answer
-                .as_ref()
-                .map_or_else(SourceProblem::outcome, |_| Outcome::Answered),
-        );
-        answer
+        source::at_pace(&self.pace, self.get_now(what, path, query)).await
     }
 
     /// One request that changes something, when it is its turn: its answer, also if that is 403 or 404.
@@ -478,7 +468,6 @@ impl Client {
         method: Method,
         (path, body): (&[&str], Option<&Value>),
     ) -> Result<(StatusCode, Vec<u8>), SourceProblem> {
-        let turn = (self.pace.turn().await).map_err(|left| SourceProblem::LeftAlone { left })?;
         let answered = async {
             let response = self.send(method, path, &[], body).await?;
             match response.status() {
@@ -486,15 +475,12 @@ impl Client {
                 status if status.is_success() => {}
                 _ => return Err(refused(what, &response)),
             }
-            Ok((response.status(), read_bounded(response, what).await?))
+            let status = response.status();
+            let body = read_bounded(response, what).await?;
+            let answer = serde_json::from_slice(&body).unwrap_or_default();
+            limited_in_disguise(&answer).map_or(Ok((status, body)), Err)
         };
-        let answered = answered.await;
-        turn.tell(
-            answered
-                .as_ref()
-                .map_or_else(SourceProblem::outcome, |_| Outcome::Answered),
-        );
-        answered
+        source::at_pace(&self.pace, answered).await
     }
 
     async fn send(

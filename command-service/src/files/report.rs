@@ -19,7 +19,7 @@ use super::{
 use crate::{
     CommandService,
     connections::Live,
-    pace::{Outcome, Pace},
+    pace::Pace,
     source::{self, SourceProblem, read_bounded},
 };
 
@@ -172,13 +172,7 @@ impl<'a> Reporter<'a> {
     async fn fetch(&self) -> Result<Fetched, SourceProblem> {
         // A source that does not answer keeps a place for long.
         let _place = FETCHES.acquire().await;
-        let turn = (self.pace.turn().await).map_err(|left| SourceProblem::LeftAlone { left })?;
-        let fetched = self.fetch_now().await;
-        let outcome = fetched
-            .as_ref()
-            .map_or_else(SourceProblem::outcome, |_| Outcome::Answered);
-        turn.tell(outcome);
-        fetched
+        source::at_pace(&self.pace, self.fetch_now()).await
     }
 
     async fn fetch_now(&self) -> Result<Fetched, SourceProblem> {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::token::{TokenProblem, Tokens};
 use crate::{
-    pace::{Outcome, Pace},
+    pace::Pace,
     payroll::Whom,
     source::{self, SourceProblem, read_bounded},
 };
@@ -223,7 +223,6 @@ impl Client {
         (path, query): (&[&str], &[(&str, &str)]),
         body: Option<&Value>,
     ) -> Result<(HeaderMap, Vec<u8>), SourceProblem> {
-        let turn = (self.pace.turn().await).map_err(|left| SourceProblem::LeftAlone { left })?;
         let answered = async {
             let mut refused = None;
             loop {
@@ -235,13 +234,7 @@ impl Client {
                 }
             }
         };
-        let answered = answered.await;
-        turn.tell(
-            answered
-                .as_ref()
-                .map_or_else(SourceProblem::outcome, |_| Outcome::Answered),
-        );
-        answered
+        source::at_pace(&self.pace, answered).await
     }
 
     async fn ask_with(

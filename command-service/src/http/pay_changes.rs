@@ -136,7 +136,8 @@ pub async fn request_pay_change(
 }
 
 /// Decides about a change of pay that somebody else asked for (`approve`, `decline`), or takes back what one has asked for (`withdraw`), as
-/// long as nobody has begun to submit it. `abandon` waits no longer for one that was begun: whether it is at the other system is then for people to find out.
+/// long as nobody has begun to submit it. `abandon` waits no longer for one that was begun: whether it is at the other system is then for
+/// people to find out.
 #[utoipa::path(
     post, path = "/v1/employees/{id}/pay-changes/{change}/{decision}",
     params(

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     bamboohr::payload::Kind,
-    pace::{Outcome, Pace},
+    pace::Pace,
     source::{self, Changed, Changes, Roster, SourceProblem, read_bounded},
     token::Token,
 };
@@ -284,14 +284,7 @@ impl Client {
 
     /// One question, when it is its turn.
     async fn ask(&self, what: &'static str, body: &str) -> Result<String, SourceProblem> {
-        let turn = (self.pace.turn().await).map_err(|left| SourceProblem::LeftAlone { left })?;
-        let answer = self.ask_now(what, body).await;
-        turn.tell(
-            answer
-                .as_ref()
-                .map_or_else(SourceProblem::outcome, |_| Outcome::Answered),
-        );
-        answer
+        source::at_pace(&self.pace, self.ask_now(what, body)).await
     }
 
     async fn ask_now(&self, what: &'static str, body: &str) -> Result<String, SourceProblem> {

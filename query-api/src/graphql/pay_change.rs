@@ -77,12 +77,12 @@ pub struct PayChange {
     pub changed_at: Timestamp,
     /// What the other system calls it.
     pub reference: Option<String>,
-    /// Why it was rejected: `refused`, `day-taken` (another rate begins on the day), `differs`, `not-shown` or `nobody-there`.
+    /// Why it was rejected: `refused`, `day-taken` (another rate begins on the day), `differs` or `not-shown`.
     pub cause: Option<String>,
     /// The other system's own words.
     pub message: Option<String>,
     /// What keeps it from going on, while something does: such as `unavailable`, `unauthorised`, `forbidden`, `disconnected`,
-    /// `pay-hidden`, `not-shown-yet`.
+    /// `nothing-there`, `pay-hidden`, `not-shown-yet`, `unconfirmed` (sent, and nobody knows what became of it).
     pub waiting_for: Option<String>,
 }
 
