@@ -8,6 +8,8 @@ mod archive;
 mod bare;
 mod company;
 mod intake;
+mod neighbours;
+mod outside;
 mod page;
 mod past;
 mod product;
@@ -21,7 +23,7 @@ mod stage;
 use report::{Row, tell};
 use stage::{Site, on_site, on_stage};
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "log",
     "intake",
     "projection",
@@ -32,6 +34,7 @@ const NAMES: [&str; 10] = [
     "scoring",
     "product",
     "scale",
+    "neighbours",
 ];
 
 struct Arguments {
@@ -59,7 +62,8 @@ impl Arguments {
     }
 
     fn wants(&self, name: &str) -> bool {
-        (self.names.is_empty() && name != "scale") || self.names.iter().any(|wanted| wanted == name)
+        (self.names.is_empty() && !matches!(name, "scale" | "neighbours"))
+            || self.names.iter().any(|wanted| wanted == name)
     }
 }
 
@@ -116,6 +120,9 @@ async fn measure(arguments: &Arguments) -> Vec<Row> {
     }
     if arguments.wants("product") {
         rows.extend(product::run(real_kafka).await);
+    }
+    if arguments.wants("neighbours") {
+        rows.extend(neighbours::run(real_kafka).await);
     }
     tell(&format!("load after: {}", load()));
     rows

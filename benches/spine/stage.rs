@@ -34,6 +34,24 @@ pub fn folder() -> TempDir {
     folder
 }
 
+/// Settings of an installation in this folder.
+pub fn settings(data_dir: &Path) -> Settings {
+    Settings {
+        data_dir: data_dir.to_owned(),
+        database_url: None,
+        kafka_brokers: None,
+        master_key: None,
+        kafka_replication: 1,
+        instance: "bench".to_owned(),
+        jwks_url: None,
+        jwt_issuer: None,
+        jwt_audience: None,
+        log_heads: None,
+        inbox: None,
+        retrain_days: 0,
+    }
+}
+
 /// A broker that nobody has used yet.
 pub enum Kafka {
     Embedded(EmbeddedBroker),
@@ -134,20 +152,7 @@ pub struct Stage {
 impl Stage {
     pub async fn start(real_kafka: bool) -> Self {
         let folder = folder();
-        let settings = Settings {
-            data_dir: folder.path().to_owned(),
-            database_url: None,
-            kafka_brokers: None,
-            master_key: None,
-            kafka_replication: 1,
-            instance: "bench".to_owned(),
-            jwks_url: None,
-            jwt_issuer: None,
-            jwt_audience: None,
-            log_heads: None,
-            inbox: None,
-            retrain_days: 0,
-        };
+        let settings = settings(folder.path());
         let master = settings.master().expect("a master key");
         let postgres = EmbeddedPostgres::start(&folder.path().join("postgres"), &master)
             .await
