@@ -547,9 +547,12 @@ create table outbox (
     correlation uuid not null,
     number bigint not null,
     backfill boolean not null default false,
+    bulk boolean not null default false,
+    traceparent text,
     constraint outbox_pkey PRIMARY KEY (tenant, id)
 );
-CREATE INDEX outbox_by_number ON public.outbox USING btree (number);
+CREATE INDEX outbox_bulk ON public.outbox USING btree (tenant, number) WHERE bulk;
+CREATE INDEX outbox_by_number ON public.outbox USING btree (number) WHERE (NOT bulk);
 alter table outbox enable row level security;
 alter table outbox force row level security;
 create policy own_tenant on outbox for all to public using ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[]))) with check ((tenant = ANY (( SELECT app_tenants() AS app_tenants)::uuid[])));

@@ -8,7 +8,7 @@ use command_service::{
 };
 use infra::{database, fairness::FairnessStore, telemetry::Metrics};
 use projection_workers::{
-    ProjectionWorkers, fairness::Fairness, lag, outbox, performance, read_models::ReadModels, relay, runner,
+    ProjectionWorkers, bulk, fairness::Fairness, lag, outbox, performance, read_models::ReadModels, relay, runner,
     scorer::Scorer, teams::Teams,
 };
 use query_api::QueryApi;
@@ -190,6 +190,8 @@ pub fn start_projection_workers(parts: &Parts, store: &FairnessStore, loops: &Lo
     loops.keep_on("outbox", move |shutdown| {
         outbox::run(sending.clone(), Arc::clone(&work), shutdown)
     });
+    let sending = workers.clone();
+    loops.keep_on("bulk", move |shutdown| bulk::run(sending.clone(), shutdown));
     let database = parts.database.clone();
     loops.keep_on("lag", move |shutdown| lag::run(database.clone(), shutdown));
     let reading = workers.clone();

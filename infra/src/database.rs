@@ -480,18 +480,16 @@ impl Database {
     ///
     /// # Errors
     /// When the database cannot be reached.
-    pub async fn try_relay_seat(&self) -> Result<Option<RelaySeat>, DatabaseError> {
-        let pool = self.relay.clone();
-        let task = tokio::spawn(async move {
-            let mut connection = pool.acquire().await.doing("connect as the relay")?;
-            connection.close_on_drop();
-            let taken: bool = sqlx::query_scalar("select pg_try_advisory_lock(7466)")
-                .fetch_one(&mut *connection)
-                .await
-                .doing("take the relay's seat")?;
-            Ok(taken.then_some(RelaySeat { connection }))
-        });
-        task.await.map_err(|_| DatabaseError::CutOff)?
+    pub async fn try_relay_seat(&self) -> Result<Option<Seat>, DatabaseError> {
+        Seat::try_take(self.relay.clone(), 7466).await
+    }
+
+    /// The seat of whoever sends on what can wait: two would not keep each stream's order.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn try_bulk_seat(&self) -> Result<Option<Seat>, DatabaseError> {
+        Seat::try_take(self.app.clone(), 7467).await
     }
 
     /// A watch that changes whenever `channel` is notified (the payload is a hint), and whenever the listener reconnected,
@@ -730,12 +728,26 @@ impl Drop for Unit {
     }
 }
 
-/// Holding it, this process is the one that relays.
-pub struct RelaySeat {
+/// Holding it, this process is the only one that does a thing.
+pub struct Seat {
     connection: PoolConnection<Postgres>,
 }
 
-impl RelaySeat {
+impl Seat {
+    async fn try_take(pool: PgPool, lock: i64) -> Result<Option<Self>, DatabaseError> {
+        let task = tokio::spawn(async move {
+            let mut connection = pool.acquire().await.doing("connect for a seat")?;
+            connection.close_on_drop();
+            let taken: bool = sqlx::query_scalar("select pg_try_advisory_lock($1)")
+                .bind(lock)
+                .fetch_one(&mut *connection)
+                .await
+                .doing("take a seat")?;
+            Ok(taken.then_some(Self { connection }))
+        });
+        task.await.map_err(|_| DatabaseError::CutOff)?
+    }
+
     /// Whether the seat's connection, and with it the seat, still lives.
     pub async fn is_held(&mut self) -> bool {
         sqlx::query("select 1").execute(&mut *self.connection).await.is_ok()

@@ -4,7 +4,10 @@
 //! transaction: a rollback gives them back, so `count(*) = max(position)` always holds. An append whose first event id is
 //! known already is answered with the position that it got then. (Techniques and sources: facts/event-log.md §4.)
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use domain::{
     Date, Kind, StreamId, Timestamp,
@@ -352,6 +355,27 @@ pub fn tenants_of(tenants: impl Iterator<Item = TenantId>) -> Vec<TenantId> {
     tenants.sort_unstable();
     tenants.dedup();
     tenants
+}
+
+/// How far back it is looked for what others did.
+const ACTED_EVENTS_MAX: i64 = 5_000;
+
+/// Whether somebody did something after this position and within this time: neither Tenure by itself, nor a file.
+///
+/// # Errors
+/// When the database fails.
+pub async fn others_acted(connection: &mut Connection, after: i64, within: Duration) -> Result<bool, DatabaseError> {
+    sqlx::query_scalar(
+        "select exists (select 1 from event
+                         where position > greatest($1, (select position from log_head) - $2) and recorded_at > now() - make_interval(secs => $3)
+                           and actor not in ('scorer', 'teams') and actor not like 'file:%' and actor not like 'tenure%')",
+    )
+    .bind(after)
+    .bind(ACTED_EVENTS_MAX)
+    .bind(within.as_secs_f64())
+    .fetch_one(connection)
+    .await
+    .doing("see whether others are at work")
 }
 
 /// Appends within the caller's transaction, which must name all tenants concerned. Several appends may continue the same

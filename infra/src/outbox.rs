@@ -1,4 +1,4 @@
-//! Commands that a projection sends back into the intake, stored with the rows that cause them.
+//! Commands on their way into the intake, stored with the rows that cause them; and those that can wait while others are at work.
 
 use domain::{
     Kind, StreamId,
@@ -24,6 +24,8 @@ pub struct Outgoing {
     pub correlation: Uuid,
     /// Whether it tells of imported history: its events then count as known from the day on which they were true.
     pub backfill: bool,
+    /// The trace in which it was given.
+    pub traceparent: Option<String>,
 }
 
 impl Outgoing {
@@ -45,6 +47,7 @@ impl Outgoing {
             actor: actor.to_owned(),
             correlation: id.uuid(),
             backfill: false,
+            traceparent: None,
         })
     }
 }
@@ -60,12 +63,24 @@ pub fn place(id: CommandId) -> String {
 /// # Errors
 /// When the database fails.
 pub async fn add(connection: &mut Connection, outgoing: &[Outgoing]) -> Result<(), DatabaseError> {
+    store(connection, outgoing, false).await
+}
+
+/// Stores commands that can wait while others are at work, as [`add`] does.
+///
+/// # Errors
+/// When the database fails.
+pub async fn add_bulk(connection: &mut Connection, outgoing: &[Outgoing]) -> Result<(), DatabaseError> {
+    store(connection, outgoing, true).await
+}
+
+async fn store(connection: &mut Connection, outgoing: &[Outgoing], bulk: bool) -> Result<(), DatabaseError> {
     if outgoing.is_empty() {
         return Ok(());
     }
     sqlx::query(
-        "insert into outbox (id, tenant, kind, stream_id, command, actor, correlation, backfill)
-         select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::bytea[], $6::text[], $7::uuid[], $8::boolean[])
+        "insert into outbox (id, tenant, kind, stream_id, command, actor, correlation, backfill, traceparent, bulk)
+         select *, $10 from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::bytea[], $6::text[], $7::uuid[], $8::boolean[], $9::text[])
              on conflict do nothing",
     )
     .bind(outgoing.iter().map(|o| o.id.into()).collect::<Vec<Uuid>>())
@@ -76,6 +91,8 @@ pub async fn add(connection: &mut Connection, outgoing: &[Outgoing]) -> Result<(
     .bind(outgoing.iter().map(|o| o.actor.as_str()).collect::<Vec<&str>>())
     .bind(outgoing.iter().map(|o| o.correlation).collect::<Vec<Uuid>>())
     .bind(outgoing.iter().map(|o| o.backfill).collect::<Vec<bool>>())
+    .bind(outgoing.iter().map(|o| o.traceparent.as_deref()).collect::<Vec<Option<&str>>>())
+    .bind(bulk)
     .execute(connection)
     .await
     .doing("store outgoing commands")
@@ -104,7 +121,7 @@ pub async fn record_question(
     Ok(())
 }
 
-#[derive(sqlx::FromRow)]
+#[derive(Clone, sqlx::FromRow)]
 struct Row {
     id: Uuid,
     tenant: Uuid,
@@ -114,6 +131,24 @@ struct Row {
     actor: String,
     correlation: Uuid,
     backfill: bool,
+    traceparent: Option<String>,
+}
+
+impl TryFrom<Row> for Outgoing {
+    type Error = DatabaseError;
+
+    fn try_from(row: Row) -> Result<Self, DatabaseError> {
+        let kind: Kind = row.kind.parse().map_err(|_| DatabaseError::Corrupt("kind of stream"))?;
+        Ok(Self {
+            id: CommandId::from_uuid(row.id),
+            stream: StreamId::new(TenantId::from_uuid(row.tenant), kind, row.stream_id),
+            command: row.command,
+            actor: row.actor,
+            correlation: row.correlation,
+            backfill: row.backfill,
+            traceparent: row.traceparent,
+        })
+    }
 }
 
 /// Up to `limit` waiting commands, the first stored first. Two senders may get the same: the intake deduplicates by id.
@@ -122,25 +157,40 @@ struct Row {
 /// When the database fails.
 pub async fn waiting(connection: &mut Connection, limit: i64) -> Result<Vec<Outgoing>, DatabaseError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "select id, tenant, kind, stream_id, command, actor, correlation, backfill from outbox order by number limit $1",
+        "select id, tenant, kind, stream_id, command, actor, correlation, backfill, traceparent from outbox where not bulk
+          order by number limit $1",
     )
     .bind(limit)
     .fetch_all(connection)
     .await
     .doing("read outgoing commands")?;
-    rows.into_iter()
-        .map(|row| {
-            let kind: Kind = row.kind.parse().map_err(|_| DatabaseError::Corrupt("kind of stream"))?;
-            Ok(Outgoing {
-                id: CommandId::from_uuid(row.id),
-                stream: StreamId::new(TenantId::from_uuid(row.tenant), kind, row.stream_id),
-                command: row.command,
-                actor: row.actor,
-                correlation: row.correlation,
-                backfill: row.backfill,
-            })
-        })
-        .collect()
+    rows.into_iter().map(Outgoing::try_from).collect()
+}
+
+/// Up to about `limit` commands that can wait: of each of `tenants` that has some the same share, the first stored first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn waiting_bulk(
+    connection: &mut Connection,
+    tenants: &[TenantId],
+    limit: usize,
+) -> Result<Vec<Outgoing>, DatabaseError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "select o.* from unnest($1::uuid[]) as t(tenant)
+          cross join lateral (select id, tenant, kind, stream_id, command, actor, correlation, backfill, traceparent, number from outbox
+                               where bulk and tenant = t.tenant order by number limit $2) o
+          order by o.tenant, o.number",
+    )
+    .bind(tenants.iter().map(|tenant| Uuid::from(*tenant)).collect::<Vec<Uuid>>())
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(connection)
+    .await
+    .doing("read outgoing commands that can wait")?;
+    let of_tenants: Vec<&[Row]> = rows.chunk_by(|one, other| one.tenant == other.tenant).collect();
+    let share = (limit / of_tenants.len().max(1)).max(1);
+    let taken = of_tenants.into_iter().flat_map(|rows| &rows[..rows.len().min(share)]);
+    taken.cloned().map(Outgoing::try_from).collect()
 }
 
 /// Removes what has been sent.

@@ -2,6 +2,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod audit;
+pub mod bulk;
 pub mod fairness;
 pub mod lag;
 pub mod memories;

@@ -1,4 +1,4 @@
-//! Sends what projections decided back into the intake.
+//! Sends into the intake what was stored for it: what projections decided, and what was said beside a table of somebody's own.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,7 +6,9 @@ use infra::{
     broker::{BrokerError, Outgoing},
     clock,
     database::{Access, DatabaseError},
-    outbox, route,
+    event_log,
+    outbox::{self, Outgoing as Command},
+    route,
 };
 use schemas::{
     envelope::{IntakeHeader, IntakeKind, Provenance},
@@ -21,7 +23,7 @@ const BATCH_MAX: i64 = 1_000;
 const POLL: Duration = Duration::from_millis(500);
 
 #[derive(Debug, thiserror::Error)]
-enum OutboxError {
+pub(crate) enum OutboxError {
     #[error("outgoing commands could not be read or removed")]
     Database(#[from] DatabaseError),
     #[error("outgoing commands could not be sent")]
@@ -31,7 +33,7 @@ enum OutboxError {
 /// Sends until shut down; `work` is rung when a projection has committed.
 pub async fn run(workers: ProjectionWorkers, work: Arc<Notify>, shutdown: CancellationToken) {
     while !shutdown.is_cancelled() {
-        match send(&workers).await {
+        match send_next(&workers).await {
             Ok(count) if count == BATCH_MAX as usize => {}
             Ok(_) => tokio::select! {
                 () = shutdown.cancelled() => {}
@@ -46,7 +48,7 @@ pub async fn run(workers: ProjectionWorkers, work: Arc<Notify>, shutdown: Cancel
     }
 }
 
-async fn send(workers: &ProjectionWorkers) -> Result<usize, OutboxError> {
+async fn send_next(workers: &ProjectionWorkers) -> Result<usize, OutboxError> {
     let tenants = workers
         .database
         .transact(Access::Read, &[], |connection| Box::pin(route::tenants(connection)))
@@ -57,10 +59,17 @@ async fn send(workers: &ProjectionWorkers) -> Result<usize, OutboxError> {
             Box::pin(outbox::waiting(connection, BATCH_MAX))
         })
         .await?;
-    if waiting.is_empty() {
-        return Ok(0);
+    let count = waiting.len();
+    send(workers, waiting).await?;
+    Ok(count)
+}
+
+/// Sends commands and removes them: again, if something fails between, which the intake notices.
+pub(crate) async fn send(workers: &ProjectionWorkers, commands: Vec<Command>) -> Result<(), OutboxError> {
+    if commands.is_empty() {
+        return Ok(());
     }
-    let records = waiting
+    let records = commands
         .iter()
         .map(|outgoing| {
             let header = IntakeHeader {
@@ -73,7 +82,7 @@ async fn send(workers: &ProjectionWorkers) -> Result<usize, OutboxError> {
                     correlation: outgoing.correlation,
                     causation: outgoing.id,
                     backfill: outgoing.backfill,
-                    traceparent: None,
+                    traceparent: outgoing.traceparent.clone(),
                 },
                 fingerprint: None,
             };
@@ -86,12 +95,12 @@ async fn send(workers: &ProjectionWorkers) -> Result<usize, OutboxError> {
         .collect();
     workers.bulk.send_all(records).await?;
     fail::fail_point!("after-outbox-send");
-    let count = waiting.len();
+    let tenants = event_log::tenants_of(commands.iter().map(|command| command.stream.tenant));
     workers
         .database
         .transact(Access::Write, &tenants, move |connection| {
-            Box::pin(async move { outbox::sent(connection, &waiting).await })
+            Box::pin(async move { outbox::sent(connection, &commands).await })
         })
         .await?;
-    Ok(count)
+    Ok(())
 }

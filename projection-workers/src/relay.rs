@@ -133,7 +133,7 @@ pub async fn run(database: Database, producer: Producer, mut sealing: Sealing, s
 async fn relay(
     database: &Database,
     producer: &Producer,
-    mut seat: infra::database::RelaySeat,
+    mut seat: infra::database::Seat,
     (sealing, hint): (&mut Sealing, &mut tokio::sync::watch::Receiver<String>),
     shutdown: &CancellationToken,
 ) -> Result<(), RelayError> {

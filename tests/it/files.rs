@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     faults::{settled, sql},
-    harness::{DataDir, Tenure, eventually},
+    harness::{DataDir, Tenure, eventually, today},
 };
 
 /// How an administrator sends a file.
@@ -286,4 +286,72 @@ async fn what_is_put_into_a_folder_is_taken_in_once_and_put_away() {
     );
     let outcomes = "select count(*) from command_outcome where kind = 'employee'";
     assert_eq!(sql(&data.0, outcomes), "3", "the same file is the same commands");
+}
+
+/// The order in the log tells, not a clock: what somebody does while a large file is being taken in comes before the file's end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_file_holds_nobody_up() {
+    const PEOPLE: usize = 6_000;
+    let data = DataDir::new();
+    let tenure = Tenure::start(&data.0);
+    let csv = |people: std::ops::Range<usize>| {
+        let header = "Employee ID,First Name,Last Name,Hire Date,Job Title,Department\n";
+        let rows = people.map(|number| format!("{number},Ada{number},Rossi,2024-03-25,Cashier,Sales\n"));
+        std::iter::once(header.to_owned()).chain(rows).collect::<String>()
+    };
+    let of_csv = [("content-type", "text/csv")];
+    let (_, proposal) = json_of(send(&tenure, "/v1/files/proposal", &of_csv, csv(0..1)).await);
+    let connect = json!({"name": "our-hr", "mapping": proposal["mapping"]});
+    let (status, connected) = tenure.post("/v1/integrations/files", "admin", &[], connect).await;
+    assert_eq!(status, 201, "{connected:#}");
+    let files = format!("/v1/connections/{}/files", connected["id"].as_str().expect("an id"));
+    let waits = [("content-type", "text/csv"), ("prefer", "wait=60")];
+    let (status, report) = json_of(send(&tenure, &files, &waits, csv(0..1)).await);
+    assert_eq!((status, &report["outcome"]["changed"]), (200, &json!(1)), "{report:#}");
+    settled(&tenure).await;
+    let people = tenure
+        .query("hr_manager", "{ employees(first: 1) { nodes { id } } }")
+        .await;
+    let id = people["employees"]["nodes"][0]["id"].as_str().expect("an id");
+
+    let (key, large) = (("idempotency-key", "the whole company"), csv(0..PEOPLE));
+    let durable = [of_csv[0], key, ("prefer", "respond-async")];
+    let (status, report) = json_of(send(&tenure, &files, &durable, large.clone()).await);
+    assert_eq!(status, 202, "{report:#}");
+    let review = json!({"rating": 5, "on": today()});
+    let path = format!("/v1/employees/{id}/record-review");
+    let (status, done) = tenure
+        .post(
+            &path,
+            "hr_manager",
+            &[("idempotency-key", "a review"), ("prefer", "wait=60")],
+            review,
+        )
+        .await;
+    assert_eq!(status, 200, "{done:#}");
+
+    // Nobody is lost, and nobody is there twice.
+    let whole = [of_csv[0], key, ("prefer", "wait=60")];
+    let report = eventually("everybody is judged", || async {
+        let (status, report) = json_of(send(&tenure, &files, &whole, large.clone()).await);
+        if status == 200 { Ok(report) } else { Err(report) }
+    })
+    .await;
+    let counts = ["changed", "unchanged", "refused", "pending"].map(|what| report["outcome"][what].as_u64());
+    assert_eq!(
+        counts,
+        [Some(PEOPLE as u64 - 1), Some(1), Some(0), Some(0)],
+        "{report:#}"
+    );
+    settled(&tenure).await;
+    let told = tenure
+        .query("hr_manager", "{ employees(first: 1) { totalCount } }")
+        .await;
+    assert_eq!(told["employees"]["totalCount"], json!(PEOPLE));
+    let after = "select count(distinct stream_id) from event where actor like 'file:%' and position > (select max(position) from event where actor like 'user:%')";
+    let after: usize = sql(&data.0, after).trim().parse().expect("a number");
+    assert!(
+        after > PEOPLE / 2,
+        "only {after} people of the file came after what was done later"
+    );
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,7 +14,9 @@ use domain::{
 use infra::{
     clock,
     database::{Access, DatabaseError},
+    outbox::{self, Outgoing},
     outcome::{self, Verdict},
+    sealing::SealingError,
 };
 use schemas::codec::AnyCommand;
 use tokio::time::Instant;
@@ -25,7 +28,7 @@ use super::{
 use crate::{
     CommandService,
     connections::Live,
-    intake::{self, Content, IntakeError, Submission},
+    intake::{self, IntakeError},
 };
 
 /// How many people are taken in, and asked after, at once.
@@ -70,34 +73,35 @@ pub struct Decided {
 impl Upload<'_> {
     /// Everybody, durable when this answers well; then that the source was read whole. The commands are in the order of `people`.
     ///
+    /// They wait in the outbox, so that a large file does not stand in everybody's way: it is sent on as there is room.
+    ///
     /// # Errors
-    /// When sealing fails or Kafka does not confirm. Sending again under the same key is harmless.
+    /// When sealing or the database fails. Sending again under the same key is harmless.
     pub async fn submit(&self, people: &[Person]) -> Result<Vec<CommandId>, IntakeError> {
         let (tenant, connection) = (self.live.tenant, self.live.id);
         let key = self.key.clone().unwrap_or_else(|| clock::new_id().to_string());
         let actor = intake::file_actor(connection);
-        let submission = |id: CommandId, stream: StreamId, command: AnyCommand| Submission {
-            id,
-            stream,
-            actor: actor.clone(),
-            correlation: CommandId::derive(tenant, &actor, &key).uuid(),
-            traceparent: self.traceparent.clone(),
-            // What was so before anybody looked is no news.
-            backfill: !self.live.synchronised,
-            fingerprint: None,
-            content: Content::Command(Box::new(command)),
+        let keys = self.service.keyring.tenant(tenant).await?;
+        let outgoing = |id: CommandId, stream: StreamId, command: AnyCommand| {
+            Ok::<_, IntakeError>(Outgoing {
+                correlation: CommandId::derive(tenant, &actor, &key).uuid(),
+                // What was so before anybody looked is no news.
+                backfill: !self.live.synchronised,
+                traceparent: self.traceparent.clone(),
+                ..Outgoing::seal(&keys, (id, stream), &actor, &command)?
+            })
         };
         let mut ids = Vec::with_capacity(people.len());
         for chunk in people.chunks(CHUNK) {
-            let submissions = chunk.iter().map(|person| {
+            let commands = chunk.iter().map(|person| {
                 let id = CommandId::derive(tenant, &actor, &format!("{key} {}", person.id));
                 ids.push(id);
                 let employee = EmployeeId::derive(tenant, connection, &person.id);
                 let command = employee::Command::Synchronise(Box::new(person.snapshot.clone()));
                 let stream = StreamId::new(tenant, Employee::KIND, employee);
-                submission(id, stream, AnyCommand::Employee(command))
+                outgoing(id, stream, AnyCommand::Employee(command))
             });
-            intake::submit(&self.service.bulk, &self.service.keyring, submissions.collect()).await?;
+            self.store(commands.collect::<Result<_, _>>()?).await?;
         }
         let whole = connection::Command::ReportSynchronised {
             employees: u32::try_from(people.len()).unwrap_or(u32::MAX),
@@ -105,14 +109,23 @@ impl Upload<'_> {
             on: clock::today(),
         };
         let id = CommandId::derive(tenant, &actor, &format!("{key} read"));
-        let whole = submission(
-            id,
-            intake::connection_stream(tenant, connection),
-            AnyCommand::Connection(whole),
-        );
-        intake::submit(&self.service.bulk, &self.service.keyring, vec![whole]).await?;
+        let stream = intake::connection_stream(tenant, connection);
+        self.store(vec![outgoing(id, stream, AnyCommand::Connection(whole))?])
+            .await?;
         metrics::counter!("tenure_file_people_total").increment(people.len() as u64);
         Ok(ids)
+    }
+
+    async fn store(&self, commands: Vec<Outgoing>) -> Result<(), IntakeError> {
+        let (tenants, commands) = ([self.live.tenant], Arc::new(commands));
+        let stored = self
+            .service
+            .database
+            .transact(Access::Write, &tenants, move |connection| {
+                let commands = Arc::clone(&commands);
+                Box::pin(async move { outbox::add_bulk(connection, &commands).await })
+            });
+        Ok(stored.await.map_err(SealingError::from)?)
     }
 
     /// Everybody, until all are judged. Answers all problems of the file, in the order of its rows.

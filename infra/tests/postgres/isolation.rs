@@ -475,6 +475,7 @@ fn the_same_ids_serve_in_two_tenants() {
                                 actor: String::new(),
                                 correlation: id,
                                 backfill: false,
+                                traceparent: None,
                             }],
                         )
                         .await?;

@@ -437,6 +437,7 @@ fn an_outgoing_command_waits_once_and_goes_once() {
             actor: "scorer".into(),
             correlation: Uuid::from_u128(9),
             backfill: id == 2,
+            traceparent: Some("00-trace".to_owned()),
         };
         let add = async |commands: Vec<Outgoing>| {
             desk.work(move |c| Box::pin(async move { outbox::add(c, &commands).await }))
@@ -479,6 +480,62 @@ fn an_outgoing_command_waits_once_and_goes_once() {
         // What is stored later goes later, whatever its id.
         add(vec![outgoing(2, "d"), outgoing(1, "e")]).await;
         assert_eq!(said(&waiting(10).await), ["c", "d", "e"]);
+    });
+}
+
+#[test]
+fn what_can_wait_goes_in_turns_and_holds_nobody_up() {
+    run(async {
+        let desk = Desk::new().await;
+        let other = server::tenant();
+        let both = [desk.tenant, other];
+        let outgoing = |tenant: TenantId, number: u128| Outgoing {
+            id: CommandId::from_uuid(Uuid::from_u128(number)),
+            stream: StreamId::new(tenant, Kind::Employee, Uuid::from_u128(number)),
+            command: format!("{number}").into_bytes(),
+            actor: "file:1".into(),
+            correlation: Uuid::from_u128(9),
+            backfill: true,
+            traceparent: None,
+        };
+        // What was stored first has the higher ids, so that no order of ids passes for the order of storing.
+        let large: Vec<Outgoing> = (100..110).rev().map(|number| outgoing(desk.tenant, number)).collect();
+        let small: Vec<Outgoing> = (200..202).rev().map(|number| outgoing(other, number)).collect();
+        let urgent = vec![outgoing(desk.tenant, 1)];
+        let world = &desk.world.database;
+        let stored = world.transact(Access::Write, &both, move |c| {
+            let (large, small, urgent) = (large.clone(), small.clone(), urgent.clone());
+            Box::pin(async move {
+                outbox::add_bulk(c, &large).await?;
+                outbox::add_bulk(c, &small).await?;
+                outbox::add(c, &urgent).await
+            })
+        });
+        stored.await.expect("stored");
+        let said = |outgoing: Vec<Outgoing>| -> Vec<String> {
+            (outgoing
+                .into_iter()
+                .map(|o| String::from_utf8(o.command).expect("text")))
+            .collect()
+        };
+        let bulk = async |limit| {
+            let waiting = world.transact(Access::Read, &both, move |c| {
+                Box::pin(async move { outbox::waiting_bulk(c, &both, limit).await })
+            });
+            said(waiting.await.expect("read"))
+        };
+        assert_eq!(
+            bulk(6).await,
+            ["109", "108", "107", "201", "200"],
+            "each has a share, in its order"
+        );
+        assert_eq!(bulk(1).await.len(), 2, "and nobody's is nothing");
+        let urgent = world.transact(Access::Read, &both, |c| Box::pin(outbox::waiting(c, 100)));
+        assert_eq!(
+            said(urgent.await.expect("read")),
+            ["1"],
+            "who is in a hurry does not wait for files"
+        );
     });
 }
 
