@@ -258,7 +258,8 @@ pub async fn freshness<T>(
         Arc::clone(&under_way),
         Arc::clone(&latencies),
     ));
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    // Nobody tells when a subscription has begun, and what it misses is waited for in vain.
+    tokio::time::sleep(Duration::from_secs(3)).await;
 
     let target = WebhookTarget::new(webhook_url, WEBHOOK_KEY, PayloadStyle::EventJson);
     let sender = WebhookSender::new(target, RetryLadder(vec![])).expect("a sender");

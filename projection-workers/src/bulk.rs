@@ -45,7 +45,7 @@ struct Stride {
 
 /// Beside somebody at work.
 const SHORT: Stride = Stride {
-    commands: 40,
+    commands: 100,
     undecided: 0,
     lag_events: 0,
 };
@@ -88,10 +88,12 @@ async fn send_all(workers: &ProjectionWorkers, shutdown: &CancellationToken) -> 
         }
         let ids: Vec<_> = (commands.iter().map(|command| (command.stream.tenant, command.id))).collect();
         send(workers, commands).await?;
+        metrics::counter!("tenure_bulk_commands_total").increment(ids.len() as u64);
         under_way.commands.extend(ids);
         while !under_way.allows(workers, stride).await? && begun.elapsed() < STEP_MAX && !shutdown.is_cancelled() {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
+        metrics::histogram!("tenure_bulk_step_seconds").record(begun.elapsed().as_secs_f64());
         others.look(workers).await?;
         if others.are_at_work() {
             tokio::select! { () = shutdown.cancelled() => {}, () = tokio::time::sleep(begun.elapsed()) => {} }

@@ -344,6 +344,10 @@ async fn a_large_file_holds_nobody_up() {
         "{report:#}"
     );
     settled(&tenure).await;
+    // Who asks again what became of it makes no work.
+    let (status, _) = json_of(send(&tenure, &files, &whole, large.clone()).await);
+    let again = sql(&data.0, "select count(*) from outbox where bulk");
+    assert_eq!((status, again.trim()), (200, "0"));
     let told = tenure
         .query("hr_manager", "{ employees(first: 1) { totalCount } }")
         .await;

@@ -116,7 +116,13 @@ impl Upload<'_> {
         Ok(ids)
     }
 
-    async fn store(&self, commands: Vec<Outgoing>) -> Result<(), IntakeError> {
+    /// Stores what is not decided yet: whoever asks what became of a file sends it again.
+    async fn store(&self, mut commands: Vec<Outgoing>) -> Result<(), IntakeError> {
+        if self.key.is_some() {
+            let decided = self.outcomes(commands.iter().map(|command| command.id)).await;
+            let decided = decided.map_err(SealingError::from)?;
+            commands.retain(|command| !decided.contains_key(&command.id));
+        }
         let (tenants, commands) = ([self.live.tenant], Arc::new(commands));
         let stored = self
             .service
