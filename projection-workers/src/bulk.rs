@@ -45,7 +45,7 @@ struct Stride {
 
 /// Beside somebody at work.
 const SHORT: Stride = Stride {
-    commands: 100,
+    commands: 40,
     undecided: 0,
     lag_events: 0,
 };
