@@ -41,11 +41,7 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(120);
 
 pub async fn run(real_kafka: bool) -> Vec<Row> {
     let folder = folder();
-    let kafka = if real_kafka || std::env::var_os("KAFKA_BROKERS").is_some() {
-        Some(Kafka::start(folder.path(), real_kafka).await)
-    } else {
-        None
-    };
+    let kafka = Kafka::outside(folder.path(), real_kafka).await;
     let brokers = kafka.as_ref().map(|kafka| kafka.brokers().addresses.clone());
     let mut tenure = Tenure::start(&folder.path().join("data"), brokers.as_deref());
     let (loud, quiet) = (tenure.tenant(), tenure.another_tenant().await);

@@ -17,12 +17,7 @@ const RESTARTS: usize = 3;
 
 pub async fn run(real_kafka: bool) -> Vec<Row> {
     let folder = folder();
-    // The embedded broker is the process's own; another one must be there before.
-    let kafka = if real_kafka || std::env::var_os("KAFKA_BROKERS").is_some() {
-        Some(Kafka::start(folder.path(), real_kafka).await)
-    } else {
-        None
-    };
+    let kafka = Kafka::outside(folder.path(), real_kafka).await;
     let brokers = kafka.as_ref().map(|kafka| kafka.brokers().addresses.clone());
     let start = || Tenure::start(&folder.path().join("data"), brokers.as_deref());
 

@@ -94,6 +94,15 @@ impl Kafka {
         }
     }
 
+    /// For a process that has an embedded broker of its own; another one must be there before.
+    pub async fn outside(folder: &Path, real: bool) -> Option<Self> {
+        if real || std::env::var_os("KAFKA_BROKERS").is_some() {
+            Some(Self::start(folder, real).await)
+        } else {
+            None
+        }
+    }
+
     pub const fn brokers(&self) -> &Brokers {
         match self {
             Self::Embedded(broker) => &broker.brokers,

@@ -93,6 +93,10 @@ async fn send_all(workers: &ProjectionWorkers, shutdown: &CancellationToken) -> 
         while !under_way.allows(workers, stride).await? && begun.elapsed() < STEP_MAX && !shutdown.is_cancelled() {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
+        if begun.elapsed() >= STEP_MAX {
+            // What is parked is never decided: it does not hold up the steps after this one too.
+            under_way.commands.clear();
+        }
         metrics::histogram!("tenure_bulk_step_seconds").record(begun.elapsed().as_secs_f64());
         others.look(workers).await?;
         if others.are_at_work() {

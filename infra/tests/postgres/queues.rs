@@ -524,11 +524,10 @@ fn what_can_wait_goes_in_turns_and_holds_nobody_up() {
             });
             said(waiting.await.expect("read"))
         };
-        assert_eq!(
-            bulk(6).await,
-            ["109", "108", "107", "201", "200"],
-            "each has a share, in its order"
-        );
+        let (large, small): (Vec<_>, Vec<_>) =
+            (bulk(6).await.into_iter()).partition(|command| command.starts_with('1'));
+        assert_eq!(large, ["109", "108", "107"], "each has its share, in its order");
+        assert_eq!(small, ["201", "200"]);
         assert_eq!(bulk(1).await.len(), 2, "and nobody's is nothing");
         let urgent = world.transact(Access::Read, &both, |c| Box::pin(outbox::waiting(c, 100)));
         assert_eq!(
